@@ -1,0 +1,358 @@
+-- Every statement that evo sends to its database. All are prepared when the database is opened.
+--
+-- '-- :name x' begins a statement, known to the C code as STATEMENT_X; parameters are bound by
+-- name. Statements that return a candidate return candidate_detail's columns, in its order.
+
+-- ---- rounds ----
+
+-- :name round_begin
+BEGIN IMMEDIATE
+
+-- :name round_commit
+COMMIT
+
+-- :name round_rollback
+ROLLBACK
+
+-- A reader's round: what it reads is of one moment.
+-- :name read_begin
+BEGIN
+
+-- ---- runs ----
+
+-- :name run_insert
+INSERT INTO run (name, seed_path, seed_text, device_spec, strategy, evo_version, device, device_arch,
+                 device_smem_max, device_sms, boot_id, rng_seed, secret, budget_evaluations, budget_wall_ms, budget_device_ms, state,
+                 ended_because, created_at, elapsed_ms, device_ms)
+VALUES (:name, :seed_path, :seed_text, :device_spec, :strategy, :evo_version, :device, :device_arch,
+        :device_smem_max, :device_sms, :boot_id, :rng_seed, :secret, :budget_evaluations, :budget_wall_ms, :budget_device_ms, :state,
+        :ended_because, :created_at, :elapsed_ms, :device_ms)
+
+-- :name run_update
+UPDATE run
+SET budget_evaluations = :budget_evaluations, budget_wall_ms = :budget_wall_ms,
+    budget_device_ms = :budget_device_ms, state = :state, ended_because = :ended_because,
+    device_spec = :device_spec, device = :device, device_arch = :device_arch,
+    device_smem_max = :device_smem_max, device_sms = :device_sms, boot_id = :boot_id,
+    elapsed_ms = :elapsed_ms, device_ms = :device_ms
+WHERE id = :run
+
+-- :run NULL: the latest.
+-- :name run_get
+SELECT id, name, seed_path, seed_text, device_spec, strategy, evo_version, rng_seed, secret,
+       budget_evaluations, budget_wall_ms, budget_device_ms, state, ended_because, created_at,
+       elapsed_ms, device_ms, device, boot_id, device_arch, device_smem_max, device_sms
+FROM run
+WHERE id = coalesce(:run, (SELECT max(id) FROM run))
+
+-- :name problem_insert
+INSERT INTO problem (run, idx, text, flops) VALUES (:run, :idx, :text, :flops)
+
+-- :name problem_list
+SELECT idx, text, flops FROM problem WHERE run = :run ORDER BY idx
+
+-- :name run_set_flops
+UPDATE run SET flops = :flops WHERE id = :run
+
+-- :name template_insert
+INSERT INTO template (run, name, path, text) VALUES (:run, :name, :path, :text)
+
+-- :name template_list
+SELECT name, path, text FROM template WHERE run = :run ORDER BY name
+
+-- :name environment_insert
+INSERT INTO environment (role, backend, version, device, device_id, device_arch, device_smem_max,
+                         device_sms, deterministic, seen_at)
+VALUES (:role, :backend, :version, :device, :device_id, :device_arch, :device_smem_max,
+        :device_sms, :deterministic, :seen_at)
+ON CONFLICT DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)
+RETURNING id
+
+-- :name event_insert
+INSERT INTO event (run, at, kind, text) VALUES (:run, :at, :kind, :text)
+
+-- The newest :count, oldest first.
+-- :name event_list
+SELECT at, kind, text
+FROM (SELECT id, at, kind, text FROM event WHERE run = :run ORDER BY id DESC LIMIT :count)
+ORDER BY id
+
+-- ---- candidates ----
+
+-- :name candidate_insert
+INSERT INTO candidate (run, place, family, genes, genome_hash, island, operator, depth, numerics,
+                       bound_us, created_at)
+VALUES (:run, :place, :family, :genes, :genome_hash, :island, :operator, :depth, :numerics,
+        :bound_us, :created_at)
+
+-- :name parent_insert
+INSERT INTO parent (run, place, ordinal, parent) VALUES (:run, :place, :ordinal, :parent)
+
+-- Its evaluation is one more than those of its run that are done.
+-- :name candidate_finish
+UPDATE candidate
+SET state = 'done', source_hash = :source_hash, code_key = :code_key, plan_key = :plan_key,
+    verdict = :verdict, reason = :reason, replayed = :replayed, alias_of = :alias_of,
+    judgement = :judgement, finished_at = :finished_at,
+    evaluation = 1 + (SELECT coalesce(sum(candidates), 0) FROM tally
+                      WHERE run = :run AND verdict <> 'queued')
+WHERE run = :run AND place = :place AND state = 'queued'
+
+-- :name candidate_count
+SELECT count(*) FROM candidate WHERE run = :run
+
+-- :name candidate_list
+SELECT * FROM candidate_detail WHERE run = :run ORDER BY place
+
+-- :name candidate_get
+SELECT * FROM candidate_detail WHERE run = :run AND place = :place
+
+-- :name tally_add
+INSERT INTO tally (run, verdict, candidates, aliases) VALUES (:run, :verdict, 1, :alias)
+ON CONFLICT DO UPDATE SET candidates = candidates + 1, aliases = aliases + excluded.aliases
+
+-- :name tally_take
+UPDATE tally SET candidates = candidates - 1 WHERE run = :run AND verdict = :verdict
+
+-- A program that passed takes its rank; if it has one, the lowest place holds it.
+-- :name standing_insert
+INSERT INTO standing (run, judgement, place, family, numerics, us)
+SELECT run, judgement, place, family, numerics, us
+FROM candidate_detail
+WHERE run = :run AND place = :place AND verdict = 'pass' AND us IS NOT NULL
+ON CONFLICT DO UPDATE
+SET place = excluded.place, family = excluded.family, numerics = excluded.numerics
+WHERE excluded.place < place
+
+-- :name standing_clear
+DELETE FROM standing
+
+-- Ranks are of one version only: a program whose samples are gone keeps its old score but no rank.
+-- :name standing_rebuild
+INSERT INTO standing (run, judgement, place, family, numerics, us)
+SELECT c.run, c.judgement, min(c.place), c.family, c.numerics, s.us
+FROM candidate c
+JOIN score s ON s.judgement = c.judgement AND s.problem = -1 AND s.version = :version
+WHERE c.verdict = 'pass'
+GROUP BY c.run, c.judgement
+
+-- ---- builds ----
+
+-- :name binary_insert
+INSERT INTO binary (code_key) VALUES (:code_key) ON CONFLICT DO NOTHING
+
+-- :name binary_keep
+UPDATE binary SET ptx = :ptx, cubin = :cubin WHERE code_key = :code_key
+
+-- :name entry_insert
+INSERT INTO entry (binary, ordinal, name, registers, static_smem_bytes, stack_bytes,
+                   spill_store_bytes, spill_load_bytes, barriers, param_bytes, code_bytes,
+                   max_threads)
+VALUES (:binary, :ordinal, :name, :registers, :static_smem_bytes, :stack_bytes,
+        :spill_store_bytes, :spill_load_bytes, :barriers, :param_bytes, :code_bytes, :max_threads)
+
+-- :name entry_list
+SELECT name, registers, static_smem_bytes, stack_bytes, spill_store_bytes, spill_load_bytes,
+       barriers, param_bytes, code_bytes, max_threads
+FROM entry
+WHERE binary = (SELECT id FROM binary WHERE code_key = :code_key)
+ORDER BY ordinal
+
+-- :name build_insert
+INSERT INTO build (run, place, image, source_hash, arch, verdict, reason, log, warnings, binary,
+                   cached, compile_ms)
+VALUES (:run, :place, :image, :source_hash, :arch, :verdict, :reason, :log, :warnings,
+        (SELECT id FROM binary WHERE code_key = :code_key), :cached, :compile_ms)
+ON CONFLICT (run, place, image) DO NOTHING -- built again after a stop: the same source, the same code
+
+-- :name build_list
+SELECT b.image, b.source_hash, y.code_key, b.arch, b.log, b.warnings, b.compile_ms, y.ptx, y.cubin
+FROM candidate_build b LEFT JOIN binary y ON y.id = b.binary
+WHERE b.run = :run AND b.place = :place
+ORDER BY b.image
+
+-- ---- attempts ----
+
+-- :name attempt_begin
+INSERT INTO attempt (run, place, role, worker, begun_at) VALUES (:run, :place, :role, :worker, :at)
+
+-- :name attempt_end
+UPDATE attempt SET ended_at = :at, outcome = :outcome WHERE id = :id AND ended_at IS NULL
+
+-- :name attempt_close_open
+UPDATE attempt SET ended_at = :at, outcome = :outcome WHERE run = :run AND ended_at IS NULL
+
+-- :name attempt_count
+SELECT count(*) FROM attempt WHERE run = :run AND place = :place AND outcome = :outcome
+
+-- ---- judgements ----
+
+-- :name judgement_insert
+INSERT INTO judgement (code_key, plan_key, workload, environment, gate_version, run, place,
+                       verdict, reason, replayed, device_ms)
+VALUES (:code_key, :plan_key, :workload, :environment, :gate_version, :run, :place, :verdict,
+        :reason, :replayed, :device_ms)
+
+-- :name judgement_find
+SELECT j.id, j.run, j.place, j.verdict, j.reason, j.replayed, j.device_ms, s.us, s.low, s.high
+FROM judgement j
+LEFT JOIN score s ON s.judgement = j.id AND s.problem = -1
+                 AND s.version = (SELECT max(version) FROM score
+                                  WHERE judgement = j.id AND problem = -1)
+WHERE j.code_key = :code_key AND j.plan_key = :plan_key AND j.workload = :workload
+  AND j.environment = :environment AND j.gate_version = :gate_version
+
+-- :name case_insert
+INSERT INTO case_result (judgement, ordinal, problem, rung, family, seed, verdict, error_max,
+                         error_allowed, frobenius, frobenius_allowed, rows_checked, rows_total,
+                         worst_batch, worst_head, worst_row, worst_column, expected, got, reason)
+VALUES (:judgement, :ordinal, :problem, :rung, :family, :seed, :verdict, :error_max,
+        :error_allowed, :frobenius, :frobenius_allowed, :rows_checked, :rows_total,
+        :worst_batch, :worst_head, :worst_row, :worst_column, :expected, :got, :reason)
+
+-- :name case_list
+SELECT problem, rung, family, seed, verdict, error_max, error_allowed, frobenius,
+       frobenius_allowed, rows_checked, rows_total, worst_batch, worst_head, worst_row,
+       worst_column, expected, got, reason
+FROM case_result WHERE judgement = :judgement ORDER BY ordinal
+
+-- :name timing_insert
+INSERT INTO timing (judgement, problem, quick, tick_us, span_count, graph_count, graph_us)
+VALUES (:judgement, :problem, :quick, :tick_us, :span_count, :graph_count, :graph_us)
+
+-- :name sample_insert
+INSERT INTO sample (judgement, problem, clock, us) VALUES (:judgement, :problem, :clock, :us)
+
+-- A worker that names a metric twice has said it once.
+-- :name metric_insert
+INSERT INTO metric (judgement, problem, name, value, reason)
+VALUES (:judgement, :problem, :name, :value, :reason)
+ON CONFLICT DO NOTHING
+
+-- :name metric_list
+SELECT problem, name, reason, value FROM metric
+WHERE judgement = :judgement ORDER BY problem, name
+
+-- :name score_insert
+INSERT INTO score (judgement, problem, version, us, low, high)
+VALUES (:judgement, :problem, :version, :us, :low, :high)
+ON CONFLICT DO NOTHING
+
+-- ---- scores made again, samples dropped ----
+
+-- Those with an older score whose samples are all still there.
+-- :name rescore_list
+SELECT j.id FROM judgement j
+WHERE j.verdict = 'pass'
+  AND NOT EXISTS (SELECT 1 FROM score s
+                  WHERE s.judgement = j.id AND s.problem = -1 AND s.version = :version)
+  AND EXISTS (SELECT 1 FROM timing t WHERE t.judgement = j.id)
+  AND NOT EXISTS (SELECT 1 FROM timing t
+                  WHERE t.judgement = j.id
+                    AND NOT EXISTS (SELECT 1 FROM sample m
+                                    WHERE m.judgement = j.id AND m.problem = t.problem
+                                      AND m.clock = 'span'))
+
+-- :name rescore_samples
+SELECT t.problem, t.tick_us, m.us
+FROM timing t JOIN sample m USING (judgement, problem)
+WHERE t.judgement = :judgement AND m.clock = 'span'
+ORDER BY t.problem
+
+-- Passed, made for this run and used by no other, not among the best of its class, not young.
+-- :name sample_thin
+DELETE FROM sample
+WHERE judgement IN (
+    SELECT t.judgement
+    FROM (SELECT DISTINCT judgement FROM sample) m
+    JOIN standing t ON t.run = :run AND t.judgement = m.judgement
+    WHERE t.place + :keep <= (SELECT max(place) FROM candidate WHERE run = :run)
+      AND t.judgement NOT IN (SELECT judgement FROM (SELECT judgement FROM standing
+                                                     WHERE run = :run AND numerics = 0
+                                                     ORDER BY us, place LIMIT :keep))
+      AND t.judgement NOT IN (SELECT judgement FROM (SELECT judgement FROM standing
+                                                     WHERE run = :run AND numerics = 1
+                                                     ORDER BY us, place LIMIT :keep))
+      AND NOT EXISTS (SELECT 1 FROM run other JOIN standing o
+                      ON o.run = other.id AND o.judgement = t.judgement
+                      WHERE other.id <> :run))
+
+-- ---- status, best, lineage ----
+
+-- :name tally_list
+SELECT verdict, candidates, aliases FROM tally WHERE run = :run
+
+-- How many finished in how long, of the last :count.
+-- :name status_rate
+SELECT l.evaluation - f.evaluation, l.finished_at - f.finished_at
+FROM candidate l
+JOIN candidate f ON f.run = l.run AND f.evaluation = max(1, l.evaluation - :count)
+WHERE l.run = :run AND l.evaluation = :finished
+
+-- The judge of the run's best; before there is one, the last seen with the run's device.
+-- :name status_device
+SELECT e.device, e.backend
+FROM environment e JOIN run r ON r.id = :run AND e.device = r.device
+WHERE e.role = 'judge'
+ORDER BY e.id = (SELECT environment FROM judgement WHERE id = :judgement) DESC, e.seen_at DESC,
+         e.id DESC
+LIMIT 1
+
+-- :name founder_get
+SELECT * FROM founder WHERE run = :run
+
+-- :name best_list
+SELECT d.* FROM standing t
+CROSS JOIN candidate_detail d ON d.run = t.run AND d.place = t.place
+WHERE t.run = :run AND t.numerics = :numerics
+ORDER BY t.us, t.place
+LIMIT :count
+
+-- :name best_list_family
+SELECT d.* FROM standing t
+CROSS JOIN candidate_detail d ON d.run = t.run AND d.place = t.place
+WHERE t.run = :run AND t.numerics = :numerics AND t.family = :family
+ORDER BY t.us, t.place
+LIMIT :count
+
+-- :family NULL: all.
+-- :name best_list_problem
+SELECT d.* FROM score s
+CROSS JOIN standing t ON t.run = :run AND t.judgement = s.judgement
+CROSS JOIN candidate_detail d ON d.run = t.run AND d.place = t.place
+WHERE s.version = (SELECT max(version) FROM score) AND s.problem = :problem
+  AND t.numerics = :numerics AND (:family IS NULL OR t.family = :family)
+ORDER BY s.us, t.place
+LIMIT :count
+
+-- :name kernel_problems
+SELECT p.text, s.us, s.low, s.high, t.graph_us, t.quick
+FROM problem p
+LEFT JOIN timing t ON t.judgement = :judgement AND t.problem = p.idx
+LEFT JOIN score s  ON s.judgement = :judgement AND s.problem = p.idx
+                  AND s.version = (SELECT max(version) FROM score
+                                   WHERE judgement = :judgement AND problem = p.idx)
+WHERE p.run = :run
+ORDER BY p.idx
+
+-- :name kernel_device
+SELECT e.device FROM judgement j JOIN environment e ON e.id = j.environment
+WHERE j.id = :judgement
+
+-- Its largest kernel, and the dynamic shared memory that only a launch knows.
+-- :name kernel_resources
+SELECT max(y.registers), max(y.spill_store_bytes + y.spill_load_bytes),
+       coalesce(max(y.static_smem_bytes), 0)
+           + coalesce((SELECT max(value) FROM metric
+                       WHERE judgement = :judgement AND name = :smem_dynamic), 0)
+FROM candidate_build b JOIN entry y ON y.binary = b.binary
+WHERE b.run = :run AND b.place = :place
+
+-- Oldest first: a parent's place is lower than its child's.
+-- :name lineage_list
+WITH RECURSIVE up(place) AS (
+    VALUES (:place)
+    UNION
+    SELECT p.parent FROM up JOIN parent p ON p.run = :run AND p.place = up.place)
+SELECT d.* FROM up CROSS JOIN candidate_detail d ON d.run = :run AND d.place = up.place
+ORDER BY d.place

@@ -1,0 +1,215 @@
+#include "base/str.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+
+static void buf_reserve(struct buf *buf, size_t more)
+{
+    size_t need = buf->length + more + 1;
+
+    if (need <= buf->room) {
+        return;
+    }
+    buf->room = need < 2 * buf->room ? 2 * buf->room : need + 64;
+    buf->data = xrealloc(buf->data, buf->room);
+}
+
+void buf_add(struct buf *buf, const void *data, size_t size)
+{
+    buf_reserve(buf, size);
+    if (size) {
+        memcpy(buf->data + buf->length, data, size);
+    }
+    buf->length += size;
+    buf->data[buf->length] = '\0';
+}
+
+void buf_puts(struct buf *buf, const char *text) { buf_add(buf, text, strlen(text)); }
+
+void buf_printf(struct buf *buf, const char *format, ...)
+{
+    va_list ap, again;
+    int length;
+
+    va_start(ap, format);
+    va_copy(again, ap);
+    length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    assert(length >= 0);
+    buf_reserve(buf, (size_t)length);
+    vsnprintf(buf->data + buf->length, (size_t)length + 1, format, ap);
+    buf->length += (size_t)length;
+    va_end(ap);
+}
+
+void buf_drop(struct buf *buf, size_t count)
+{
+    assert(count <= buf->length);
+    if (count == 0) {
+        return;
+    }
+    buf->length -= count;
+    memmove(buf->data, buf->data + count, buf->length + 1);
+}
+
+void buf_clear(struct buf *buf)
+{
+    buf->length = 0;
+    if (buf->data != NULL) {
+        buf->data[0] = '\0';
+    }
+}
+
+void buf_free(struct buf *buf)
+{
+    free(buf->data);
+    *buf = (struct buf){0};
+}
+
+bool str_to_i64(const char *text, int64_t *value)
+{
+    char *end;
+    long long number;
+
+    if ((*text < '0' || *text > '9') && !(*text == '-' && text[1] >= '0' && text[1] <= '9')) {
+        return false;
+    }
+    errno = 0;
+    number = strtoll(text, &end, 10);
+    if (errno != 0 || *end != '\0') {
+        return false;
+    }
+    *value = number;
+    return true;
+}
+
+bool str_to_f64(const char *text, double *value)
+{
+    char *end;
+    double number;
+
+    if (*text == '\0' || strchr(" \t\n\v\f\r", *text) != NULL) {
+        return false;
+    }
+    number = strtod(text, &end);
+    if (*end != '\0' || !isfinite(number)) {
+        return false;
+    }
+    *value = number;
+    return true;
+}
+
+bool str_starts(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+bool str_to_duration_ms(const char *text, int64_t *ms)
+{
+    static const struct {
+        const char *unit;
+        int64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 86400 * 1000}};
+    char digits[32];
+    size_t length = strspn(text, "0123456789");
+    int64_t count;
+
+    if (length == 0 || length >= sizeof digits) {
+        return false;
+    }
+    memcpy(digits, text, length);
+    digits[length] = '\0';
+    if (!str_to_i64(digits, &count)) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(text + length, units[i].unit) == 0) {
+            return !__builtin_mul_overflow(count, units[i].ms, ms);
+        }
+    }
+    return false;
+}
+
+bool file_read(const char *path, size_t limit, struct buf *buf, struct err *err)
+{
+    struct buf text = {0};
+    char chunk[16384];
+    bool ok = false;
+    ssize_t got;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        return err_sys(err, "cannot open '%s'", path);
+    }
+    while ((got = read(fd, chunk, sizeof chunk)) != 0) {
+        if (got < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            err_sys(err, "cannot read '%s'", path);
+            goto out;
+        }
+        if (text.length + (size_t)got > limit) {
+            err_set(err, ERR_USER, "'%s' is larger than %zu bytes", path, limit);
+            goto out;
+        }
+        buf_add(&text, chunk, (size_t)got);
+    }
+    buf_add(buf, text.data, text.length); /* an empty file too gives a text */
+    ok = true;
+out:
+    close(fd);
+    buf_free(&text);
+    return ok;
+}
+
+bool file_write(const char *path, const void *data, size_t size, struct err *err)
+{
+    struct buf beside = {0};
+    const char *from = data;
+    bool ok = false;
+    int fd;
+
+    buf_printf(&beside, "%s.%ld.new", path, (long)getpid());
+    fd = open(beside.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        err_sys(err, "cannot create '%s'", beside.data);
+        goto out;
+    }
+    while (size > 0) {
+        ssize_t put = write(fd, from, size);
+
+        if (put < 0 && errno == EINTR) {
+            continue;
+        }
+        if (put <= 0) {
+            err_sys(err, "cannot write '%s'", path);
+            goto out;
+        }
+        from += put;
+        size -= (size_t)put;
+    }
+    ok = true;
+out:
+    if (fd >= 0 && close(fd) != 0 && ok) { /* some file systems tell only now */
+        ok = err_sys(err, "cannot write '%s'", path);
+    }
+    if (ok && rename(beside.data, path) != 0) {
+        ok = err_sys(err, "cannot write '%s'", path);
+    }
+    if (fd >= 0 && !ok) {
+        unlink(beside.data);
+    }
+    buf_free(&beside);
+    return ok;
+}

@@ -1,0 +1,390 @@
+#include <math.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/source.h"
+#include "cli/text.h"
+
+/* All that is recorded about one candidate. */
+struct facts {
+    struct kernel_row kernel;
+    struct build_facts *builds;
+    struct case_result *cases;
+    struct metric_value *metrics;
+    int64_t build_count, case_count, metric_count;
+};
+
+static bool read_facts(struct cli *cli, const char *id, struct facts *facts, struct err *err)
+{
+    const struct candidate_row *row = &facts->kernel.candidate;
+
+    *facts = (struct facts){0};
+    if (!cli_candidate(cli, id, &facts->kernel, err) ||
+        !query_builds(cli->store, cli->arena, row->run, row->place, &facts->builds,
+                      &facts->build_count, err)) {
+        return false;
+    }
+    return row->judgement == 0 || (query_cases(cli->store, cli->arena, row->judgement,
+                                               &facts->cases, &facts->case_count, err) &&
+                                   query_metrics(cli->store, cli->arena, row->judgement,
+                                                 &facts->metrics, &facts->metric_count, err));
+}
+
+static const char *problem_name(const struct facts *facts, int problem)
+{
+    return problem >= 0 && problem < facts->kernel.problem_count
+               ? facts->kernel.problems[problem].problem
+               : NULL;
+}
+
+/* ---- as text ---- */
+
+static void heading(const char *text)
+{
+    printf("\n%s%s%s\n", style_on(stdout, STYLE_BOLD), text, style_off(stdout));
+}
+
+static void print_who(struct arena *arena, const struct candidate_row *row)
+{
+    printf("%sn%lld%s %s\n%s\n", style_on(stdout, STYLE_BOLD), (long long)row->place,
+           style_off(stdout), row->family, row->genes);
+    printf("run %lld, island %d, generation %d, by %s", (long long)row->run, row->island,
+           row->depth, row->operator_name);
+    for (int i = 0; i < row->parent_count; i++) {
+        printf("%sn%lld", i == 0 ? " from " : " and ", (long long)row->parents[i]);
+    }
+    printf(", %s accumulation\n", text_numerics(row->numerics));
+    if (row->alias_of >= 0) {
+        printf("the same machine code and launch as n%lld\n", (long long)row->alias_of);
+    }
+    printf("proposed %s, finished %s\n", text_when(arena, row->created_at),
+           text_when(arena, row->finished_at));
+    printf("source %s, code %s, plan %s\n", text_hash12(arena, &row->source_hash),
+           text_hash12(arena, &row->code_key), text_hash12(arena, &row->plan_key));
+}
+
+static void print_verdict(struct arena *arena, const struct kernel_row *kernel)
+{
+    const struct candidate_row *row = &kernel->candidate;
+    bool pass = row->verdict == VERDICT_PASS;
+
+    if (row->state != CANDIDATE_DONE) {
+        printf("waits for its verdict\n");
+        return;
+    }
+    printf("%s%s%s%s%s%s\n", style_on(stdout, pass ? STYLE_GOOD : STYLE_BAD),
+           verdict_names[row->verdict], style_off(stdout), row->replayed ? " (replayed)" : "",
+           row->reason[0] != '\0' ? ": " : "", row->reason);
+    if (row->score.us > 0) {
+        printf("%s, 95 %% in %s, %.2f TFLOP/s", text_us(arena, row->score.us),
+               text_interval(arena, &row->score), kernel_flops(kernel) / row->score.us * 1e-6);
+        if (kernel->gain_over_founder > 0) {
+            printf(", %s over the seed's founder", text_gain(arena, kernel->gain_over_founder));
+        }
+        printf(", on %s\n", kernel->device);
+    }
+}
+
+static void print_problems(struct arena *arena, const struct kernel_row *kernel)
+{
+    static const char *const heads[] = {"shape", "time", "95 % interval", "in a graph", "sampling"};
+    struct table *table = table_new(arena, "lrrrl", heads);
+
+    if (kernel->problem_count == 0 || !(kernel->candidate.score.us > 0)) {
+        return;
+    }
+    for (int i = 0; i < kernel->problem_count; i++) {
+        const char *cells[] = {
+            kernel->problems[i].problem,
+            text_us(arena, kernel->problems[i].score.us),
+            text_interval(arena, &kernel->problems[i].score),
+            isnan(kernel->problems[i].graph_us) ? NULL
+                                                : text_us(arena, kernel->problems[i].graph_us),
+            kernel->problems[i].quick ? "stopped early: too slow to matter" : "full",
+        };
+
+        table_row(table, STYLE_PLAIN, cells);
+    }
+    heading("times");
+    table_print(table, stdout);
+}
+
+static void print_builds(struct arena *arena, const struct facts *facts)
+{
+    static const char *const heads[] = {"image",       "kernel", "registers", "spills",
+                                        "static smem", "stack",  "code",      "arch"};
+    struct table *table = table_new(arena, "rlrrrrrl", heads);
+
+    if (facts->build_count == 0) {
+        return;
+    }
+    for (int64_t i = 0; i < facts->build_count; i++) {
+        const struct build_facts *build = &facts->builds[i];
+
+        for (int j = 0; j < build->entry_count; j++) {
+            const struct entry_facts *entry = &build->entries[j];
+            const char *cells[] = {
+                arena_printf(arena, "%d", build->image),
+                entry->name,
+                arena_printf(arena, "%lld", (long long)entry->registers),
+                text_bytes(arena, entry->spill_store_bytes + entry->spill_load_bytes),
+                text_bytes(arena, entry->static_smem_bytes),
+                text_bytes(arena, entry->stack_bytes),
+                text_bytes(arena, entry->code_bytes),
+                build->arch,
+            };
+
+            table_row(table, STYLE_PLAIN, cells);
+        }
+    }
+    heading("machine code");
+    table_print(table, stdout);
+    for (int64_t i = 0; i < facts->build_count; i++) {
+        if (facts->builds[i].warnings[0] != '\0') {
+            printf("image %d: %s\n", facts->builds[i].image, facts->builds[i].warnings);
+        }
+    }
+}
+
+static const char *number_text(struct arena *arena, double value)
+{
+    return isnan(value) ? NULL : arena_printf(arena, "%.4g", value);
+}
+
+static void print_cases(struct arena *arena, const struct facts *facts)
+{
+    static const char *const heads[] = {"rung",          "inputs",  "shape", "verdict",
+                                        "largest error", "allowed", "rows",  "reason"};
+    struct table *table = table_new(arena, "llllrrrl", heads);
+
+    if (facts->case_count == 0) {
+        return;
+    }
+    for (int64_t i = 0; i < facts->case_count; i++) {
+        const struct case_result *result = &facts->cases[i];
+        const char *cells[] = {
+            result->rung,
+            result->family,
+            problem_name(facts, result->problem),
+            verdict_names[result->verdict],
+            number_text(arena, result->error_max),
+            number_text(arena, result->error_allowed),
+            arena_printf(arena, "%lld/%lld", (long long)result->rows_checked,
+                         (long long)result->rows_total),
+            result->reason,
+        };
+
+        table_row(table, result->verdict == VERDICT_PASS ? STYLE_PLAIN : STYLE_BAD, cells);
+    }
+    heading("the gate");
+    table_print(table, stdout);
+}
+
+static void print_metrics(struct arena *arena, const struct facts *facts)
+{
+    static const char *const heads[] = {"metric", "shape", "value", "unit"};
+    struct table *table = table_new(arena, "llrl", heads);
+
+    if (facts->metric_count == 0) {
+        return;
+    }
+    for (int64_t i = 0; i < facts->metric_count; i++) {
+        const struct metric_value *metric = &facts->metrics[i];
+        enum metric known = metric_find(metric->name);
+        const char *cells[] = {
+            metric->name,
+            problem_name(facts, metric->problem),
+            number_text(arena, metric->value),
+            isnan(metric->value)   ? metric->reason
+            : known < METRIC_COUNT ? metric_table[known].unit
+                                   : NULL,
+        };
+
+        table_row(table, STYLE_PLAIN, cells);
+    }
+    heading("metrics");
+    table_print(table, stdout);
+}
+
+static void print_facts(struct arena *arena, const struct facts *facts)
+{
+    print_who(arena, &facts->kernel.candidate);
+    print_verdict(arena, &facts->kernel);
+    print_problems(arena, &facts->kernel);
+    print_builds(arena, facts);
+    print_cases(arena, facts);
+    print_metrics(arena, facts);
+}
+
+/* ---- as JSON ---- */
+
+static json_t *entries_json(const struct build_facts *build)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < build->entry_count; i++) {
+        const struct entry_facts *entry = &build->entries[i];
+
+        json_array_append_new(
+            list,
+            json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", json_text(entry->name),
+                      "registers", (json_int_t)entry->registers, "static_smem_bytes",
+                      (json_int_t)entry->static_smem_bytes, "stack_bytes",
+                      (json_int_t)entry->stack_bytes, "spill_store_bytes",
+                      (json_int_t)entry->spill_store_bytes, "spill_load_bytes",
+                      (json_int_t)entry->spill_load_bytes, "barriers", (json_int_t)entry->barriers,
+                      "code_bytes", (json_int_t)entry->code_bytes));
+    }
+    return list;
+}
+
+static json_t *builds_json(const struct facts *facts)
+{
+    json_t *list = json_array();
+
+    for (int64_t i = 0; i < facts->build_count; i++) {
+        const struct build_facts *build = &facts->builds[i];
+
+        json_array_append_new(
+            list, json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "image", build->image, "arch",
+                            json_text(build->arch), "source_hash", json_hash(&build->source_hash),
+                            "code_key", json_hash(&build->code_key), "warnings",
+                            json_text(build->warnings), "compile_ms",
+                            json_number(build->compile_ms), "kernels", entries_json(build)));
+    }
+    return list;
+}
+
+static json_t *cases_json(const struct facts *facts)
+{
+    json_t *list = json_array();
+
+    for (int64_t i = 0; i < facts->case_count; i++) {
+        const struct case_result *result = &facts->cases[i];
+        json_t *object = json_pack(
+            "{s:o, s:o, s:o, s:o, s:o, s:o}", "rung", json_text(result->rung), "inputs",
+            json_text(result->family), "problem", json_text(problem_name(facts, result->problem)),
+            "verdict", json_text(verdict_names[result->verdict]), "error_max",
+            json_number(result->error_max), "error_allowed", json_number(result->error_allowed));
+
+        json_object_set_new(object, "rows_checked", json_integer(result->rows_checked));
+        json_object_set_new(object, "rows_total", json_integer(result->rows_total));
+        json_object_set_new(object, "reason", json_text(result->reason));
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
+static json_t *facts_json(const struct facts *facts)
+{
+    const struct kernel_row *kernel = &facts->kernel;
+    json_t *object = json_candidate(&kernel->candidate);
+    json_t *problems = json_array(), *metrics = json_array();
+
+    for (int i = 0; i < kernel->problem_count; i++) {
+        json_array_append_new(problems,
+                              json_pack("{s:o, s:o, s:o, s:b}", "problem",
+                                        json_text(kernel->problems[i].problem), "score",
+                                        json_score(&kernel->problems[i].score), "graph_us",
+                                        json_number(kernel->problems[i].graph_us), "quick",
+                                        kernel->problems[i].quick));
+    }
+    for (int64_t i = 0; i < facts->metric_count; i++) {
+        const struct metric_value *metric = &facts->metrics[i];
+
+        json_array_append_new(
+            metrics, json_pack("{s:o, s:o, s:o, s:o}", "name", json_text(metric->name), "problem",
+                               json_text(problem_name(facts, metric->problem)), "value",
+                               json_number(metric->value), "reason", json_text(metric->reason)));
+    }
+    json_object_set_new(object, "device", json_text(kernel->device));
+    json_object_set_new(object, "gain",
+                        kernel->gain_over_founder > 0 ? json_number(kernel->gain_over_founder)
+                                                      : json_null());
+    json_object_set_new(object, "problems", problems);
+    json_object_set_new(object, "builds", builds_json(facts));
+    json_object_set_new(object, "cases", cases_json(facts));
+    json_object_set_new(object, "metrics", metrics);
+    return object;
+}
+
+/* ---- the texts ---- */
+
+static const struct build_facts *build_of(const struct facts *facts, int64_t image, struct err *err)
+{
+    for (int64_t i = 0; i < facts->build_count; i++) {
+        if (facts->builds[i].image == image) {
+            return &facts->builds[i];
+        }
+    }
+    err_set(err, ERR_USER, "n%lld has no compiled program %lld",
+            (long long)facts->kernel.candidate.place, (long long)image);
+    return NULL;
+}
+
+static bool print_source(struct cli *cli, const struct facts *facts, int64_t image, struct err *err)
+{
+    struct recalled recalled;
+    const char *source;
+
+    if (!source_render(cli->arena, cli->store, &facts->kernel.candidate, (int)image, &recalled,
+                       &source, err)) {
+        return false;
+    }
+    fputs(source, stdout);
+    return true;
+}
+
+static bool print_ptx(const struct facts *facts, int64_t image, struct err *err)
+{
+    const struct build_facts *build = build_of(facts, image, err);
+
+    if (build == NULL) {
+        return false;
+    }
+    if (build->ptx == NULL) {
+        err_set(err, ERR_USER, "the PTX of n%lld was not kept",
+                (long long)facts->kernel.candidate.place);
+        return err_hint(err, "only that of the best is; compile the output of --source again");
+    }
+    fwrite(build->ptx, 1, build->ptx_bytes, stdout);
+    return true;
+}
+
+static bool print_log(const struct facts *facts, int64_t image, struct err *err)
+{
+    const struct build_facts *build = build_of(facts, image, err);
+
+    if (build != NULL) {
+        fputs(build->log, stdout);
+    }
+    return build != NULL;
+}
+
+static bool show(struct cli *cli, struct err *err)
+{
+    struct facts facts;
+    int64_t image;
+
+    if (!cli_number(cli, "image", 0, JOB_IMAGES_MAX - 1, 0, &image, err) || !cli_store(cli, err) ||
+        !read_facts(cli, cli->operands[0], &facts, err)) {
+        return false;
+    }
+    if (cli_has(cli, "source")) {
+        return print_source(cli, &facts, image, err);
+    }
+    if (cli_has(cli, "ptx")) {
+        return print_ptx(&facts, image, err);
+    }
+    if (cli_has(cli, "log")) {
+        return print_log(&facts, image, err);
+    }
+    if (cli_has(cli, "json")) {
+        return cli_json(facts_json(&facts), err);
+    }
+    print_facts(cli->arena, &facts);
+    return true;
+}
+
+int cmd_show(int argc, char **argv) { return cli_run(argc, argv, show); }

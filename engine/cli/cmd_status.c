@@ -1,0 +1,141 @@
+#include <stdarg.h>
+
+#include "base/clock.h"
+#include "base/proc.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/progress.h"
+#include "cli/text.h"
+
+static void line(const char *label, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void line(const char *label, const char *format, ...)
+{
+    va_list ap;
+
+    printf("%s%-11s%s ", style_on(stdout, STYLE_BOLD), label, style_off(stdout));
+    va_start(ap, format);
+    vprintf(format, ap);
+    va_end(ap);
+    putchar('\n');
+}
+
+static const char *state_text(struct arena *arena, const struct run_row *run, pid_t pid)
+{
+    if (pid != 0) {
+        return arena_printf(arena, "running (pid %ld)", (long)pid);
+    }
+    return run->state == RUN_FINISHED ? arena_printf(arena, "ended: %s", run->ended_because)
+                                      : "stopped; 'evo start' goes on";
+}
+
+static void print_best(struct arena *arena, const struct status_row *row)
+{
+    if (row->best_place < 0) {
+        line("best", "none has passed yet");
+        return;
+    }
+    line("best", "n%lld %s %s, 95 %% in %s", (long long)row->best_place, row->best_family,
+         text_us(arena, row->best.us), text_interval(arena, &row->best));
+    line("", "%s", row->best_genes);
+    line("", "found %s ago, as evaluation %s",
+         text_duration(arena, clock_wall_ms() - row->best_finished_at),
+         text_count(arena, row->best_evaluation));
+    if (progress_gain(row) > 0) {
+        line("gain", "%s over the seed's founder (%s)", text_gain(arena, progress_gain(row)),
+             text_us(arena, row->founder.us));
+    }
+}
+
+static void print_status(struct arena *arena, const struct status_row *row, pid_t pid)
+{
+    const struct run_row *run = &row->run;
+
+    line("search", "%s, run %lld, %s", run->name, (long long)run->id, state_text(arena, run, pid));
+    line("seed", "%s (strategy %s, random seed %llu)", run->seed_path, run->strategy,
+         (unsigned long long)run->rng_seed);
+    line("device", "%s%s%s%s", row->device[0] != '\0' ? row->device : run->device_spec,
+         row->backend[0] != '\0' ? " (" : "", row->backend, row->backend[0] != '\0' ? ")" : "");
+    line("elapsed", "%s", text_duration(arena, run->elapsed_ms));
+    line("evaluated", "%s of %s proposed, %.0f a minute, %s aliases",
+         text_count(arena, row->finished), text_count(arena, row->proposed), progress_rate(row),
+         text_count(arena, row->aliases));
+    line("verdicts", "%s (%s valid)", progress_verdicts(arena, row),
+         text_share(arena, (double)row->passed, (double)row->finished));
+    print_best(arena, row);
+    line("GPU", "busy %s of the time", text_share(arena, run->device_ms, (double)run->elapsed_ms));
+    line("left", "%s", progress_left(arena, row));
+}
+
+static json_t *status_verdicts(const struct status_row *row)
+{
+    json_t *verdicts = json_object();
+
+    for (int i = VERDICT_NONE + 1; i < VERDICT_COUNT; i++) {
+        json_object_set_new(verdicts, verdict_names[i], json_integer(row->by_verdict[i]));
+    }
+    return verdicts;
+}
+
+static json_t *status_best(const struct status_row *row)
+{
+    if (row->best_place < 0) {
+        return json_null();
+    }
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:I, s:I}", "place", (json_int_t)row->best_place,
+                     "family", json_text(row->best_family), "genes", json_genes(row->best_genes),
+                     "score", json_score(&row->best), "gain", json_number(progress_gain(row)),
+                     "evaluation", (json_int_t)row->best_evaluation, "found_at",
+                     (json_int_t)row->best_finished_at);
+}
+
+static json_t *status_json(const struct status_row *row, pid_t pid)
+{
+    const struct run_row *run = &row->run;
+    json_t *object = json_object();
+
+    json_object_set_new(object, "run", json_integer(run->id));
+    json_object_set_new(object, "name", json_text(run->name));
+    json_object_set_new(object, "state",
+                        json_text(pid != 0                     ? "running"
+                                  : run->state == RUN_FINISHED ? "ended"
+                                                               : "stopped"));
+    json_object_set_new(object, "pid", pid != 0 ? json_integer(pid) : json_null());
+    json_object_set_new(object, "ended_because", json_text(run->ended_because));
+    json_object_set_new(object, "seed", json_text(run->seed_path));
+    json_object_set_new(object, "strategy", json_text(run->strategy));
+    json_object_set_new(object, "rng_seed", json_integer((json_int_t)run->rng_seed));
+    json_object_set_new(object, "device", json_text(row->device));
+    json_object_set_new(object, "backend", json_text(row->backend));
+    json_object_set_new(object, "elapsed_ms", json_integer(run->elapsed_ms));
+    json_object_set_new(object, "device_ms", json_number(run->device_ms));
+    json_object_set_new(object, "proposed", json_integer(row->proposed));
+    json_object_set_new(object, "evaluated", json_integer(row->finished));
+    json_object_set_new(object, "passed", json_integer(row->passed));
+    json_object_set_new(object, "aliases", json_integer(row->aliases));
+    json_object_set_new(object, "per_minute", json_number(progress_rate(row)));
+    json_object_set_new(object, "verdicts", status_verdicts(row));
+    json_object_set_new(object, "best", status_best(row));
+    json_object_set_new(object, "founder", json_score(&row->founder));
+    json_object_set_new(
+        object, "budget",
+        json_pack("{s:I, s:I, s:I}", "evaluations", (json_int_t)run->budget_evaluations, "wall_ms",
+                  (json_int_t)run->budget_wall_ms, "device_ms", (json_int_t)run->budget_device_ms));
+    return object;
+}
+
+static bool status(struct cli *cli, struct err *err)
+{
+    pid_t pid = lock_holder(cli_lock(cli));
+    struct status_row row;
+
+    if (!cli_store(cli, err) || !cli_status(cli, &row, err)) {
+        return false;
+    }
+    if (cli_has(cli, "json")) {
+        return cli_json(status_json(&row, pid), err);
+    }
+    print_status(cli->arena, &row, pid);
+    return true;
+}
+
+int cmd_status(int argc, char **argv) { return cli_run(argc, argv, status); }

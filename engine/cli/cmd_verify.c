@@ -1,0 +1,295 @@
+#include <math.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/str.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/exported.h"
+#include "cli/text.h"
+#include "daemon/trial.h"
+#include "fitness/score.h"
+
+enum {
+    CASES_PER_FAMILY = 20, /* five input families: the historic hundred cases for each shape */
+    DEADLINE_MS = 10 * 60 * 1000,
+};
+
+/* The rungs of a file's way up, in order; the judge names those that it climbs. */
+enum rung { RUNG_BUILD, RUNG_LAUNCH, RUNG_SANITY, RUNG_CORRECT, RUNG_STABLE, RUNG_TIME, RUNGS };
+static const char *const rung_names[RUNGS] = {"build",   "launch", "sanity",
+                                              "correct", "stable", "time"};
+
+struct verification {
+    struct exported exported;
+    struct judge_job job;
+    struct built built;
+    struct hello judge;
+    struct judge_result result;
+    bool judged;
+};
+
+/* The declared shapes, and two the search never timed: a ragged tail, and less than one tile. */
+static void add_shapes(struct verification *verification)
+{
+    const struct exported *exported = &verification->exported;
+    struct judge_job *job = &verification->job;
+    struct problem ragged = exported->problems[0], small = exported->problems[0];
+
+    for (int i = 0; i < exported->problem_count; i++) {
+        job->problems[job->problem_count++].problem = exported->problems[i];
+    }
+    ragged.q_len = ragged.q_len > 1 ? ragged.q_len - 1 : 1;
+    ragged.kv_len = ragged.kv_len > 1 ? ragged.kv_len - 1 : 1;
+    small.batch = 1;
+    small.q_len = small.kv_len = 7;
+    if (job->problem_count + 2 <= JOB_PROBLEMS_MAX) {
+        job->problems[job->problem_count++].problem = ragged;
+        job->problems[job->problem_count++].problem = small;
+    }
+}
+
+/* A shape that the program declares not to do is no fault of it unless the file names that shape. */
+static bool drop_unsupported(struct cli *cli, struct verification *verification, struct err *err)
+{
+    struct judge_job *job = &verification->job;
+    int kept = 0;
+
+    for (int i = 0; i < job->problem_count; i++) {
+        struct plan plan;
+        bool supported = true, ok;
+
+        ok = plan_resolve(cli->arena, &verification->exported.program, &job->problems[i].problem,
+                          1, &plan, &supported, err);
+        if (!ok && (supported || i < verification->exported.problem_count)) {
+            return err_in(err, "%s", cli->operands[0]);
+        }
+        if (ok) {
+            job->problems[kept++] = job->problems[i];
+        }
+    }
+    job->problem_count = kept;
+    return true;
+}
+
+static bool compile(struct cli *cli, struct verification *verification, struct err *err)
+{
+    const struct exported *exported = &verification->exported;
+    struct compile_job job = {
+        .source = exported->source,
+        .source_bytes = strlen(exported->source),
+        .name = cli->operands[0],
+        .arch = exported->arch,
+        .entry_count = exported->program.kernel_count,
+    };
+
+    for (int i = 0; i < job.entry_count; i++) {
+        job.entries[i] = exported->program.kernels[i].name;
+    }
+    return trial_compile(cli->arena, &job, &verification->built, err);
+}
+
+static bool judge(struct cli *cli, struct verification *verification, struct err *err)
+{
+    struct judge_job *job = &verification->job;
+    const struct built *built = &verification->built;
+
+    job->genes = "";
+    job->image_count = 1;
+    job->images[0] = (struct judge_image){
+        .cubin = built->cubin, .cubin_bytes = built->cubin_bytes, .ptx = built->ptx,
+        .ptx_bytes = built->ptx_bytes, .code_key = built->code_key,
+        .program = verification->exported.program};
+    job->effort = EFFORT_MEASURE;
+    job->cases_per_family = CASES_PER_FAMILY;
+    job->want_samples = true;
+    if (getrandom(&job->secret, sizeof job->secret, 0) != (ssize_t)sizeof job->secret) {
+        return err_sys(err, "cannot draw a secret");
+    }
+    verification->judged = true;
+    return trial_judge(cli->arena, cli_value(cli, "device"), job, DEADLINE_MS,
+                       &verification->judge, &verification->result, err);
+}
+
+static bool passed(const struct verification *verification)
+{
+    return verification->judged && verification->result.verdict == VERDICT_PASS;
+}
+
+/* How a rung went for one shape. */
+struct tally {
+    int passed, total;
+    double error, allowed; /* of the worst case */
+    const char *reason;    /* of the first failure */
+};
+
+static struct tally tally_rung(const struct judge_result *result, enum rung rung, int problem)
+{
+    struct tally tally = {.reason = ""};
+
+    for (int i = 0; i < result->case_count; i++) {
+        const struct case_result *one = &result->cases[i];
+
+        if (one->problem != problem || strcmp(one->rung, rung_names[rung]) != 0) {
+            continue;
+        }
+        tally.total++;
+        if (one->verdict == VERDICT_PASS) {
+            tally.passed++;
+        } else if (*tally.reason == '\0') {
+            tally.reason = one->reason;
+        }
+        if (one->error_max >= tally.error) {
+            tally.error = one->error_max;
+            tally.allowed = one->error_allowed;
+        }
+    }
+    return tally;
+}
+
+static void print_line(bool ok, const char *rung, const char *text)
+{
+    printf("%s%s%s %-8s %s\n", style_on(stdout, ok ? STYLE_GOOD : STYLE_BAD),
+           ok ? "\u2713" : "\u2717", style_off(stdout), rung, text);
+}
+
+static void print_build(struct cli *cli, const struct verification *verification)
+{
+    const struct built *built = &verification->built;
+    bool ok = built->verdict == VERDICT_NONE;
+    const struct entry_facts *entry = &built->entries[0];
+
+    print_line(ok, "build",
+               ok ? arena_printf(cli->arena,
+                                 "%s: %lld registers, %lld bytes spilled, %.0f ms%s%s",
+                                 verification->exported.arch, (long long)entry->registers,
+                                 (long long)entry->spill_store_bytes, built->compile_ms,
+                                 *built->warnings ? "; " : "", built->warnings)
+                  : arena_printf(cli->arena, "%s: %s", verdict_names[built->verdict],
+                                 built->reason));
+}
+
+static void print_shape(struct cli *cli, const struct verification *verification, int problem)
+{
+    const struct judge_result *result = &verification->result;
+    char shape[PROBLEM_TEXT_MAX];
+
+    problem_text(&verification->job.problems[problem].problem, shape);
+    for (enum rung rung = RUNG_LAUNCH; rung <= RUNG_STABLE; rung++) {
+        struct tally tally = tally_rung(result, rung, problem);
+        const char *text = arena_printf(cli->arena, "%s: %d/%d", shape, tally.passed, tally.total);
+
+        if (tally.total == 0) {
+            continue;
+        }
+        if (rung == RUNG_CORRECT) {
+            text = arena_printf(cli->arena, "%s cases, max |diff| %.3g (allowed %.3g)", text,
+                                tally.error, tally.allowed);
+        }
+        if (*tally.reason != '\0') {
+            text = arena_printf(cli->arena, "%s; %s", text, tally.reason);
+        }
+        print_line(tally.passed == tally.total, rung_names[rung], text);
+    }
+    for (int i = 0; i < result->timing_count; i++) {
+        const struct timing *timing = &result->timings[i];
+        struct score score;
+
+        if (timing->problem == problem &&
+            score_of_samples(timing->span_us, timing->span_count, timing->tick_us, &score)) {
+            print_line(true, "time",
+                       arena_printf(cli->arena, "%s: %s %s, %d samples; %s by graph", shape,
+                                    text_us(cli->arena, score.us),
+                                    text_interval(cli->arena, &score), timing->span_count,
+                                    text_us(cli->arena, timing->graph_count > 0
+                                                            ? quantile(timing->graph_us,
+                                                                       timing->graph_count, 0.5)
+                                                            : 0)));
+        }
+    }
+}
+
+static void print_text(struct cli *cli, const struct verification *verification)
+{
+    print_build(cli, verification);
+    for (int i = 0; verification->judged && i < verification->job.problem_count; i++) {
+        print_shape(cli, verification, i);
+    }
+    if (passed(verification)) {
+        print_line(true, "pass", arena_printf(cli->arena, "on %s", verification->judge.device));
+    } else if (verification->judged) {
+        print_line(false, verdict_names[verification->result.verdict],
+                   verification->result.reason);
+    }
+}
+
+static bool print_json(const struct verification *verification, struct err *err)
+{
+    const struct judge_result *result = &verification->result;
+    const struct built *built = &verification->built;
+    json_t *cases = json_array(), *times = json_array();
+
+    for (int i = 0; i < result->case_count; i++) {
+        const struct case_result *one = &result->cases[i];
+        char shape[PROBLEM_TEXT_MAX] = "";
+
+        if (one->problem >= 0) {
+            problem_text(&verification->job.problems[one->problem].problem, shape);
+        }
+        json_array_append_new(cases,
+                              json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "problem", shape,
+                                        "rung", one->rung, "inputs", one->family, "verdict",
+                                        verdict_names[one->verdict], "error",
+                                        json_number(one->error_max), "allowed",
+                                        json_number(one->error_allowed), "reason", one->reason));
+    }
+    for (int i = 0; i < result->timing_count; i++) {
+        const struct timing *timing = &result->timings[i];
+        char shape[PROBLEM_TEXT_MAX];
+        struct score score;
+
+        problem_text(&verification->job.problems[timing->problem].problem, shape);
+        if (score_of_samples(timing->span_us, timing->span_count, timing->tick_us, &score)) {
+            json_array_append_new(times, json_pack("{s:s, s:o, s:i}", "problem", shape, "score",
+                                                   json_score(&score), "samples",
+                                                   timing->span_count));
+        }
+    }
+    return cli_json(json_pack("{s:s, s:s, s:s, s:o, s:o}", "verdict",
+                              verdict_names[verification->judged ? result->verdict
+                                                                 : built->verdict],
+                              "reason", verification->judged ? result->reason : built->reason,
+                              "device", verification->judged ? verification->judge.device : "",
+                              "cases", cases, "times", times),
+                    err);
+}
+
+static bool body(struct cli *cli, struct err *err)
+{
+    struct verification *verification = arena_alloc(cli->arena, sizeof *verification);
+    const char *path = cli->operands[0];
+    struct buf text = {0};
+    bool ok = file_read(path, EXPORTED_BYTES_MAX, &text, err) &&
+              exported_read(cli->arena, path, text.data, text.length, &verification->exported,
+                            err);
+
+    buf_free(&text);
+    if (!ok) {
+        return false;
+    }
+    add_shapes(verification);
+    if (!drop_unsupported(cli, verification, err) || !compile(cli, verification, err)) {
+        return false;
+    }
+    if (verification->built.verdict == VERDICT_NONE && !judge(cli, verification, err)) {
+        return false;
+    }
+    cli->exit_code = passed(verification) ? EXIT_OK : EXIT_NO;
+    if (cli_has(cli, "json")) {
+        return print_json(verification, err);
+    }
+    print_text(cli, verification);
+    return true;
+}
+
+int cmd_verify(int argc, char **argv) { return cli_run(argc, argv, body); }

@@ -1,0 +1,39 @@
+/*
+ * exported -- one kernel as one .cu file that stands alone, and the way back.
+ *
+ * The file is for three readers:
+ *   people     a comment: what it is, how fast, where it came from, how to check it
+ *   nvcc       the rendered device source, a C-callable launcher, and under -DEVO_MAIN a main that
+ *              checks against a CPU reference and times
+ *   evo verify the lines "// evo: …" between the marks (the program's declaration, as in a judge's
+ *              message) and the device source between its marks; nothing else of the file is read,
+ *              and no host code of it is ever run
+ */
+#ifndef EVO_CLI_EXPORTED_H
+#define EVO_CLI_EXPORTED_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "db/query.h"
+#include "fitness/plan.h"
+
+enum { EXPORTED_BYTES_MAX = 4 << 20 };
+
+struct exported {
+    const char *title;      /* "attention_tiled n147" */
+    const char *provenance; /* lines for people, without comment marks */
+    struct program program;
+    struct problem problems[JOB_PROBLEMS_MAX]; /* what it was bred for, one static problem */
+    int problem_count;
+    const char *arch;
+    const char *source; /* the rendered device source */
+};
+
+void exported_write(const struct exported *exported, struct buf *out);
+bool exported_read(struct arena *arena, const char *path, const char *text, size_t length,
+                   struct exported *exported, struct err *err);
+
+#endif

@@ -1,0 +1,166 @@
+/*
+ * main.c -- the one table of commands, and the choice among them.
+ *
+ * A command is a row here and a cmd_NAME.c. The rows are also the text of --help, `evo help` and
+ * docs/evo.1.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+
+#define DB     {"db", 0, "FILE", "the database (default: EVO_DB, else evo.db in this folder)"}
+#define JSON   {"json", 0, NULL, "print JSON instead of text"}
+#define RUN    {"run", 0, "N", "another run than the latest of the database"}
+#define FOLDER {"templates", 0, "DIR", "a folder of your own templates, looked at first"}
+
+const struct command command_table[] = {
+    {"start", GROUP_RUN, cmd_start, "", 0, 0,
+     "begin a search, or go on with one after any stop",
+     "Starts the search in the background: its log is the database's name with .log behind it, "
+     "its lock with .lock. On a terminal the command then follows the search with one line of "
+     "progress; Ctrl-C leaves the search running. Away from a terminal it prints a line every "
+     "10 s until the search ends.\n"
+     "A database that holds an open run goes on with it, after a stop of whatever kind: the seed "
+     "and templates stored in it are used, and --seed is not needed. --new begins another run "
+     "beside it.",
+     "evo start --seed seeds/phase4.yaml --budget 5m",
+     {{"seed", 0, "FILE", "what to search for; see evo-seed(5)"},
+      DB,
+      {"device", 0, "DEVICE", "auto, cuda:N or replay:FILE (a recorded run or space); repeated: "
+                              "several judges (default: as the seed says)"},
+      {"budget", 0, "LIMIT", "end after this much: 10m, 90s or 2h of time, gpu:5m of the GPU's "
+                             "time, 2000 evaluations, or several with commas"},
+      {"strategy", 0, "NAME", "evo, or random: the same space searched blindly, to compare with"},
+      FOLDER,
+      {"new", 0, NULL, "begin a new run even if the database holds an open one"},
+      {"foreground", 0, NULL, "do not detach: for systemd and CI"},
+      {"detach", 0, NULL, "return as soon as the search runs; print its pid and log"}}},
+    {"stop", GROUP_RUN, cmd_stop, "", 0, 0, "end the search after what is in flight",
+     "Asks the search to finish what its workers hold, record it and end; waits until it has. "
+     "Nothing is lost: 'evo start' goes on from there. When no search runs, that is said, and is "
+     "no failure.",
+     "evo stop",
+     {DB, {"timeout", 0, "TIME", "give up waiting after this long, as 90s or 5m (default: 5m)"}}},
+    {"watch", GROUP_RUN, cmd_watch, "", 0, 0, "follow a running search",
+     "Shows the progress of a search that runs, until it ends or until Ctrl-C, which leaves it "
+     "running.",
+     "evo watch", {DB}},
+    {"status", GROUP_LOOK, cmd_status, "", 0, 0, "one screen: how far the search is",
+     "Elapsed time, evaluations and their rate, verdicts, the best kernel with its interval and "
+     "gain, and what is left of the budget; whether it runs or not.",
+     "evo status --json", {DB, RUN, JSON}},
+    {"best", GROUP_LOOK, cmd_best, "", 0, 0, "the fastest verified kernels",
+     "A row for each kernel that passed the gate, fastest first: its time with the 95 % interval, "
+     "TFLOP/s, speed-up over the seed's founder. FP16 accumulation is a numerics class of its own "
+     "and never ranked together with FP32.",
+     "evo best -n 5 --json",
+     {{"count", 'n', "N", "how many (default: 10)"},
+      {"family", 0, "F", "of this family only"},
+      {"shape", 0, "S", "ranked by this shape of the workload, such as 1x8x512x64"},
+      {"numerics", 0, "CLASS", "fp32 or fp16 (default: both, one after the other)"},
+      DB, RUN, JSON}},
+    {"lineage", GROUP_LOOK, cmd_lineage, "ID", 1, 1, "where a kernel came from",
+     "Its ancestors from the seed's founders on: what each mutation changed and what it gained "
+     "over its first parent. ID is n147, r2.n147 (of run 2) or best.",
+     "evo lineage best",
+     {{"dot", 0, NULL, "print a graph for Graphviz instead"}, DB, JSON}},
+    {"show", GROUP_LOOK, cmd_show, "ID", 1, 1, "everything about one candidate",
+     "Genes, parents, verdict and why, times, resources, the gate's cases and metrics. With "
+     "--source the CUDA source, rendered again from the templates stored in the database and "
+     "compared with the recorded hash. ID is n147, r2.n147 or best.",
+     "evo show best --source",
+     {{"source", 0, NULL, "print the rendered CUDA source"},
+      {"ptx", 0, NULL, "print the PTX, if it was kept"},
+      {"log", 0, NULL, "print the compiler's log"},
+      {"image", 0, "N", "which program of a workload that needs several (default: 0)"},
+      DB, JSON}},
+    {"diff", GROUP_LOOK, cmd_diff, "A B", 2, 2, "genes and source of two candidates compared",
+     "The genes that differ and what that did to the time, then the difference of the rendered "
+     "sources as a unified diff.",
+     "evo diff n0 best",
+     {{"genes", 0, NULL, "only the genes"}, DB, JSON}},
+    {"genes", GROUP_LOOK, cmd_genes, "FAMILY", 1, 1, "what may vary in a template",
+     "A family's genes with their domains, its requirements, the shapes it supports, its launch.",
+     "evo genes attention_tiled", {FOLDER, JSON}},
+    {"check", GROUP_LOOK, cmd_check, "SEED", 1, 1, "validate a seed without running it",
+     "Parses the seed and its families, tries the founders, and counts how many genomes are "
+     "feasible. A mistake is told as FILE:LINE:COLUMN: what, with what to do about it.",
+     "evo check seeds/phase4.yaml",
+     {{"for", 0, "ARCH", "the device to count for, as sm_90 (default: the seed's, else sm_90)"},
+      FOLDER, JSON}},
+    {"export", GROUP_KEEP, cmd_export, "[ID]", 0, 1, "one kernel as a self-contained file",
+     "Writes a kernel (default: the best) as one CUDA source that nvcc compiles with nothing "
+     "else: genes as constants, helpers inlined, a C-callable launcher, and a comment that says "
+     "where it came from and how to verify it.",
+     "evo export best -o winner.cu",
+     {{"output", 'o', "FILE", "where to (default: the standard output)"},
+      {"format", 0, "FORMAT", "cu, cubin, ptx or json (default: cu)"},
+      {"shape", 0, "S", "which, when the workload needs several programs (default: its first)"},
+      DB}},
+    {"verify", GROUP_KEEP, cmd_verify, "FILE.cu", 1, 1, "judge an exported file from that alone",
+     "Compiles an exported source, puts it through the whole gate and times it, on a device of "
+     "this machine.",
+     "evo verify winner.cu",
+     {{"device", 0, "DEVICE", "auto or cuda:N (default: auto)"}, JSON}},
+    {"dump", GROUP_KEEP, cmd_dump, "", 0, 0, "the lineage as canonical text",
+     "A line for each candidate in order of place: parents, operator, genes, hashes, verdict, "
+     "score. Two runs that did the same have the same dump, byte for byte, however often they "
+     "were killed and whatever their number of workers.",
+     "evo dump > lineage.txt", {DB, RUN, JSON}},
+    {"record", GROUP_KEEP, cmd_record, "", 0, 0, "turn a run into a table for replay",
+     "Writes every judged genome of a run with its verdict and time as a table that "
+     "--device replay:FILE answers from, on a machine without a GPU.",
+     "evo record -o run.csv",
+     {{"output", 'o', "FILE", "where to (default: the standard output)"},
+      {"family", 0, "F", "which, when the run has several"},
+      DB, RUN}},
+    {"rescore", GROUP_KEEP, cmd_rescore, "", 0, 0, "compute the scores again from raw samples",
+     "Adds scores of this program's version wherever a database lacks them. Needs no GPU; a "
+     "search must not be running on the database.",
+     "evo rescore", {DB, JSON}},
+    {"help", GROUP_KEEP, cmd_help, "[COMMAND]", 0, 1, "explain a command, with an example",
+     "Without a command: all of them.", "evo help start",
+     {{"man", 0, NULL, "print the manual page evo.1 (mdoc)"}}},
+};
+
+const int command_count = sizeof command_table / sizeof *command_table;
+
+/* The command that begins alike, for "did you mean". */
+static const char *command_like(const char *name)
+{
+    for (int length = 3; length > 0; length--) {
+        for (int i = 0; i < command_count; i++) {
+            if (strncmp(command_table[i].name, name, (size_t)length) == 0) {
+                return command_table[i].name;
+            }
+        }
+    }
+    return "help";
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    const struct command *command = command_find(name);
+
+    if (command != NULL) {
+        return command->run(argc - 1, argv + 1);
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("evo " EVO_VERSION "\n");
+        return fflush(stdout) == 0 ? EXIT_OK : EXIT_SYSTEM;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        help_overview(stdout);
+        return fflush(stdout) == 0 ? EXIT_OK : EXIT_SYSTEM;
+    }
+    if (argc < 2) {
+        help_overview(stderr);
+        return EXIT_USER;
+    }
+    cli_say("unknown command '%s'", name);
+    cli_say("did you mean '%s'? 'evo --help' lists the commands", command_like(name));
+    return EXIT_USER;
+}

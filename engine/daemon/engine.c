@@ -1,0 +1,746 @@
+#include "daemon/engine.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "daemon/engine_state.h"
+
+enum {
+    ROUND_MS = 1000,         /* the longest round: elapsed time is recorded this often */
+    PROGRESS_MS = 30 * 1000, /* a line in the log this often */
+    GRACE_MS = 10 * 1000,    /* what is with workers when time is up may take this much longer */
+    FULL_RETRY_MS = 2000,    /* a full disk is tried again this often */
+    SAMPLES_KEPT = 200,      /* programs that keep their raw samples, besides the youngest */
+    THIN_EVERY = 1024,       /* settled places between two thinnings */
+};
+
+/* ---- signals: a descriptor, so that the one poll() sees them ---- */
+
+static bool signals_open(int *fd, struct err *err)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    signal(SIGPIPE, SIG_IGN); /* a dead worker shows as its death */
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 ||
+        (*fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)) < 0) {
+        return err_sys(err, "cannot watch for signals");
+    }
+    return true;
+}
+
+static bool signals_take(int fd)
+{
+    struct signalfd_siginfo info;
+
+    return read(fd, &info, sizeof info) == (ssize_t)sizeof info;
+}
+
+/* ---- starting: a new run, or one that goes on ---- */
+
+static void apply_budgets(struct run_row *run, const struct engine_options *options)
+{
+    if (options->budget_evaluations >= 0) {
+        run->budget_evaluations = options->budget_evaluations;
+    }
+    if (options->budget_wall_ms >= 0) {
+        run->budget_wall_ms = options->budget_wall_ms;
+    }
+    if (options->budget_device_ms >= 0) {
+        run->budget_device_ms = options->budget_device_ms;
+    }
+}
+
+static const char *boot_id(struct arena *arena)
+{
+    struct buf text = {0};
+    struct err ignored;
+    const char *id = "";
+
+    if (file_read("/proc/sys/kernel/random/boot_id", 256, &text, &ignored)) {
+        text.data[strcspn(text.data, "\n")] = '\0';
+        id = arena_dup(arena, text.data);
+    }
+    buf_free(&text);
+    return id;
+}
+
+static bool create_run(struct engine *engine, struct err *err)
+{
+    const struct engine_options *options = engine->options;
+    const struct seed *seed = &engine->setup.seed;
+    struct run_row *run = &engine->run;
+    static const char *const strategies[] = {[STRATEGY_EVO] = "evo", [STRATEGY_RANDOM] = "random"};
+
+    *run = (struct run_row){
+        .name = seed->name,
+        .seed_path = seed->path,
+        .seed_text = arena_text(engine->arena, seed->text, seed->text_bytes),
+        .device_spec = engine->setup.device_spec,
+        .strategy = options->strategy != NULL ? options->strategy : strategies[seed->strategy],
+        .evo_version = EVO_VERSION,
+        .device = "",
+        .boot_id = boot_id(engine->arena),
+        .rng_seed = seed->rng_seed,
+        .budget_evaluations = seed->budget_evaluations,
+        .budget_wall_ms = seed->budget_wall_ms,
+        .budget_device_ms = seed->budget_device_ms,
+        .ended_because = "",
+        .created_at = clock_wall_ms(),
+    };
+    apply_budgets(run, options);
+    if (getrandom(&run->secret, sizeof run->secret, 0) != (ssize_t)sizeof run->secret) {
+        return err_sys(err, "cannot draw a secret");
+    }
+    if (!store_run_insert(engine->store, run, err) ||
+        !setup_keep(&engine->setup, engine->store, run->id, err)) {
+        return false;
+    }
+    for (int i = 0; i < seed->problem_count; i++) {
+        char text[PROBLEM_TEXT_MAX];
+
+        problem_text(&seed->problems[i], text);
+        if (!store_problem_insert(engine->store, run->id, i, text,
+                                  problem_flops(&seed->problems[i]), err)) {
+            return false;
+        }
+    }
+    return store_event(engine->store, run->id, run->created_at, "start", seed->name, err);
+}
+
+/* An attempt without an end was cut off: by the death of the host, or of the daemon alone. */
+static bool resume_run(struct engine *engine, struct err *err)
+{
+    struct run_row *run = &engine->run;
+    const char *boot = boot_id(engine->arena);
+    const char *outcome = strcmp(boot, run->boot_id) == 0 ? "abandoned" : "lost";
+    int64_t now = clock_wall_ms();
+
+    apply_budgets(run, engine->options);
+    run->boot_id = boot;
+    run->state = RUN_OPEN;
+    run->ended_because = "";
+    return setup_recall(engine->arena, engine->store, run, engine->options, &engine->setup, err) &&
+           store_attempts_close(engine->store, run->id, now, outcome, err) &&
+           store_event(engine->store, run->id, now, "resume", "", err);
+}
+
+/* Whether the database's run is the one that options ask for. */
+static bool same_seed(const struct run_row *run, const struct engine_options *options,
+                      struct err *err)
+{
+    struct buf text = {0};
+    bool same;
+
+    if (options->seed_path == NULL) {
+        return true;
+    }
+    if (!file_read(options->seed_path, SEED_BYTES_MAX, &text, err)) {
+        return err_hint(err, "a seed is a YAML file; see 'man evo-seed' and the folder seeds");
+    }
+    same = strcmp(text.data, run->seed_text) == 0;
+    buf_free(&text);
+    if (!same) {
+        err_set(err, ERR_USER, "'%s' holds a run of '%s' (%s), whose text differs from '%s'",
+                options->db_path, run->name, run->seed_path, options->seed_path);
+        return err_hint(err, "'--new' begins another run in it, '--db FILE' another database; "
+                             "without --seed the stored run goes on");
+    }
+    return true;
+}
+
+static bool load_run(struct engine *engine, struct err *err)
+{
+    const struct engine_options *options = engine->options;
+    bool found, ok;
+
+    if (!store_begin(engine->store, err)) {
+        return false;
+    }
+    ok = store_run_latest(engine->store, engine->arena, &engine->run, &found, err);
+    if (ok && found && !(options->fresh && engine->run.id != engine->fresh_run)) {
+        ok = same_seed(&engine->run, options, err) && resume_run(engine, err);
+    } else if (ok && options->seed_path == NULL) {
+        err_set(err, ERR_USER, "'%s' holds no run yet", options->db_path);
+        ok = err_hint(err, "name a seed: evo start --seed seeds/phase4.yaml");
+    } else if (ok) {
+        ok = setup_read(engine->arena, options, &engine->setup, err) && create_run(engine, err);
+        engine->fresh_run = engine->run.id;
+    }
+    if (!ok) {
+        store_rollback(engine->store);
+        return false;
+    }
+    return store_commit(engine->store, err);
+}
+
+bool engine_check_start(const struct engine_options *options, struct arena *arena,
+                        struct err *err)
+{
+    const char *lock = arena_printf(arena, "%s.lock", options->db_path);
+    pid_t holder = lock_holder(lock);
+    struct store *store = NULL;
+    struct setup setup;
+    struct run_row run;
+    bool found = false, ok = true;
+
+    if (holder != 0) {
+        err_set(err, ERR_USER, "'%s' is in use by process %ld", options->db_path, (long)holder);
+        return err_hint(err, "'evo watch' follows it, 'evo stop' stops it");
+    }
+    if (access(options->db_path, F_OK) == 0) {
+        if (!store_open(options->db_path, STORE_CREATE, &store, err)) {
+            return false;
+        }
+        ok = store_run_latest(store, arena, &run, &found, err);
+        if (ok && found && !options->fresh) {
+            ok = same_seed(&run, options, err) &&
+                 setup_recall(arena, store, &run, options, &setup, err);
+        }
+        store_close(store);
+    }
+    if (ok && (!found || options->fresh)) {
+        if (options->seed_path == NULL) {
+            err_set(err, ERR_USER, "'%s' holds no run to go on with", options->db_path);
+            return err_hint(err, "name a seed: evo start --seed seeds/phase4.yaml");
+        }
+        ok = setup_read(arena, options, &setup, err);
+    }
+    return ok;
+}
+
+/* ---- recovering: the rows of the run become its state ---- */
+
+struct recall {
+    struct engine *engine;
+    int64_t count;
+};
+
+static bool recall_genome(const struct engine *engine, const struct candidate_row *row,
+                          struct genome *genome, struct err *err)
+{
+    for (int i = 0; i < engine->setup.family_count; i++) {
+        if (strcmp(engine->setup.families[i]->name, row->family) == 0) {
+            *genome = (struct genome){.family = (uint16_t)i};
+            return genome_parse(engine->setup.families[i], row->genes, genome, err);
+        }
+    }
+    return err_set(err, ERR_USER, "n%lld is of family '%s', which this seed does not name",
+                   (long long)row->place, row->family);
+}
+
+static void note_outcome(struct engine *engine, const struct candidate_row *row,
+                         const struct genome *genome)
+{
+    bool counts = row->verdict == VERDICT_PASS && row->alias_of < 0;
+    struct outcome outcome = {.place = row->place, .genome = *genome, .numerics = row->numerics,
+                              .depth = row->depth, .us = counts ? row->score.us : 0};
+
+    places_settle(engine->places, &outcome);
+}
+
+/* Settled rows that no coming proposal waits for go to the population at once. */
+static void fold_early(struct engine *engine, int64_t rows)
+{
+    struct outcome outcome;
+
+    while (places_next(engine->places, rows - engine->setup.seed.lag, &outcome)) {
+        population_fold(engine->population, outcome.place, &outcome.genome, outcome.numerics,
+                        outcome.depth, outcome.us);
+    }
+}
+
+static struct flight *recall_flight(struct engine *engine, const struct candidate_row *row,
+                                    const struct genome *genome)
+{
+    struct flight *flight = queue_add(engine->queue, row->place);
+    struct proposal *proposal = &flight->proposal;
+
+    flight->genome = proposal->genome = *genome;
+    proposal->genome_hash = row->genome_hash;
+    proposal->numerics = row->numerics;
+    proposal->island = row->island;
+    proposal->depth = row->depth;
+    proposal->bound_us = row->bound_us;
+    return flight;
+}
+
+static void note_best(struct engine *engine, const struct candidate_row *row)
+{
+    double *best = &engine->best_us[row->numerics];
+
+    if (row->verdict != VERDICT_PASS) {
+        return;
+    }
+    engine->passed++;
+    if (*best == 0 || row->score.us < *best) {
+        *best = row->score.us;
+    }
+    if (engine->founder_us == 0 && strcmp(row->operator_name, "founder") == 0) {
+        engine->founder_us = row->score.us;
+    }
+}
+
+static bool recall_row(void *context, const struct candidate_row *row, struct err *err)
+{
+    struct recall *recall = context;
+    struct engine *engine = recall->engine;
+    struct genome genome;
+    struct flight *flight;
+
+    if (!recall_genome(engine, row, &genome, err)) {
+        return false;
+    }
+    population_mark(engine->population, &row->genome_hash);
+    engine->proposed = row->place + 1;
+    if (row->state == CANDIDATE_DONE) {
+        note_best(engine, row);
+        if (!hash_is_zero(&row->code_key)) {
+            places_program(engine->places, &row->code_key, &row->plan_key, row->place);
+        }
+        if (row->place == places_settled(engine->places)) {
+            note_outcome(engine, row, &genome);
+            fold_early(engine, recall->count);
+            return true;
+        }
+    }
+    flight = recall_flight(engine, row, &genome);
+    if (row->state == CANDIDATE_DONE) { /* settled ahead of its turn when time was up */
+        flight->recorded = true;
+        flight->score.us = row->verdict == VERDICT_PASS && row->alias_of < 0 ? row->score.us : 0;
+        engine_decide(flight, row->verdict, row->reason);
+    }
+    return true;
+}
+
+static bool recall_places(struct engine *engine, struct err *err)
+{
+    struct recall recall = {.engine = engine};
+    struct flight *flight;
+
+    engine->queue = queue_new(engine->setup.seed.lag);
+    engine->places = places_new(engine->setup.seed.lag);
+    if (!store_candidate_count(engine->store, engine->run.id, &recall.count, err) ||
+        !store_candidates_each(engine->store, engine->run.id, recall_row, &recall, err)) {
+        return false;
+    }
+    while ((flight = queue_first(engine->queue, STAGE_RENDER)) != NULL) {
+        if (!engine_take_off(engine, flight, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The first judge's description opens the space, and with it the run. */
+static bool open_space(struct engine *engine, const struct hello *hello, struct err *err)
+{
+    struct search_config config = setup_config(&engine->setup, &engine->run);
+    struct hasher hasher;
+
+    engine->run.device = arena_dup(engine->arena, hello->device);
+    engine->run.device_arch = hello->device_arch;
+    engine->run.device_smem_max = hello->device_smem_max;
+    engine->run.device_sms = hello->device_sms;
+    if (!setup_space(&engine->setup, hello, &engine->space, &engine->arch, err)) {
+        return false;
+    }
+    hash_begin(&hasher, "evo workload 1");
+    for (int i = 0; i < engine->space.problem_count; i++) {
+        char text[PROBLEM_TEXT_MAX];
+
+        problem_text(&engine->space.problems[i].problem, text);
+        hash_text(&hasher, "problem", text);
+    }
+    engine->workload = hash_end(&hasher);
+    engine->population = population_new(&engine->space, &config);
+    engine->ready = true;
+    log_line("engine", "judging on %s; compiling for %s", hello->device, engine->arch);
+    return recall_places(engine, err);
+}
+
+/* Times of different devices never mix: the first judge names the model, all others must match. */
+static bool meet_judge(struct engine *engine, const struct fleet_event *event, struct err *err)
+{
+    const struct hello *hello = &event->hello;
+    int64_t environment;
+
+    if (*engine->run.device != '\0' && strcmp(engine->run.device, hello->device) != 0) {
+        err_set(err, ERR_USER, "this run was measured on '%s', but judge '%s' has '%s'",
+                engine->run.device, fleet_name(engine->fleet, event->worker), hello->device);
+        return err_hint(err, "times of different devices never mix; '--new' begins another run");
+    }
+    if (!store_environment(engine->store, hello, &environment, err)) {
+        return false;
+    }
+    if (!engine->ready) {
+        engine->environment = environment;
+        return open_space(engine, hello, err);
+    }
+    return true;
+}
+
+/* ---- settling: places get their final row, in order ---- */
+
+static bool settle_one(struct engine *engine, struct flight *flight, struct err *err)
+{
+    struct candidate_row row = {
+        .run = engine->run.id,
+        .place = flight->place,
+        .state = CANDIDATE_DONE,
+        .source_hash = engine_source_hash(flight),
+        .code_key = flight->key.code_key,
+        .plan_key = flight->key.plan_key,
+        .verdict = flight->verdict,
+        .reason = flight->reason,
+        .replayed = flight->replayed,
+        .alias_of = -1,
+        .judgement = flight->judgement,
+        .finished_at = clock_wall_ms(),
+        .score = flight->score,
+        .device_ms = flight->device_ms,
+    };
+    bool built = !hash_is_zero(&row.code_key);
+    int64_t lowest = built ? places_program(engine->places, &row.code_key, &row.plan_key, row.place)
+                           : row.place;
+
+    if (lowest != row.place) {
+        row.alias_of = lowest;
+        flight->score.us = 0; /* for the population: nothing new */
+    }
+    if (!store_candidate_finish(engine->store, &row, err)) {
+        return false;
+    }
+    flight->recorded = true;
+    if (row.verdict == VERDICT_PASS) {
+        engine->passed++;
+        if (flight->proposal.operator_kind == OPERATOR_FOUNDER && engine->founder_us == 0) {
+            engine->founder_us = row.score.us;
+        }
+    }
+    return true;
+}
+
+static bool settle(struct engine *engine, struct err *err)
+{
+    struct flight *flight;
+
+    while ((flight = queue_at(engine->queue, places_settled(engine->places))) != NULL &&
+           flight->stage == STAGE_DECIDED) {
+        struct outcome outcome = {.place = flight->place, .genome = flight->genome,
+                                  .numerics = flight->proposal.numerics,
+                                  .depth = flight->proposal.depth};
+
+        if (!flight->recorded && !settle_one(engine, flight, err)) {
+            return false;
+        }
+        outcome.us = flight->verdict == VERDICT_PASS ? flight->score.us : 0;
+        places_settle(engine->places, &outcome);
+        queue_settle(engine->queue, flight->place);
+        if (places_settled(engine->places) % THIN_EVERY == 0 &&
+            !store_thin(engine->store, engine->run.id, SAMPLES_KEPT, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* When time is up, what is decided counts though places before it are not. */
+static bool settle_all(struct engine *engine, struct err *err)
+{
+    for (int64_t place = places_settled(engine->places); place < engine->proposed; place++) {
+        struct flight *flight = queue_at(engine->queue, place);
+
+        if (flight != NULL && flight->stage == STAGE_DECIDED && !flight->recorded &&
+            !settle_one(engine, flight, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- ending ---- */
+
+static int64_t elapsed_ms(const struct engine *engine)
+{
+    return engine->elapsed_ms + clock_now_ms() - engine->begun_ms;
+}
+
+static void begin_ending(struct engine *engine, enum ending ending)
+{
+    engine->ending = ending;
+    engine->ending_ms = clock_now_ms();
+}
+
+static void look_at_budget(struct engine *engine)
+{
+    const struct run_row *run = &engine->run;
+
+    if (engine->ending == GOING &&
+        ((run->budget_wall_ms > 0 && elapsed_ms(engine) >= run->budget_wall_ms) ||
+         (run->budget_device_ms > 0 && run->device_ms >= (double)run->budget_device_ms))) {
+        begin_ending(engine, SPENT);
+    }
+}
+
+static bool all_settled(const struct engine *engine)
+{
+    return engine->ready && places_settled(engine->places) == engine->proposed;
+}
+
+/* Why the run has ended in this round, or NULL while it has not. */
+static const char *ended_because(const struct engine *engine)
+{
+    const struct run_row *run = &engine->run;
+
+    switch (engine->ending) {
+    case GOING:
+        return run->budget_evaluations > 0 && engine->proposed >= run->budget_evaluations &&
+                       all_settled(engine)
+                   ? "its budget of evaluations is spent"
+                   : NULL;
+    case EXHAUSTED:
+        return all_settled(engine) ? "every feasible genome was tried" : NULL;
+    case SPENT:
+    case STOPPING:
+        if (fleet_busy(engine->fleet) > 0 && clock_now_ms() - engine->ending_ms < GRACE_MS) {
+            return NULL;
+        }
+        return engine->ending == STOPPING ? "stopped" : "its budget of time is spent";
+    }
+    return NULL;
+}
+
+static bool finish(struct engine *engine, const char *because, struct err *err)
+{
+    int64_t now = clock_wall_ms();
+
+    if (engine->ending != STOPPING) {
+        engine->run.state = RUN_FINISHED;
+        engine->run.ended_because = because;
+    }
+    return (!engine->ready || settle_all(engine, err)) &&
+           store_attempts_close(engine->store, engine->run.id, now, "abandoned", err) &&
+           store_event(engine->store, engine->run.id, now, "end", because, err);
+}
+
+static void progress_line(struct engine *engine)
+{
+    char best[64] = "none yet";
+    double us = 0;
+    int64_t settled = engine->ready ? places_settled(engine->places) : 0;
+    int64_t elapsed = elapsed_ms(engine);
+
+    for (int i = 0; i < POPULATION_CLASSES; i++) {
+        if (engine->best_us[i] > 0 && (us == 0 || engine->best_us[i] < us)) {
+            us = engine->best_us[i];
+        }
+    }
+    if (us > 0) {
+        snprintf(best, sizeof best, "%.2f us", us);
+    }
+    if (us > 0 && engine->founder_us > 0) {
+        snprintf(best, sizeof best, "%.2f us, %.2fx the founder", us, engine->founder_us / us);
+    }
+    log_line("engine", "%lld evaluations in %lld s, %lld valid; best %s; device busy %.0f %%",
+             (long long)settled, (long long)(elapsed / 1000), (long long)engine->passed, best,
+             elapsed > 0 ? 100 * engine->run.device_ms / (double)elapsed : 0);
+    engine->progress_ms = clock_now_ms();
+}
+
+/* ---- rounds ---- */
+
+/* All that a round changes in the database, in one transaction. */
+static bool turn_work(struct engine *engine, const struct fleet_event *events, int count,
+                       const char **because, struct err *err)
+{
+    for (int i = 0; i < count; i++) {
+        bool judge = fleet_role(engine->fleet, events[i].worker) == ROLE_JUDGE;
+
+        if (events[i].kind == FLEET_READY
+                ? judge && !meet_judge(engine, &events[i], err)
+                : !engine_attend(engine, &events[i], err)) {
+            return false;
+        }
+    }
+    if (engine->ready) {
+        if (!settle(engine, err) ||
+            (engine->ending == GOING && !engine_propose(engine, err)) || !settle(engine, err) ||
+            ((engine->ending == GOING || engine->ending == EXHAUSTED) &&
+             !engine_dispatch(engine, err))) {
+            return false;
+        }
+    }
+    *because = ended_because(engine);
+    if (*because != NULL && !finish(engine, *because, err)) {
+        return false;
+    }
+    engine->run.elapsed_ms = elapsed_ms(engine);
+    return store_run_update(engine->store, &engine->run, err);
+}
+
+static int round_ms(const struct engine *engine)
+{
+    int64_t left = ROUND_MS;
+
+    if (engine->ending == GOING && engine->run.budget_wall_ms > 0) {
+        int64_t budget = engine->run.budget_wall_ms - elapsed_ms(engine);
+
+        left = budget < left ? budget : left;
+    }
+    return left > 0 ? (int)left : 0;
+}
+
+/* One turn of the loop. *because is set when it was the last. */
+static bool turn(struct engine *engine, const char **because, struct err *err)
+{
+    struct fleet_event events[FLEET_EVENTS_MAX];
+    int count;
+
+    *because = NULL;
+    arena_reset(engine->round);
+    if (!fleet_wait(engine->fleet, round_ms(engine), engine->round, events, &count, err)) {
+        return false;
+    }
+    if (signals_take(engine->signals)) {
+        if (engine->ending == STOPPING) {
+            *because = "stopped at once";
+            return true; /* everything durable is durable already */
+        }
+        log_line("engine", "stopping: what is in flight is finished first");
+        begin_ending(engine, STOPPING);
+    }
+    look_at_budget(engine);
+    if (!store_begin(engine->store, err)) {
+        return false;
+    }
+    if (!turn_work(engine, events, count, because, err)) {
+        store_rollback(engine->store);
+        return false;
+    }
+    FAULT("engine.commit");
+    if (!store_commit(engine->store, err)) {
+        return false;
+    }
+    FAULT("engine.committed");
+    engine_send(engine);
+    if (clock_now_ms() - engine->progress_ms >= PROGRESS_MS || *because != NULL) {
+        progress_line(engine);
+    }
+    return true;
+}
+
+/* ---- one incarnation: from loading to an end or a failure ---- */
+
+static void unload(struct engine *engine)
+{
+    fleet_free(engine->fleet);
+    population_free(engine->population);
+    queue_free(engine->queue);
+    places_free(engine->places);
+    arena_free(engine->arena);
+    arena_free(engine->round);
+}
+
+static bool incarnate(const struct engine_options *options, struct store *store, int signals,
+                      int64_t *fresh_run, struct err *err)
+{
+    struct engine *engine = xcalloc(1, sizeof *engine);
+    const char *because = NULL;
+    bool ok;
+
+    engine->options = options;
+    engine->store = store;
+    engine->signals = signals;
+    engine->fresh_run = *fresh_run;
+    engine->arena = arena_new();
+    engine->round = arena_new();
+    engine->fleet = fleet_new();
+    fleet_watch(engine->fleet, signals);
+    ok = load_run(engine, err) && setup_staff(&engine->setup, engine->fleet, err);
+    *fresh_run = engine->fresh_run;
+    engine->elapsed_ms = engine->run.elapsed_ms;
+    engine->begun_ms = engine->progress_ms = clock_now_ms();
+    while (ok && because == NULL) {
+        ok = turn(engine, &because, err);
+    }
+    if (ok) {
+        log_line("engine", "run '%s' ended: %s", engine->run.name, because);
+    }
+    unload(engine);
+    free(engine);
+    return ok;
+}
+
+/* Waits until the disk takes a row again; false if a signal or another failure came first. */
+static bool wait_for_space(struct store *store, const char *db_path, int signals, struct err *err)
+{
+    struct pollfd fd = {.fd = signals, .events = POLLIN};
+
+    log_line("engine", "paused: %s; the run goes on when '%s' has space again", err->what,
+             db_path);
+    while (poll(&fd, 1, FULL_RETRY_MS) == 0) {
+        if (store_begin(store, err) &&
+            store_event(store, 0, clock_wall_ms(), "disk", "space again", err) &&
+            store_commit(store, err)) {
+            log_line("engine", "there is space again");
+            return true;
+        }
+        store_rollback(store);
+        if (!store_is_full(store)) {
+            return false;
+        }
+    }
+    return false;
+}
+
+bool engine_run(const struct engine_options *options, struct err *err)
+{
+    struct buf lock_path = {0};
+    struct store *store = NULL;
+    int64_t fresh_run = 0;
+    int lock = -1, signals = -1;
+    pid_t holder;
+    bool ok = false;
+
+    buf_printf(&lock_path, "%s.lock", options->db_path);
+    if (!lock_take(lock_path.data, &lock, &holder, err)) {
+        if (holder != 0) {
+            err_set(err, ERR_USER, "'%s' is in use by process %ld", options->db_path,
+                    (long)holder);
+            err_hint(err, "'evo watch' follows it, 'evo stop' stops it");
+        }
+        goto out;
+    }
+    if (!signals_open(&signals, err) ||
+        !store_open(options->db_path, STORE_CREATE, &store, err)) {
+        goto out;
+    }
+    /* What memory holds may be ahead of a disk that refused it: a new incarnation reads it back. */
+    while (!(ok = incarnate(options, store, signals, &fresh_run, err)) && store_is_full(store) &&
+           wait_for_space(store, options->db_path, signals, err)) {
+    }
+out:
+    store_close(store);
+    if (signals >= 0) {
+        close(signals);
+    }
+    if (lock >= 0) {
+        close(lock);
+    }
+    buf_free(&lock_path);
+    return ok;
+}

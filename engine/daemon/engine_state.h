@@ -1,0 +1,87 @@
+/*
+ * engine_state -- the engine's own struct, shared by the three files that are its loop:
+ *
+ *     engine.c    starting, recovering, rounds, budgets, endings
+ *     breed.c     proposing: from a settled past to sources that wait for a compiler
+ *     dispatch.c  jobs to workers, answers from workers, verdicts
+ */
+#ifndef EVO_DAEMON_ENGINE_STATE_H
+#define EVO_DAEMON_ENGINE_STATE_H
+
+#include "daemon/engine.h"
+#include "daemon/fleet.h"
+#include "daemon/places.h"
+#include "daemon/queue.h"
+#include "daemon/setup.h"
+#include "db/store.h"
+
+/* A job to be sent once the round's transaction is on disk. */
+struct dispatch {
+    int worker;
+    int64_t job;
+    struct message *message;
+};
+
+enum ending {
+    GOING,
+    STOPPING,  /* asked to: finish what is with workers */
+    SPENT,     /* time or device budget: the same */
+    EXHAUSTED, /* nothing left to propose: finish what is in flight */
+};
+
+struct engine {
+    const struct engine_options *options;
+    struct arena *arena; /* of this incarnation: from one load to the next */
+    struct arena *round;
+    struct store *store;
+    struct fleet *fleet;
+    int signals;       /* a descriptor that SIGTERM and SIGINT make readable */
+    int64_t fresh_run; /* the run that options->fresh made already; 0: none */
+
+    struct setup setup;
+    struct run_row run;
+    struct search_space space; /* from here on valid once a judge has said what the device is */
+    bool ready;
+    const char *arch;
+    struct hash workload;
+    int64_t environment;
+    struct population *population;
+    struct queue *queue;
+    struct places *places;
+
+    enum ending ending;
+    int64_t ending_ms;               /* when it began to end */
+    int64_t proposed;                /* places, all in the database */
+    int64_t begun_ms, elapsed_ms;    /* this incarnation's start, and what the run had by then */
+    int64_t progress_ms;             /* the last progress line */
+    int64_t passed;                  /* settled with a pass */
+    double best_us[POPULATION_CLASSES];
+    double founder_us;
+    int64_t attempts[FLEET_WORKERS_MAX]; /* the row of the attempt each worker has in hand */
+    struct dispatch dispatches[FLEET_WORKERS_MAX];
+    int dispatch_count;
+};
+
+/* ---- breed.c ---- */
+
+/* Proposes as many places as lag and budget allow. */
+bool engine_propose(struct engine *engine, struct err *err);
+/* A flight's first step from STAGE_RENDER: its sources, or a verdict at once. */
+bool engine_take_off(struct engine *engine, struct flight *flight, struct err *err);
+/* All images built, or none needed: reuse what is known, wait for a twin, or go to a judge. */
+bool engine_toward_judge(struct engine *engine, struct flight *flight, struct err *err);
+const struct family *engine_family(const struct engine *engine, const struct flight *flight);
+const char *engine_genes(const struct engine *engine, struct arena *arena,
+                         const struct flight *flight);
+struct hash engine_source_hash(const struct flight *flight);
+
+/* ---- dispatch.c ---- */
+
+/* Notes an attempt for every idle worker that there is work for; the jobs are sent by engine_send. */
+bool engine_dispatch(struct engine *engine, struct err *err);
+void engine_send(struct engine *engine);
+bool engine_attend(struct engine *engine, const struct fleet_event *event, struct err *err);
+void engine_decide(struct flight *flight, enum verdict verdict, const char *reason);
+void engine_decide_by(struct flight *flight, const struct judgement_row *judgement);
+
+#endif

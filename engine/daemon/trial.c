@@ -1,0 +1,110 @@
+#include "daemon/trial.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/fleet.h"
+#include "daemon/setup.h"
+
+enum { COMPILE_MS = 120 * 1000 };
+
+/* Waits for the next event of the only worker. */
+static bool next_event(struct fleet *fleet, struct arena *arena, struct fleet_event *event,
+                       struct err *err)
+{
+    struct fleet_event events[FLEET_EVENTS_MAX];
+    int count = 0;
+
+    while (count == 0) {
+        if (!fleet_wait(fleet, -1, arena, events, &count, err)) {
+            return false;
+        }
+    }
+    *event = events[0];
+    return true;
+}
+
+/* Starts the worker, hands it the message, and returns what came of it. */
+static bool ask(struct arena *arena, enum role role, const char *name, const char *const argv[],
+                const struct message *job, int64_t id, int64_t deadline_ms, struct hello *hello,
+                struct fleet_event *event, struct err *err)
+{
+    struct fleet *fleet = fleet_new();
+    bool ok = fleet_add(fleet, role, name, argv, deadline_ms, err) &&
+              next_event(fleet, arena, event, err);
+
+    if (ok) {
+        *hello = event->hello;
+        hello->backend = arena_dup(arena, hello->backend);
+        hello->version = arena_dup(arena, hello->version);
+        hello->device = arena_dup(arena, hello->device);
+        hello->device_id = arena_dup(arena, hello->device_id);
+        fleet_send(fleet, 0, id, job);
+        ok = next_event(fleet, arena, event, err);
+    }
+    fleet_free(fleet);
+    return ok;
+}
+
+bool trial_compile(struct arena *arena, const struct compile_job *job, struct built *built,
+                   struct err *err)
+{
+    const char *program = setup_program(arena, "evo-compile", err);
+    const char *argv[] = {program, NULL};
+    struct fleet_event event;
+    struct hello hello;
+
+    if (program == NULL || !ask(arena, ROLE_COMPILE, "compile", argv, compile_encode(arena, job),
+                                job->id, COMPILE_MS, &hello, &event, err)) {
+        return false;
+    }
+    switch (event.kind) {
+    case FLEET_ANSWER:
+        return built_decode(arena, event.message, built, err);
+    case FLEET_TIMEOUT:
+    case FLEET_DIED:
+        *built = (struct built){
+            .verdict = event.kind == FLEET_DIED ? VERDICT_CRASH : VERDICT_TIMEOUT,
+            .reason = arena_printf(arena, "the compiler %s", event.text),
+            .log = "", .warnings = ""};
+        return true;
+    default:
+        return err_set(err, ERR_SYSTEM, "the compiler could not do it: %s", event.text);
+    }
+}
+
+bool trial_judge(struct arena *arena, const char *device, const struct judge_job *job,
+                 int64_t deadline_ms, struct hello *hello, struct judge_result *result,
+                 struct err *err)
+{
+    const char *ordinal = device == NULL || strcmp(device, "auto") == 0 ? "0" : device + 5;
+    const char *program = setup_program(arena, "evo-judge-cuda", err);
+    const char *argv[] = {program, "--device", ordinal, NULL};
+    struct fleet_event event;
+
+    if (device != NULL && strcmp(device, "auto") != 0 && !str_starts(device, "cuda:")) {
+        err_set(err, ERR_USER, "a file cannot be judged on '%s'", device);
+        return err_hint(err, "devices that run code are cuda:0, cuda:1, …");
+    }
+    if (access("/dev/nvidiactl", F_OK) != 0) {
+        err_set(err, ERR_DEVICE, "no NVIDIA GPU was found on this machine");
+        return err_hint(err, "judging an exported kernel needs the kind of GPU it was made for");
+    }
+    if (program == NULL || !ask(arena, ROLE_JUDGE, "judge", argv, judge_encode(arena, job),
+                                job->id, deadline_ms, hello, &event, err)) {
+        return false;
+    }
+    switch (event.kind) {
+    case FLEET_ANSWER:
+        return result_decode(arena, event.message, result, err);
+    case FLEET_TIMEOUT:
+    case FLEET_DIED:
+        memset(result, 0, sizeof *result);
+        result->verdict = event.kind == FLEET_DIED ? VERDICT_CRASH : VERDICT_TIMEOUT;
+        result->reason = arena_printf(arena, "its judge %s", event.text);
+        return true;
+    default:
+        return err_set(err, ERR_DEVICE, "the judge could not do it: %s", event.text);
+    }
+}

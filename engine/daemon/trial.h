@@ -1,0 +1,28 @@
+/*
+ * trial -- one program through a compiler and a judge, outside any run.
+ *
+ * For `evo verify`, which must not know a database, and for building a kept kernel's code again. The
+ * workers are the same processes that a run uses; nothing is recorded.
+ */
+#ifndef EVO_DAEMON_TRIAL_H
+#define EVO_DAEMON_TRIAL_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "fitness/job.h"
+
+/* Compiles; built->verdict says whether it did. What the compiler cannot answer is an error. */
+bool trial_compile(struct arena *arena, const struct compile_job *job, struct built *built,
+                   struct err *err);
+
+/*
+ * Hands the job to a judge on `device` (cuda:N; NULL or auto: the first GPU). *hello describes it.
+ * A judge that dies with the job gives the verdict crash, one past the deadline timeout.
+ */
+bool trial_judge(struct arena *arena, const char *device, const struct judge_job *job,
+                 int64_t deadline_ms, struct hello *hello, struct judge_result *result,
+                 struct err *err);
+
+#endif

@@ -1,0 +1,416 @@
+#include "search/population.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "search/mutate.h"
+#include "search/select.h"
+
+enum {
+    TRIES_OPERATOR = 48,    /* draws of operators before settling for an immigrant */
+    TRIES_IMMIGRANT = 4096, /* draws of immigrants before walking the space in order */
+    WALK_MAX = 1 << 22,     /* genomes such a walk looks at in each family */
+    STREAM_WALK = 0xffffffff,
+};
+
+/* A single shape's time that is this many times that of the island's worst member cannot enter it. */
+static const double BOUND_SLACK = 1.02;
+
+struct island {
+    struct member *members; /* best first */
+    int count, numerics;
+};
+
+/* A set of 64-bit prefixes of genome hashes: at 10^6 genomes a false "seen" has odds of 3e-8. */
+struct seen {
+    uint64_t *slots; /* 0: empty */
+    size_t mask, count;
+};
+
+struct population {
+    const struct search_space *space;
+    struct search_config config;
+    struct island *islands;
+    struct seen seen;
+    int64_t folded;
+};
+
+/* ---- what the space admits ---- */
+
+static bool supports_shapes(const struct search_space *space, const struct genome *genome,
+                            const int64_t values[][FAMILY_SYMBOLS_MAX], struct refusal *refusal)
+{
+    const struct family *family = space->families[genome->family];
+    struct arena *arena;
+    struct err err = {0};
+    bool ok = true;
+
+    if (family->space != NULL) {
+        return true; /* a recording has no launch */
+    }
+    arena = arena_new();
+    for (int i = 0; ok && i < space->problem_count; i++) {
+        struct program program;
+        struct plan plan;
+        bool supported;
+
+        ok = family_program(arena, family, values[space->problems[i].image], &program, &err) &&
+             plan_resolve(arena, &program, &space->problems[i].problem, space->sms, &plan,
+                          &supported, &err);
+    }
+    arena_free(arena);
+    if (!ok && refusal != NULL) {
+        refusal->require = NULL;
+        snprintf(refusal->text, sizeof refusal->text, "%s", err.what);
+    }
+    return ok;
+}
+
+/* The cheap part: requirements and class. Fills the symbols' values of each static problem. */
+static bool meets_requirements(const struct search_space *space, const struct genome *genome,
+                               int64_t values[][FAMILY_SYMBOLS_MAX], int *numerics,
+                               struct refusal *refusal)
+{
+    const struct family *family = space->families[genome->family];
+
+    assert(space->static_count > 0);
+    for (int i = 0; i < space->static_count; i++) {
+        if (!family_feasible(family, genome, &space->statics[i].givens, values[i], refusal)) {
+            return false;
+        }
+    }
+    *numerics = family_numerics(family, values[0]);
+    if (!space->classes[*numerics]) {
+        if (refusal != NULL) {
+            *refusal = (struct refusal){.text = "its numerics class is not asked for by the seed"};
+        }
+        return false;
+    }
+    return true;
+}
+
+bool space_admits(const struct search_space *space, const struct genome *genome, int *numerics,
+                  struct refusal *refusal)
+{
+    int64_t values[JOB_IMAGES_MAX][FAMILY_SYMBOLS_MAX];
+
+    return meets_requirements(space, genome, values, numerics, refusal) &&
+           supports_shapes(space, genome, values, refusal);
+}
+
+/* ---- genomes seen ---- */
+
+static uint64_t seen_key(const struct hash *hash)
+{
+    uint64_t key;
+
+    memcpy(&key, hash->bytes, sizeof key);
+    return key != 0 ? key : 1;
+}
+
+static bool seen_has(const struct seen *seen, uint64_t key)
+{
+    for (size_t at = key & seen->mask;; at = (at + 1) & seen->mask) {
+        if (seen->slots[at] == 0 || seen->slots[at] == key) {
+            return seen->slots[at] == key;
+        }
+    }
+}
+
+static void seen_put(struct seen *seen, uint64_t key)
+{
+    size_t at = key & seen->mask;
+
+    while (seen->slots[at] != 0) {
+        if (seen->slots[at] == key) {
+            return;
+        }
+        at = (at + 1) & seen->mask;
+    }
+    seen->slots[at] = key;
+    seen->count++;
+}
+
+static void seen_add(struct seen *seen, uint64_t key)
+{
+    if (2 * (seen->count + 1) > seen->mask + 1) {
+        struct seen larger = {.mask = 2 * seen->mask + 1};
+
+        larger.slots = xcalloc(larger.mask + 1, sizeof *larger.slots);
+        for (size_t i = 0; i <= seen->mask; i++) {
+            if (seen->slots[i] != 0) {
+                seen_put(&larger, seen->slots[i]);
+            }
+        }
+        free(seen->slots);
+        *seen = larger;
+    }
+    seen_put(seen, key);
+}
+
+/* ---- life ---- */
+
+/* Classes are dealt to islands in turn, so that each class that is bred has its own. */
+static void deal_classes(struct population *population)
+{
+    int numerics = POPULATION_CLASSES - 1;
+
+    for (int i = 0; i < population->config.islands; i++) {
+        do {
+            numerics = (numerics + 1) % POPULATION_CLASSES;
+        } while (!population->space->classes[numerics]);
+        population->islands[i].numerics = numerics;
+    }
+}
+
+struct population *population_new(const struct search_space *space,
+                                  const struct search_config *config)
+{
+    struct population *population = xcalloc(1, sizeof *population);
+    int classes = 0;
+
+    for (int i = 0; i < POPULATION_CLASSES; i++) {
+        classes += space->classes[i];
+    }
+    assert(classes > 0 && space->family_count > 0 && config->islands > 0 && config->elites > 0);
+    population->space = space;
+    population->config = *config;
+    if (population->config.islands < classes) {
+        population->config.islands = classes;
+    }
+    population->islands = xcalloc((size_t)population->config.islands, sizeof(struct island));
+    for (int i = 0; i < population->config.islands; i++) {
+        population->islands[i].members = xcalloc((size_t)config->elites, sizeof(struct member));
+    }
+    deal_classes(population);
+    population->seen.mask = 1023;
+    population->seen.slots = xcalloc(population->seen.mask + 1, sizeof *population->seen.slots);
+    return population;
+}
+
+void population_free(struct population *population)
+{
+    if (population == NULL) {
+        return;
+    }
+    for (int i = 0; i < population->config.islands; i++) {
+        free(population->islands[i].members);
+    }
+    free(population->islands);
+    free(population->seen.slots);
+    free(population);
+}
+
+void population_mark(struct population *population, const struct hash *genome_hash)
+{
+    seen_add(&population->seen, seen_key(genome_hash));
+}
+
+/* The island a place belongs to, or the next one that breeds the class. */
+static int island_of(const struct population *population, int64_t place, int numerics)
+{
+    int islands = population->config.islands;
+    int island = (int)(place % islands);
+
+    while (population->islands[island].numerics != numerics) {
+        island = (island + 1) % islands;
+    }
+    return island;
+}
+
+void population_fold(struct population *population, int64_t place, const struct genome *genome,
+                     int numerics, int depth, double us)
+{
+    assert(place == population->folded);
+    population->folded++;
+    if (us > 0) {
+        struct island *island = &population->islands[island_of(population, place, numerics)];
+        struct member newcomer = {.place = place, .genome = *genome, .us = us, .depth = depth};
+
+        select_survivor(island->members, &island->count, population->config.elites, &newcomer);
+    }
+}
+
+const struct member *population_island(const struct population *population, int island,
+                                       int *count, int *numerics)
+{
+    *count = population->islands[island].count;
+    *numerics = population->islands[island].numerics;
+    return population->islands[island].members;
+}
+
+/* ---- proposing ---- */
+
+/* Completes a proposal whose genome is set, if the space admits it and nobody was it before. */
+static bool settle(struct population *population, int64_t place, struct proposal *proposal,
+                   struct refusal *refusal)
+{
+    const struct search_space *space = population->space;
+    const struct genome *genome = &proposal->genome;
+    int64_t values[JOB_IMAGES_MAX][FAMILY_SYMBOLS_MAX];
+    const struct island *island;
+    uint64_t key;
+
+    if (!meets_requirements(space, genome, values, &proposal->numerics, refusal)) {
+        return false;
+    }
+    proposal->genome_hash = genome_hash(space->families[genome->family], genome);
+    key = seen_key(&proposal->genome_hash);
+    if (seen_has(&population->seen, key)) {
+        if (refusal != NULL) {
+            *refusal = (struct refusal){.text = "it was proposed before"};
+        }
+        return false;
+    }
+    if (!supports_shapes(space, genome, values, refusal)) {
+        return false;
+    }
+    proposal->island = island_of(population, place, proposal->numerics);
+    island = &population->islands[proposal->island];
+    proposal->bound_us = 0;
+    if (space->problem_count == 1 && island->count == population->config.elites) {
+        proposal->bound_us = BOUND_SLACK * island->members[island->count - 1].us;
+    }
+    seen_add(&population->seen, key);
+    return true;
+}
+
+bool population_found(struct population *population, int64_t place, const struct genome *genome,
+                      struct proposal *proposal, struct refusal *refusal)
+{
+    *proposal = (struct proposal){.genome = *genome, .operator_kind = OPERATOR_FOUNDER};
+    return settle(population, place, proposal, refusal);
+}
+
+/* Draws an operator by weight among those the island can feed. */
+static enum operator_kind draw_operator(const struct population *population,
+                                        const struct island *island, struct rng *rng)
+{
+    double total = 0, draw;
+    double weights[OPERATOR_COUNT];
+
+    for (int i = 0; i < OPERATOR_COUNT; i++) {
+        bool usable = i != OPERATOR_FOUNDER && operator_table[i].parents <= island->count &&
+                      (i != OPERATOR_JUMP || population->space->family_count > 1);
+
+        weights[i] = usable ? population->config.weights[i] : 0;
+        total += weights[i];
+    }
+    draw = rng_unit(rng) * total;
+    for (int i = 0; i < OPERATOR_COUNT; i++) {
+        draw -= weights[i];
+        if (weights[i] > 0 && draw < 0) {
+            return (enum operator_kind)i;
+        }
+    }
+    return OPERATOR_IMMIGRANT;
+}
+
+static const struct member *draw_parent(const struct population *population, int home,
+                                        struct rng *rng)
+{
+    const struct search_config *config = &population->config;
+    const struct island *island = &population->islands[home];
+
+    if (rng_unit(rng) < config->migration) {
+        int next = home;
+
+        do {
+            next = (next + 1) % config->islands;
+        } while (population->islands[next].numerics != island->numerics);
+        if (population->islands[next].count > 0) {
+            island = &population->islands[next];
+        }
+    }
+    return &island->members[select_parent(config->selection, config->tournament, island->count,
+                                          rng)];
+}
+
+static bool try_operator(struct population *population, int64_t place, int home,
+                         enum operator_kind kind, struct rng *rng, struct proposal *proposal)
+{
+    const struct operator_row *row = &operator_table[kind];
+    struct genome parents[POPULATION_PARENTS_MAX];
+
+    *proposal = (struct proposal){.operator_kind = kind, .parent_count = row->parents};
+    for (int i = 0; i < row->parents; i++) {
+        const struct member *parent = draw_parent(population, home, rng);
+
+        proposal->parents[i] = parent->place;
+        parents[i] = parent->genome;
+        if (proposal->depth <= parent->depth) {
+            proposal->depth = parent->depth + 1;
+        }
+    }
+    if (row->parents == 2 && proposal->parents[0] == proposal->parents[1]) {
+        return false;
+    }
+    return row->apply(population->space, parents, rng, &proposal->genome) &&
+           settle(population, place, proposal, NULL);
+}
+
+/* Sets the genome to the next combination of its family's genes; false after the last. */
+static bool next_combination(const struct family *family, struct genome *genome)
+{
+    for (int i = family->gene_count - 1; i >= 0; i--) {
+        if (++genome->at[i] < family->genes[i].count) {
+            return true;
+        }
+        genome->at[i] = 0;
+    }
+    return false;
+}
+
+/*
+ * When draws keep hitting what is known, the space is nearly exhausted: each family is walked in
+ * order from a random genome, round its end, so that the last genomes are found for certain (if
+ * WALK_MAX reaches round it).
+ */
+static bool walk(struct population *population, int64_t place, struct proposal *proposal)
+{
+    const struct search_space *space = population->space;
+    struct rng rng = rng_at(population->config.rng_seed, STREAM_WALK, (uint64_t)place);
+    int first = (int)rng_below(&rng, (uint32_t)space->family_count);
+
+    for (int i = 0; i < space->family_count; i++) {
+        int family = (first + i) % space->family_count;
+        struct genome start = mutate_random(space, family, &rng), at = start;
+
+        for (int looked = 0; looked < WALK_MAX; looked++) {
+            *proposal = (struct proposal){.genome = at, .operator_kind = OPERATOR_IMMIGRANT};
+            if (settle(population, place, proposal, NULL)) {
+                return true;
+            }
+            next_combination(space->families[family], &at);
+            if (memcmp(&at, &start, sizeof at) == 0) {
+                break;
+            }
+        }
+    }
+    return false;
+}
+
+bool population_propose(struct population *population, int64_t place, struct proposal *proposal)
+{
+    int home = (int)(place % population->config.islands);
+    const struct island *island = &population->islands[home];
+    struct rng rng = rng_at(population->config.rng_seed, (uint32_t)home, (uint64_t)place);
+
+    if (population->config.strategy == STRATEGY_EVO && island->count > 0) {
+        for (int i = 0; i < TRIES_OPERATOR; i++) {
+            enum operator_kind kind = draw_operator(population, island, &rng);
+
+            if (try_operator(population, place, home, kind, &rng, proposal)) {
+                return true;
+            }
+        }
+    }
+    for (int i = 0; i < TRIES_IMMIGRANT; i++) {
+        if (try_operator(population, place, home, OPERATOR_IMMIGRANT, &rng, proposal)) {
+            return true;
+        }
+    }
+    return walk(population, place, proposal);
+}

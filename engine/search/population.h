@@ -1,0 +1,135 @@
+/*
+ * population -- who lives, who breeds, and what is tried next.
+ *
+ * The mirror in memory of what the database holds, built by replaying places in their order and
+ * needing nothing else. Two calls move it forward:
+ *
+ *     population_fold      takes the outcome of the next place, in order of place
+ *     population_propose   names the genome for a new place
+ *
+ * What is proposed at a place depends on the seed, the place, what was proposed (or marked) before
+ * it, and the outcomes folded so far, never on when something arrived: the engine proposes in order
+ * of place, and folds exactly the places <= n - lag before it proposes n.
+ *
+ * Islands are separate populations: place n belongs to island n mod islands. An island keeps its
+ * best members (elites) of one numerics class; a parent comes from the next island of the same
+ * class with a small chance. Genomes are never proposed twice; infeasible ones never at all.
+ * Threads: one. Memory: bounded by elites and 32 bytes a genome seen.
+ */
+#ifndef EVO_SEARCH_POPULATION_H
+#define EVO_SEARCH_POPULATION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "fitness/job.h"
+#include "fitness/problem.h"
+#include "genome/family.h"
+
+enum {
+    POPULATION_ELITES_MAX = 1024,
+    POPULATION_PARENTS_MAX = 2,
+    POPULATION_CLASSES = 2, /* numerics classes */
+};
+
+/* The operators, in the order of mutate.c's table. */
+enum operator_kind {
+    OPERATOR_FOUNDER,   /* the seed's own genomes; not drawn */
+    OPERATOR_STEP,      /* one gene moves a little */
+    OPERATOR_MULTI,     /* two to four genes move */
+    OPERATOR_CROSSOVER, /* each gene from one of two parents */
+    OPERATOR_IMMIGRANT, /* a random feasible genome; no parent */
+    OPERATOR_JUMP,      /* another family, genes of the same name inherited */
+    OPERATOR_COUNT,
+};
+
+extern const char *const operator_names[OPERATOR_COUNT];
+
+enum seed_strategy { STRATEGY_EVO, STRATEGY_RANDOM };
+enum seed_selection { SELECTION_TOURNAMENT, SELECTION_RANK };
+
+/* Where the search may go: families, and everything that must admit a genome. */
+struct search_space {
+    struct family *const *families;
+    int family_count;
+    struct {
+        struct givens givens; /* one static problem of the workload on the device */
+    } statics[JOB_IMAGES_MAX];
+    int static_count;
+    struct {
+        struct problem problem;
+        int image; /* its static problem */
+    } problems[JOB_PROBLEMS_MAX];
+    int problem_count;
+    int64_t sms;
+    bool classes[POPULATION_CLASSES]; /* numerics classes that are bred */
+};
+
+/*
+ * True if the genome may be evaluated: every static problem meets its family's requirements, its class
+ * is bred, every shape is supported. *numerics is its class. refusal (may be NULL) says why not.
+ */
+bool space_admits(const struct search_space *space, const struct genome *genome, int *numerics,
+                  struct refusal *refusal);
+
+struct search_config {
+    uint64_t rng_seed;
+    int islands, elites, tournament;
+    enum seed_selection selection;
+    enum seed_strategy strategy;
+    double migration;
+    double weights[OPERATOR_COUNT];
+};
+
+struct member {
+    int64_t place;
+    struct genome genome;
+    double us;
+    int depth;
+};
+
+struct proposal {
+    struct genome genome;
+    struct hash genome_hash;
+    int numerics, island, depth;
+    enum operator_kind operator_kind;
+    int64_t parents[POPULATION_PARENTS_MAX];
+    int parent_count;
+    /*
+     * A time surely above this would not enter the island: the judge may stop early. 0: any time
+     * could.
+     */
+    double bound_us;
+};
+
+struct population;
+
+struct population *population_new(const struct search_space *space,
+                                  const struct search_config *config);
+void population_free(struct population *population);
+
+/* Marks a genome as proposed; every recorded place is marked before the first proposal. */
+void population_mark(struct population *population, const struct hash *genome_hash);
+/* A founder's proposal, or false when it is infeasible (refusal) or was marked already. */
+bool population_found(struct population *population, int64_t place, const struct genome *genome,
+                      struct proposal *proposal, struct refusal *refusal);
+/*
+ * The outcome of a place: `us` is its score, 0 when it has none (any verdict but pass) or is an
+ * alias of an earlier place. Places are folded in order, each once.
+ */
+void population_fold(struct population *population, int64_t place, const struct genome *genome,
+                     int numerics, int depth, double us);
+/*
+ * False: no feasible genome is left that was not marked. This is certain of families of up to 2^22
+ * combinations; of larger ones thousands of draws and a walk past 2^22 combinations found none.
+ * Marks what it proposes.
+ */
+bool population_propose(struct population *population, int64_t place, struct proposal *proposal);
+
+/* The island's members, best first. */
+const struct member *population_island(const struct population *population, int island,
+                                       int *count, int *numerics);
+
+#endif

@@ -1,0 +1,102 @@
+/*
+ * device -- what a backend that runs real code must do; chosen at link time.
+ *
+ * evo-judge-cuda links device_cuda.c; an emulated device is another file with the same functions.
+ * One device a process, one thread. The judge (judge.c) owns the order of calls; a backend only
+ * executes. Memory is addressed by device_ptr, which host code never dereferences.
+ *
+ * Every function that touches the device returns a DEVICE_ status. DEVICE_LOST means that this
+ * process is of no further use (a sticky error): the judge reports and ends, the engine starts
+ * another. The text of what happened is in the struct err either way.
+ */
+#ifndef EVO_FITNESS_DEVICE_H
+#define EVO_FITNESS_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "fitness/job.h"
+#include "fitness/plan.h"
+
+typedef uint64_t device_ptr;
+
+enum device_status {
+    DEVICE_OK,
+    DEVICE_REFUSED,   /* the device will not do this (a launch out of resources); it is well */
+    DEVICE_ILLEGAL,   /* illegal or misaligned address, in a candidate: the process is lost */
+    DEVICE_TRAPPED,   /* trap, assert, illegal instruction, stack: the process is lost */
+    DEVICE_LOST,      /* any other sticky error: the process is lost */
+};
+
+/* Opens the device named by `spec` ("0") and says in *hello what it is. */
+bool device_open(struct arena *arena, const char *spec, struct hello *hello, struct err *err);
+void device_close(void);
+
+struct device_module;
+
+/* Loads machine code; a wrong entry or signature is DEVICE_REFUSED. */
+enum device_status device_load(const struct judge_image *image, struct device_module **module,
+                               struct err *err);
+void device_unload(struct device_module *module); /* NULL is fine */
+
+enum device_status device_alloc(size_t bytes, device_ptr *at, struct err *err);
+void device_free(device_ptr at);
+enum device_status device_write(device_ptr to, const void *from, size_t bytes, struct err *err);
+enum device_status device_read(void *to, device_ptr from, size_t bytes, struct err *err);
+/* Fills with a repeated 32-bit pattern; bytes is a multiple of 4. */
+enum device_status device_fill(device_ptr to, uint32_t pattern, size_t bytes, struct err *err);
+/* Writes changing garbage over the shared memory of every multiprocessor. */
+enum device_status device_scrub_shared(uint32_t pattern, struct err *err);
+
+/* One set of buffers that a call works on. */
+struct device_buffers {
+    device_ptr q, k, v, o, lse;
+    device_ptr workspaces[PROGRAM_WORKSPACES_MAX];
+    struct problem_args problem;
+};
+
+/* Launches all kernels of a call, its zero_call workspaces first, and waits for the end. */
+enum device_status device_call(struct device_module *module, const struct plan *plan,
+                               const struct device_buffers *buffers, struct err *err);
+
+/* Resident warps of the plan's first kernel, in percent of the device's maximum; NAN when unknown. */
+double device_occupancy(struct device_module *module, const struct plan *plan);
+
+struct measure_request {
+    struct device_module *module;
+    const struct plan *plan;
+    const struct device_buffers *sets; /* rotated through, so that pointers change: 3 or more, of
+                                          which the last is for warming up */
+    int set_count;
+    double bound_us;      /* stop after the quick rung when surely above; 0: never */
+    double cap_ms;        /* device time that sampling may take; above 0 */
+};
+
+struct measured {
+    struct timing timing; /* problem index is the caller's; samples in the arena */
+    double sm_clock_mhz, power_w, temperature_c; /* under load; NAN when unknown or quick */
+    uint64_t throttle_reasons; /* NVML's bits; 0x4 is the power limit. 0 when unknown or quick */
+};
+
+/*
+ * Times a call as docs/MEASURING.md says: warm-up, clock 1 by activity records until the interval is
+ * narrow enough, clock 2 by a graph of calls. Records that are missing or bad fail the measurement
+ * (DEVICE_LOST), they are never made up.
+ *
+ * Outputs and poison workspaces are poisoned before each call that is sampled, so afterwards each
+ * set holds the answer of its last call: the caller verifies those too. zero_once workspaces must be
+ * zero when this is called.
+ */
+enum device_status device_measure(struct arena *arena, const struct measure_request *request,
+                                  struct measured *measured, struct err *err);
+
+/*
+ * True when the process had better be replaced after this answer: it has measured very often, or a
+ * record was bad. What it has answered is right.
+ */
+bool device_is_worn(void);
+
+#endif

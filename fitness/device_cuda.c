@@ -1,0 +1,811 @@
+#include "fitness/device_cuda.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/proc.h"
+#include "base/str.h"
+#include "fitness/verify.h"
+
+enum {
+    LOCK_WAIT_MS = 10000, /* a judge that was just killed needs about 0.1 s to let go */
+    LOCK_POLL_MS = 50,
+    IDLE_GAP_US = 1000,   /* clocks and power follow load over milliseconds, not less */
+    CUBIN_BYTES_MIN = 64, /* an ELF header */
+    SCRUB_THREADS = 1024,
+    SCRUB_LIMIT_NS = 1000 * 1000,
+    PARAMS_MAX = 64,
+};
+
+/*
+ * The backend's own kernels, in PTX so that the driver can compile them for any device.
+ *
+ * evo_own_hold spins until the word at `flag` reaches `ticket`, or the limit is over.
+ *
+ * evo_own_scrub fills a block's dynamic shared memory: the word at byte offset i becomes
+ * pattern + i * 0x9E3779B1. A block asks for all the memory that a block may have, so no two share
+ * a multiprocessor, and each waits until all have come: hence every multiprocessor gets exactly
+ * one.
+ */
+static const char own_ptx[] =
+    ".version 7.0\n"
+    ".target sm_70\n"
+    ".address_size 64\n"
+    ".visible .entry " CUDA_HOLD_NAME "(.param .u64 flag, .param .u32 ticket,\n"
+    "                               .param .u64 limit_ns)\n"
+    "{\n"
+    "    .reg .pred %p;\n"
+    "    .reg .b32 %seen, %want, %ahead;\n"
+    "    .reg .b64 %word, %start, %now, %spent, %limit;\n"
+    "    ld.param.u64 %word, [flag];\n"
+    "    ld.param.u32 %want, [ticket];\n"
+    "    ld.param.u64 %limit, [limit_ns];\n"
+    "    mov.u64 %start, %globaltimer;\n"
+    "WAIT:\n"
+    "    ld.acquire.sys.global.u32 %seen, [%word];\n"
+    "    sub.s32 %ahead, %seen, %want;\n"
+    "    setp.ge.s32 %p, %ahead, 0;\n"
+    "    @%p bra DONE;\n"
+    "    nanosleep.u32 200;\n"
+    "    mov.u64 %now, %globaltimer;\n"
+    "    sub.u64 %spent, %now, %start;\n"
+    "    setp.lt.u64 %p, %spent, %limit;\n"
+    "    @%p bra WAIT;\n"
+    "DONE:\n"
+    "    ret;\n"
+    "}\n"
+    ".extern .shared .align 16 .b8 evo_own_shared[];\n"
+    ".visible .entry evo_own_scrub(.param .u32 pattern, .param .u32 bytes,\n"
+    "                              .param .u64 arrived, .param .u64 limit_ns)\n"
+    "{\n"
+    "    .reg .pred %p;\n"
+    "    .reg .b32 %pattern, %bytes, %thread, %step, %at, %word, %address, %base, %blocks, %seen;\n"
+    "    .reg .b64 %arrived, %start, %now, %spent, %limit;\n"
+    "    ld.param.u32 %pattern, [pattern];\n"
+    "    ld.param.u32 %bytes, [bytes];\n"
+    "    ld.param.u64 %arrived, [arrived];\n"
+    "    ld.param.u64 %limit, [limit_ns];\n"
+    "    mov.u32 %thread, %tid.x;\n"
+    "    mov.u32 %step, %ntid.x;\n"
+    "    mov.u32 %blocks, %nctaid.x;\n"
+    "    shl.b32 %step, %step, 2;\n"
+    "    shl.b32 %at, %thread, 2;\n"
+    "    mov.u32 %base, evo_own_shared;\n"
+    "FILL:\n"
+    "    setp.ge.u32 %p, %at, %bytes;\n"
+    "    @%p bra FILLED;\n"
+    "    mad.lo.u32 %word, %at, 0x9E3779B1, %pattern;\n"
+    "    add.u32 %address, %base, %at;\n"
+    "    st.volatile.shared.u32 [%address], %word;\n"
+    "    add.u32 %at, %at, %step;\n"
+    "    bra FILL;\n"
+    "FILLED:\n"
+    "    bar.sync 0;\n"
+    "    setp.ne.u32 %p, %thread, 0;\n"
+    "    @%p bra DONE;\n"
+    "    red.global.add.u32 [%arrived], 1;\n"
+    "    mov.u64 %start, %globaltimer;\n"
+    "WAIT:\n"
+    "    ld.relaxed.gpu.global.u32 %seen, [%arrived];\n"
+    "    setp.ge.u32 %p, %seen, %blocks;\n"
+    "    @%p bra DONE;\n"
+    "    mov.u64 %now, %globaltimer;\n"
+    "    sub.u64 %spent, %now, %start;\n"
+    "    setp.lt.u64 %p, %spent, %limit;\n"
+    "    @%p bra WAIT;\n"
+    "DONE:\n"
+    "    ret;\n"
+    "}\n";
+
+struct device_module {
+    CUmodule module;
+    void *cubin; /* kept for cuda_module_reload */
+    struct entry {
+        char *name;
+        CUfunction function;
+        int arg_count;
+        int arg_bytes[PROGRAM_ARGS_MAX];
+        int static_smem, threads_max;
+        uint32_t smem_allowed; /* dynamic shared memory that the driver lets it have by now */
+    } entries[PROGRAM_KERNELS_MAX];
+    int entry_count;
+};
+
+/* The device of this process. Zero but for lock_fd until device_open. */
+static struct {
+    CUdevice device;
+    CUcontext context;
+    CUstream stream;
+    int smem_max, sms, threads_per_sm;
+    int lock_fd;
+
+    void *own_cubin;
+    CUmodule own;
+    CUfunction hold, scrub;
+    uint32_t *flag; /* host memory that the device sees */
+    CUdeviceptr flag_device, arrived;
+    uint32_t ticket;
+
+    int64_t busy_since_us, busy_until_us;
+    bool lost; /* a sticky error: nothing works any more, cleaning up included */
+} gpu = {.lock_fd = -1};
+
+/* Errors ------------------------------------------------------------------------------------- */
+
+/* What is not here is DEVICE_LOST. The sticky ones end the process, the refusals leave it well. */
+static const struct {
+    CUresult code;
+    enum device_status status;
+} code_table[] = {
+    {CUDA_SUCCESS, DEVICE_OK},
+    {CUDA_ERROR_INVALID_VALUE, DEVICE_REFUSED},
+    {CUDA_ERROR_OUT_OF_MEMORY, DEVICE_REFUSED},
+    {CUDA_ERROR_INVALID_IMAGE, DEVICE_REFUSED},
+    {CUDA_ERROR_NO_BINARY_FOR_GPU, DEVICE_REFUSED},
+    {CUDA_ERROR_INVALID_PTX, DEVICE_REFUSED},
+    {CUDA_ERROR_UNSUPPORTED_PTX_VERSION, DEVICE_REFUSED},
+    {CUDA_ERROR_INVALID_SOURCE, DEVICE_REFUSED},
+    {CUDA_ERROR_SHARED_OBJECT_SYMBOL_NOT_FOUND, DEVICE_REFUSED},
+    {CUDA_ERROR_SHARED_OBJECT_INIT_FAILED, DEVICE_REFUSED},
+    {CUDA_ERROR_NOT_FOUND, DEVICE_REFUSED},
+    {CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, DEVICE_REFUSED},
+    {CUDA_ERROR_LAUNCH_INCOMPATIBLE_TEXTURING, DEVICE_REFUSED},
+    {CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, DEVICE_REFUSED},
+    {CUDA_ERROR_NOT_SUPPORTED, DEVICE_REFUSED},
+    {CUDA_ERROR_INVALID_CLUSTER_SIZE, DEVICE_REFUSED},
+    {CUDA_ERROR_ILLEGAL_ADDRESS, DEVICE_ILLEGAL},
+    {CUDA_ERROR_MISALIGNED_ADDRESS, DEVICE_ILLEGAL},
+    {CUDA_ERROR_INVALID_ADDRESS_SPACE, DEVICE_ILLEGAL},
+    {CUDA_ERROR_ASSERT, DEVICE_TRAPPED},
+    {CUDA_ERROR_HARDWARE_STACK_ERROR, DEVICE_TRAPPED},
+    {CUDA_ERROR_ILLEGAL_INSTRUCTION, DEVICE_TRAPPED},
+    {CUDA_ERROR_INVALID_PC, DEVICE_TRAPPED},
+    {CUDA_ERROR_LAUNCH_FAILED, DEVICE_TRAPPED},
+};
+
+enum device_status cuda_status(CUresult code, struct err *err, const char *what)
+{
+    const char *name = NULL, *text = NULL;
+
+    if (code == CUDA_SUCCESS) {
+        return DEVICE_OK;
+    }
+    cuGetErrorName(code, &name);
+    cuGetErrorString(code, &text);
+    err_set(err, ERR_DEVICE, "%s: %s (%d): %s", what, name ? name : "an unknown error", (int)code,
+            text ? text : "the driver has no text for it");
+    for (size_t i = 0; i < sizeof code_table / sizeof *code_table; i++) {
+        if (code_table[i].code == code) {
+            gpu.lost = gpu.lost || code_table[i].status > DEVICE_REFUSED;
+            return code_table[i].status;
+        }
+    }
+    gpu.lost = true;
+    return DEVICE_LOST;
+}
+
+static bool succeeded(CUresult code, struct err *err, const char *what)
+{
+    return cuda_status(code, err, what) == DEVICE_OK;
+}
+
+static enum device_status refuse(struct err *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static enum device_status refuse(struct err *err, const char *format, ...)
+{
+    char text[512];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    err_set(err, ERR_DEVICE, "%s", text);
+    return DEVICE_REFUSED;
+}
+
+/* Opening ------------------------------------------------------------------------------------ */
+
+static bool find_device(const char *spec, struct err *err)
+{
+    int64_t ordinal;
+    int count = 0;
+    CUresult code = cuInit(0);
+
+    if (code == CUDA_ERROR_NO_DEVICE || code == CUDA_ERROR_STUB_LIBRARY) {
+        cuda_status(code, err, "cannot start CUDA");
+        return err_hint(err, "'nvidia-smi' shows the GPUs that the driver knows; "
+                             "CUDA_VISIBLE_DEVICES may hide them");
+    }
+    if (!succeeded(code, err, "cannot start CUDA") ||
+        !succeeded(cuDeviceGetCount(&count), err, "cannot count devices")) {
+        return false;
+    }
+    if (!str_to_i64(spec, &ordinal) || ordinal < 0 || ordinal >= count) {
+        err_set(err, ERR_USER, "there is no device '%s'", spec);
+        return err_hint(err, "devices are numbered from 0; this machine has %d", count);
+    }
+    return succeeded(cuDeviceGet(&gpu.device, (int)ordinal), err, "cannot open the device");
+}
+
+static bool device_uuid(char text[GPU_UUID_TEXT], struct err *err)
+{
+    CUuuid uuid;
+    int length = snprintf(text, GPU_UUID_TEXT, "GPU-");
+
+    if (!succeeded(cuDeviceGetUuid(&uuid, gpu.device), err, "cannot read the device's UUID")) {
+        return false;
+    }
+    for (int i = 0; i < 16; i++) {
+        bool dash = i == 4 || i == 6 || i == 8 || i == 10;
+
+        length += snprintf(text + length, (size_t)(GPU_UUID_TEXT - length), "%s%02x",
+                           dash ? "-" : "", (unsigned char)uuid.bytes[i]);
+    }
+    return true;
+}
+
+static void sleep_ms(int ms)
+{
+    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+
+    nanosleep(&time, NULL);
+}
+
+/* Two judges on one GPU would time each other. */
+static bool take_device(const char *spec, const char *uuid, struct err *err)
+{
+    int64_t deadline = clock_now_ms() + LOCK_WAIT_MS;
+    char path[128];
+    pid_t holder = 0;
+
+    snprintf(path, sizeof path, "/tmp/evo-gpu-%s.lock", uuid);
+    while (!lock_take(path, &gpu.lock_fd, &holder, err)) {
+        gpu.lock_fd = -1;
+        if (err->kind != ERR_USER) {
+            return err_in(err, "cannot claim GPU %s (%s)", spec, uuid);
+        }
+        if (clock_now_ms() >= deadline) {
+            err_set(err, ERR_USER, "GPU %s (%s) is in use by the judge with process id %ld", spec,
+                    uuid, (long)holder);
+            return err_hint(err, "a GPU has one judge at a time: stop the other run, or give this "
+                                 "worker another --device");
+        }
+        sleep_ms(LOCK_POLL_MS);
+    }
+    return true;
+}
+
+/* Compiles the backend's own kernels, once; cuda_own_reload loads the result as often as needed. */
+static bool own_compile(struct err *err)
+{
+    CUlinkState link = NULL;
+    void *cubin;
+    size_t size;
+    bool ok =
+        succeeded(cuLinkCreate(0, NULL, NULL, &link), err, "cannot start the driver's linker") &&
+        succeeded(cuLinkAddData(link, CU_JIT_INPUT_PTX, (void *)own_ptx, sizeof own_ptx, "evo_own",
+                                0, NULL, NULL),
+                  err, "cannot compile the judge's own kernels") &&
+        succeeded(cuLinkComplete(link, &cubin, &size), err, "cannot link the judge's own kernels");
+
+    if (ok) {
+        gpu.own_cubin = memcpy(xmalloc(size), cubin, size);
+    }
+    if (link != NULL) {
+        cuLinkDestroy(link);
+    }
+    return ok;
+}
+
+static int attribute(CUdevice_attribute which)
+{
+    int value = 0;
+
+    return cuDeviceGetAttribute(&value, which, gpu.device) == CUDA_SUCCESS ? value : 0;
+}
+
+static bool open_context(struct err *err)
+{
+    const unsigned mapped = CU_MEMHOSTALLOC_DEVICEMAP;
+    void *flag = NULL;
+
+    if (!succeeded(cuDevicePrimaryCtxRetain(&gpu.context, gpu.device), err,
+                   "cannot make a context") ||
+        !succeeded(cuCtxSetCurrent(gpu.context), err, "cannot use the context") ||
+        !succeeded(cuStreamCreate(&gpu.stream, CU_STREAM_NON_BLOCKING), err,
+                   "cannot make a stream") ||
+        !succeeded(cuMemAlloc(&gpu.arrived, sizeof(uint32_t)), err, "cannot allocate") ||
+        !succeeded(cuMemHostAlloc(&flag, sizeof(uint32_t), mapped), err,
+                   "cannot share memory with the device")) {
+        return false;
+    }
+    gpu.flag = flag;
+    *gpu.flag = 0;
+    gpu.sms = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+    gpu.smem_max = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+    gpu.threads_per_sm = attribute(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR);
+    return succeeded(cuMemHostGetDevicePointer(&gpu.flag_device, flag, 0), err,
+                     "cannot share memory with the device");
+}
+
+static bool describe(struct arena *arena, const char *uuid, struct hello *hello, struct err *err)
+{
+    char name[256] = "";
+    int cuda = 0;
+
+    if (!succeeded(cuDeviceGetName(name, sizeof name, gpu.device), err,
+                   "cannot read the device's name") ||
+        !succeeded(cuDriverGetVersion(&cuda), err, "cannot read the driver's version")) {
+        return false;
+    }
+    *hello = (struct hello){
+        .protocol = JOB_PROTOCOL,
+        .role = ROLE_JUDGE,
+        .backend = "cuda",
+        .version = arena_printf(arena, "gate %d driver %s cuda %d.%d cupti %u", GATE_VERSION,
+                                sensors_driver_version()[0] ? sensors_driver_version() : "unknown",
+                                cuda / 1000, cuda % 1000 / 10, clocks_version()),
+        .device = arena_dup(arena, name),
+        .device_id = arena_dup(arena, uuid),
+        .device_arch = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) * 10 +
+                       attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
+        .device_smem_max = gpu.smem_max,
+        .device_sms = gpu.sms,
+        .deterministic = false,
+    };
+    return true;
+}
+
+bool device_open(struct arena *arena, const char *spec, struct hello *hello, struct err *err)
+{
+    char uuid[GPU_UUID_TEXT];
+
+    if (find_device(spec, err) && device_uuid(uuid, err) && take_device(spec, uuid, err) &&
+        open_context(err) && own_compile(err) && clocks_arm(err) == DEVICE_OK) {
+        sensors_open(uuid);
+        if (describe(arena, uuid, hello, err)) {
+            return true;
+        }
+    }
+    device_close();
+    return false;
+}
+
+/* After a sticky error the end of the process is what cleans up. */
+void device_close(void)
+{
+    sensors_close();
+    if (gpu.context != NULL && !gpu.lost) {
+        clocks_close();
+        if (gpu.own != NULL) {
+            cuModuleUnload(gpu.own);
+        }
+        if (gpu.flag != NULL) {
+            cuMemFreeHost(gpu.flag);
+        }
+        if (gpu.arrived != 0) {
+            cuMemFree(gpu.arrived);
+        }
+        if (gpu.stream != NULL) {
+            cuStreamDestroy(gpu.stream);
+        }
+        cuDevicePrimaryCtxRelease(gpu.device);
+    }
+    free(gpu.own_cubin);
+    if (gpu.lock_fd >= 0) {
+        close(gpu.lock_fd);
+    }
+    memset(&gpu, 0, sizeof gpu);
+    gpu.lock_fd = -1;
+}
+
+/* Own kernels -------------------------------------------------------------------------------- */
+
+enum device_status cuda_own_reload(struct err *err)
+{
+    const char *what = "cannot load the judge's own kernels";
+    CUresult code;
+
+    if (gpu.own != NULL) {
+        cuModuleUnload(gpu.own);
+        gpu.own = NULL;
+    }
+    code = cuModuleLoadData(&gpu.own, gpu.own_cubin);
+    if (code == CUDA_SUCCESS) {
+        code = cuModuleGetFunction(&gpu.hold, gpu.own, CUDA_HOLD_NAME);
+    }
+    if (code == CUDA_SUCCESS) {
+        code = cuModuleGetFunction(&gpu.scrub, gpu.own, "evo_own_scrub");
+    }
+    if (code == CUDA_SUCCESS) {
+        code = cuFuncSetAttribute(gpu.scrub, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                  gpu.smem_max);
+    }
+    return cuda_status(code, err, what) == DEVICE_OK ? DEVICE_OK : DEVICE_LOST;
+}
+
+static enum device_status launch(CUfunction function, const uint32_t grid[3], uint32_t threads,
+                                 uint32_t smem, void **args, struct err *err, const char *what)
+{
+    CUlaunchConfig config = {
+        .gridDimX = grid[0],
+        .gridDimY = grid[1],
+        .gridDimZ = grid[2],
+        .blockDimX = threads,
+        .blockDimY = 1,
+        .blockDimZ = 1,
+        .sharedMemBytes = smem,
+        .hStream = gpu.stream,
+    };
+
+    return cuda_status(cuLaunchKernelEx(&config, function, args, NULL), err, what);
+}
+
+enum device_status cuda_hold(struct err *err)
+{
+    uint64_t limit_ns = CUDA_HOLD_LIMIT_NS;
+    uint32_t ticket = ++gpu.ticket;
+    void *args[] = {&gpu.flag_device, &ticket, &limit_ns};
+
+    return launch(gpu.hold, (uint32_t[3]){1, 1, 1}, 1, 0, args, err, "cannot hold the stream");
+}
+
+void cuda_release(void) { __atomic_store_n(gpu.flag, gpu.ticket, __ATOMIC_RELEASE); }
+
+enum device_status device_scrub_shared(uint32_t pattern, struct err *err)
+{
+    uint64_t limit_ns = SCRUB_LIMIT_NS;
+    uint32_t bytes = (uint32_t)gpu.smem_max;
+    void *args[] = {&pattern, &bytes, &gpu.arrived, &limit_ns};
+    CUresult code = cuMemsetD32Async(gpu.arrived, 0, 1, gpu.stream);
+
+    if (code != CUDA_SUCCESS) {
+        return cuda_status(code, err, "cannot scrub shared memory");
+    }
+    return launch(gpu.scrub, (uint32_t[3]){(uint32_t)gpu.sms, 1, 1}, SCRUB_THREADS, bytes, args,
+                  err, "cannot scrub shared memory");
+}
+
+/* Modules ------------------------------------------------------------------------------------ */
+
+static enum device_status check_signature(struct entry *entry, struct err *err)
+{
+    size_t offset, size;
+    int count = 0;
+
+    while (count < PARAMS_MAX &&
+           cuFuncGetParamInfo(entry->function, (size_t)count, &offset, &size) == CUDA_SUCCESS) {
+        if (count < entry->arg_count && size != (size_t)entry->arg_bytes[count]) {
+            return refuse(err, "kernel '%s': parameter %d has %zu bytes, its declaration says %d",
+                          entry->name, count + 1, size, entry->arg_bytes[count]);
+        }
+        count++;
+    }
+    if (count != entry->arg_count) {
+        return refuse(err, "kernel '%s' has %d parameters, its declaration says %d", entry->name,
+                      count, entry->arg_count);
+    }
+    return DEVICE_OK;
+}
+
+static enum device_status bring_entry(CUmodule module, struct entry *entry, struct err *err)
+{
+    char what[256];
+    enum device_status status;
+
+    snprintf(what, sizeof what, "cannot find kernel '%s'", entry->name);
+    status = cuda_status(cuModuleGetFunction(&entry->function, module, entry->name), err, what);
+    if (status == DEVICE_OK) {
+        status = check_signature(entry, err);
+    }
+    if (status == DEVICE_OK) {
+        status =
+            cuda_status(cuFuncGetAttribute(&entry->static_smem, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
+                                           entry->function),
+                        err, what);
+    }
+    if (status == DEVICE_OK) {
+        status = cuda_status(cuFuncGetAttribute(&entry->threads_max,
+                                                CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK,
+                                                entry->function),
+                             err, what);
+    }
+    entry->smem_allowed = 0;
+    return status;
+}
+
+enum device_status cuda_module_reload(struct device_module *module, struct err *err)
+{
+    enum device_status status;
+
+    if (module->module != NULL) {
+        cuModuleUnload(module->module);
+        module->module = NULL;
+    }
+    status =
+        cuda_status(cuModuleLoadData(&module->module, module->cubin), err, "cannot load the cubin");
+    for (int i = 0; status == DEVICE_OK && i < module->entry_count; i++) {
+        status = bring_entry(module->module, &module->entries[i], err);
+    }
+    return status;
+}
+
+static void declare_entry(const struct program_kernel *kernel, struct entry *entry)
+{
+    entry->name = xstrdup(kernel->name);
+    entry->arg_count = kernel->arg_count;
+    for (int i = 0; i < kernel->arg_count; i++) {
+        entry->arg_bytes[i] = strcmp(kernel->args[i], "problem") == 0
+                                  ? (int)sizeof(struct problem_args)
+                                  : (int)sizeof(device_ptr);
+    }
+}
+
+enum device_status device_load(const struct judge_image *image, struct device_module **module,
+                               struct err *err)
+{
+    struct device_module *loading;
+    enum device_status status;
+
+    *module = NULL;
+    if (image->cubin == NULL || image->cubin_bytes < CUBIN_BYTES_MIN ||
+        memcmp(image->cubin, "\177ELF", 4) != 0) {
+        return refuse(err, "the image is not a cubin"); /* anything else the driver would compile */
+    }
+    status = clocks_arm(err);
+    if (status != DEVICE_OK) {
+        return status;
+    }
+    loading = xcalloc(1, sizeof *loading);
+    loading->cubin = memcpy(xmalloc(image->cubin_bytes), image->cubin, image->cubin_bytes);
+    loading->entry_count = image->program.kernel_count;
+    for (int i = 0; i < loading->entry_count; i++) {
+        declare_entry(&image->program.kernels[i], &loading->entries[i]);
+    }
+    status = cuda_module_reload(loading, err);
+    if (status != DEVICE_OK) {
+        device_unload(loading);
+        return status;
+    }
+    *module = loading;
+    return DEVICE_OK;
+}
+
+void device_unload(struct device_module *module)
+{
+    if (module == NULL) {
+        return;
+    }
+    if (module->module != NULL) {
+        cuModuleUnload(module->module);
+    }
+    for (int i = 0; i < module->entry_count; i++) {
+        free(module->entries[i].name);
+    }
+    free(module->cubin);
+    free(module);
+}
+
+/* Memory ------------------------------------------------------------------------------------- */
+
+enum device_status device_alloc(size_t bytes, device_ptr *at, struct err *err)
+{
+    CUdeviceptr memory = 0;
+    CUresult code = cuMemAlloc(&memory, bytes);
+    char what[64];
+
+    *at = memory;
+    snprintf(what, sizeof what, "cannot allocate %zu bytes", bytes);
+    return cuda_status(code, err, what);
+}
+
+void device_free(device_ptr at)
+{
+    if (at != 0) {
+        cuMemFree(at);
+    }
+}
+
+/* Copies go through the stream, so that they keep their place among fills and calls. */
+enum device_status device_write(device_ptr to, const void *from, size_t bytes, struct err *err)
+{
+    CUresult code = cuMemcpyHtoDAsync(to, from, bytes, gpu.stream);
+
+    if (code == CUDA_SUCCESS) {
+        code = cuStreamSynchronize(gpu.stream);
+    }
+    return cuda_status(code, err, "cannot write to the device");
+}
+
+enum device_status device_read(void *to, device_ptr from, size_t bytes, struct err *err)
+{
+    CUresult code = cuMemcpyDtoHAsync(to, from, bytes, gpu.stream);
+
+    if (code == CUDA_SUCCESS) {
+        code = cuStreamSynchronize(gpu.stream);
+    }
+    return cuda_status(code, err, "cannot read from the device");
+}
+
+enum device_status device_fill(device_ptr to, uint32_t pattern, size_t bytes, struct err *err)
+{
+    assert(bytes % 4 == 0);
+    return cuda_status(cuMemsetD32Async(to, pattern, bytes / 4, gpu.stream), err,
+                       "cannot fill device memory");
+}
+
+/* Calls -------------------------------------------------------------------------------------- */
+
+static struct entry *entry_of(struct device_module *module, const char *name)
+{
+    for (int i = 0; i < module->entry_count; i++) {
+        if (strcmp(module->entries[i].name, name) == 0) {
+            return &module->entries[i];
+        }
+    }
+    return NULL;
+}
+
+static enum device_status prepare_kernel(struct entry *entry, const struct plan_kernel *kernel,
+                                         struct err *err)
+{
+    int64_t smem = (int64_t)entry->static_smem + kernel->smem_bytes;
+    CUresult code;
+
+    if (entry->arg_count != kernel->arg_count) {
+        return refuse(err, "kernel '%s' takes %d arguments, its plan gives %d", kernel->name,
+                      entry->arg_count, kernel->arg_count);
+    }
+    if (kernel->threads > (uint32_t)entry->threads_max) {
+        return refuse(err,
+                      "kernel '%s' is launched with %" PRIu32 " threads a block, its registers "
+                      "and launch bounds allow %d",
+                      kernel->name, kernel->threads, entry->threads_max);
+    }
+    if (smem > gpu.smem_max) {
+        return refuse(err,
+                      "kernel '%s' needs %" PRId64 " bytes of shared memory a block, the "
+                      "device has %d",
+                      kernel->name, smem, gpu.smem_max);
+    }
+    if (kernel->smem_bytes <= entry->smem_allowed) {
+        return DEVICE_OK;
+    }
+    code = cuFuncSetAttribute(entry->function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                              (int)kernel->smem_bytes);
+    if (code == CUDA_SUCCESS) {
+        entry->smem_allowed = kernel->smem_bytes;
+    }
+    return cuda_status(code, err, "cannot allow that much shared memory");
+}
+
+enum device_status cuda_prepare(struct device_module *module, const struct plan *plan,
+                                struct err *err)
+{
+    enum device_status status = DEVICE_OK;
+
+    for (int i = 0; status == DEVICE_OK && i < plan->kernel_count; i++) {
+        struct entry *entry = entry_of(module, plan->kernels[i].name);
+
+        if (entry == NULL) {
+            return refuse(err, "the image has no kernel '%s'", plan->kernels[i].name);
+        }
+        status = prepare_kernel(entry, &plan->kernels[i], err);
+    }
+    return status;
+}
+
+/* The driver copies arguments at the launch and does not write to them. */
+static void *argument(const struct device_buffers *buffers, enum plan_arg kind, int workspace)
+{
+    const void *const fixed[] = {
+        [ARG_Q] = &buffers->q, [ARG_K] = &buffers->k,     [ARG_V] = &buffers->v,
+        [ARG_O] = &buffers->o, [ARG_LSE] = &buffers->lse, [ARG_PROBLEM] = &buffers->problem,
+    };
+
+    return (void *)(kind == ARG_WORKSPACE ? &buffers->workspaces[workspace] : fixed[kind]);
+}
+
+static enum device_status launch_kernel(struct device_module *module,
+                                        const struct plan_kernel *kernel,
+                                        const struct device_buffers *buffers, struct err *err)
+{
+    void *args[PROGRAM_ARGS_MAX + 1] = {NULL};
+    char what[256];
+
+    for (int i = 0; i < kernel->arg_count; i++) {
+        args[i] = argument(buffers, kernel->args[i].kind, kernel->args[i].workspace);
+    }
+    snprintf(what, sizeof what, "cannot launch kernel '%s'", kernel->name);
+    return launch(entry_of(module, kernel->name)->function, kernel->grid, kernel->threads,
+                  kernel->smem_bytes, args, err, what);
+}
+
+enum device_status cuda_enqueue_memset(device_ptr at, uint8_t value, int64_t bytes, struct err *err)
+{
+    return cuda_status(cuMemsetD8Async(at, value, (size_t)bytes, gpu.stream), err,
+                       "cannot set device memory");
+}
+
+enum device_status cuda_enqueue_call(struct device_module *module, const struct plan *plan,
+                                     const struct device_buffers *buffers, struct err *err)
+{
+    enum device_status status = DEVICE_OK;
+
+    for (int i = 0; status == DEVICE_OK && i < plan->workspace_count; i++) {
+        if (plan->workspaces[i].kind == WORKSPACE_ZERO_CALL && plan->workspaces[i].bytes > 0) {
+            status = cuda_enqueue_memset(buffers->workspaces[i], 0, plan->workspaces[i].bytes, err);
+        }
+    }
+    for (int i = 0; status == DEVICE_OK && i < plan->kernel_count; i++) {
+        status = launch_kernel(module, &plan->kernels[i], buffers, err);
+    }
+    return status;
+}
+
+CUstream cuda_stream(void) { return gpu.stream; }
+
+void cuda_busy_begin(void)
+{
+    int64_t now = clock_now_us();
+
+    if (now - gpu.busy_until_us > IDLE_GAP_US) {
+        gpu.busy_since_us = now;
+    }
+}
+
+int64_t cuda_busy_us(void)
+{
+    bool resting = clock_now_us() - gpu.busy_until_us > IDLE_GAP_US;
+
+    return resting ? 0 : gpu.busy_until_us - gpu.busy_since_us;
+}
+
+enum device_status cuda_settle(enum device_status enqueued, struct err *err)
+{
+    CUresult code = cuStreamSynchronize(gpu.stream);
+
+    gpu.busy_until_us = clock_now_us();
+    /* Launches before a refused one have run all the same, and what they did outweighs it. */
+    if (enqueued <= DEVICE_REFUSED && code != CUDA_SUCCESS) {
+        return cuda_status(code, err, "the call failed");
+    }
+    return enqueued;
+}
+
+enum device_status device_call(struct device_module *module, const struct plan *plan,
+                               const struct device_buffers *buffers, struct err *err)
+{
+    enum device_status status = cuda_prepare(module, plan, err);
+
+    if (status != DEVICE_OK) {
+        return status;
+    }
+    cuda_busy_begin();
+    return cuda_settle(cuda_enqueue_call(module, plan, buffers, err), err);
+}
+
+double device_occupancy(struct device_module *module, const struct plan *plan)
+{
+    const struct plan_kernel *kernel = &plan->kernels[0];
+    struct err ignored;
+    struct entry *entry = plan->kernel_count > 0 ? entry_of(module, kernel->name) : NULL;
+    int blocks = 0;
+
+    if (entry == NULL || prepare_kernel(entry, kernel, &ignored) != DEVICE_OK ||
+        gpu.threads_per_sm == 0 ||
+        cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, entry->function, (int)kernel->threads,
+                                                    kernel->smem_bytes) != CUDA_SUCCESS) {
+        return NAN;
+    }
+    /* A warp is 32 threads; a block's last warp counts whole. */
+    return 100.0 * blocks * ((kernel->threads + 31) / 32) / (gpu.threads_per_sm / 32);
+}

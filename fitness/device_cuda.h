@@ -1,0 +1,78 @@
+/*
+ * device_cuda -- what the two halves of the CUDA backend know of each other.
+ *
+ * device_cuda.c owns the driver: device, context, the one stream, modules, calls. measure_cuda.c
+ * owns the clocks: CUPTI, NVML, graphs. Both run on the judge's only thread; CUPTI alone has
+ * threads of its own, which touch nothing but the list of records in measure_cuda.c.
+ *
+ * Everything is enqueued on one non-blocking stream, so order of calls is order of execution.
+ */
+#ifndef EVO_FITNESS_DEVICE_CUDA_H
+#define EVO_FITNESS_DEVICE_CUDA_H
+
+#include <cuda.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fitness/device.h"
+
+enum { GPU_UUID_TEXT = 48 };
+
+/* The name in activity records of the kernel that cuda_hold launches. */
+#define CUDA_HOLD_NAME "evo_own_hold"
+
+/* ---- device_cuda.c: the driver */
+
+/* DEVICE_OK for success; else the status that `code` means, and "what: NAME (code): text" in err.
+ */
+enum device_status cuda_status(CUresult code, struct err *err, const char *what);
+CUstream cuda_stream(void);
+
+/* Does the plan fit the module: entries, arguments, threads, shared memory? Needed before
+ * enqueueing. */
+enum device_status cuda_prepare(struct device_module *module, const struct plan *plan,
+                                struct err *err);
+/* Enqueues one call: its zero_call workspaces in order, then its kernels. Does not wait. */
+enum device_status cuda_enqueue_call(struct device_module *module, const struct plan *plan,
+                                     const struct device_buffers *buffers, struct err *err);
+enum device_status cuda_enqueue_memset(device_ptr at, uint8_t value, int64_t bytes,
+                                       struct err *err);
+/*
+ * Waits for all that was enqueued, whatever `enqueued` says of how that went, and returns the worse
+ * of both. From cuda_busy_begin to here the device counts as busy.
+ */
+enum device_status cuda_settle(enum device_status enqueued, struct err *err);
+void cuda_busy_begin(void);
+/* How long the device has been busy with calls, gaps under a millisecond included; 0 when it rests.
+ */
+int64_t cuda_busy_us(void);
+
+/*
+ * A kernel that keeps the stream waiting until cuda_release, so that a batch can be enqueued whole
+ * and then run without waiting for the host. It gives up by itself after CUDA_HOLD_LIMIT_NS: an
+ * error path, or a launch that waits for the device, must not hang.
+ */
+enum { CUDA_HOLD_LIMIT_NS = 100 * 1000 * 1000 };
+enum device_status cuda_hold(struct err *err);
+void cuda_release(void);
+
+/* Loads the backend's own kernels, or a candidate's, afresh; see clocks_arm. */
+enum device_status cuda_own_reload(struct err *err);
+enum device_status cuda_module_reload(struct device_module *module, struct err *err);
+
+/* ---- measure_cuda.c: the clocks */
+
+/*
+ * Turns activity records on and reloads the backend's own kernels. CUPTI must be on before a module
+ * that is to be timed is loaded, and measuring by graph turns it off: so each load arms it again.
+ */
+enum device_status clocks_arm(struct err *err);
+void clocks_close(void);
+unsigned clocks_version(void); /* of CUPTI */
+
+/* NVML, if there is one. driver_version is "" when unknown. */
+void sensors_open(const char uuid[GPU_UUID_TEXT]);
+void sensors_close(void);
+const char *sensors_driver_version(void);
+
+#endif

@@ -1,0 +1,396 @@
+#include "fitness/inputs.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "fitness/pool.h"
+
+/*
+ * How a number is drawn. Element e of row r of a tensor takes 16 bits of mix64(key, r, e/4). One bit
+ * is the sign, 15 choose one of 32768 equally probable slices of the half normal distribution, whose
+ * middle, rounded to the type, is the value: one multiplication chain and one table look-up for
+ * four values, and nothing but integer operations, so the bits are the same everywhere. The table
+ * itself is made with + - * / and sqrt alone, which IEEE 754 fixes to the last bit.
+ */
+enum { QUANTILES = 1 << 15, ROWS_PER_TASK = 256 };
+
+struct format {
+    int mantissa, exponent_min, exponent_max; /* stored bits; of normal numbers */
+};
+
+static const struct format formats[] = {
+    [DTYPE_F16] = {10, -14, 15},
+    [DTYPE_BF16] = {7, -126, 127},
+};
+
+const char *const input_family_names[INPUT_FAMILIES] = {
+    [INPUT_NORMAL] = "normal", [INPUT_ONE_HOT] = "one_hot", [INPUT_MIXED] = "mixed",
+    [INPUT_NEEDLE] = "needle", [INPUT_OFFSET] = "offset",
+};
+
+static double double_from_bits(uint64_t bits)
+{
+    double value;
+
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+double half_to_double(enum dtype dtype, uint16_t bits)
+{
+    const struct format *f = &formats[dtype];
+    uint64_t sign = (uint64_t)(bits >> 15) << 63;
+    int field = (bits & 0x7fff) >> f->mantissa;
+    uint64_t mantissa = bits & ((1u << f->mantissa) - 1);
+
+    if (field == 0) {
+        double size = ldexp((double)mantissa, f->exponent_min - f->mantissa);
+        return sign ? -size : size;
+    }
+    if (field == f->exponent_max - f->exponent_min + 2) {
+        return double_from_bits(sign | 0x7ff0000000000000u | mantissa << (52 - f->mantissa));
+    }
+    return double_from_bits(sign | (uint64_t)(field - 1 + f->exponent_min + 1023) << 52 |
+                            mantissa << (52 - f->mantissa));
+}
+
+uint16_t half_from_double(enum dtype dtype, double value)
+{
+    const struct format *f = &formats[dtype];
+    uint32_t infinity = (uint32_t)(f->exponent_max - f->exponent_min + 2) << f->mantissa;
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof(bits));
+    uint32_t sign = (uint32_t)(bits >> 63) << 15;
+    int exponent = (int)(bits >> 52 & 0x7ff) - 1023;
+    uint64_t mantissa = (bits & 0xfffffffffffffu) | 0x10000000000000u;
+    if (exponent == 1024) {
+        uint32_t quiet = value != value ? 1u << (f->mantissa - 1) : 0;
+        return (uint16_t)(sign | infinity | quiet);
+    }
+    if (exponent > f->exponent_max) {
+        return (uint16_t)(sign | infinity);
+    }
+    /* Below the normal range the last bit keeps its weight: shift further, drop the exponent. */
+    int below = exponent < f->exponent_min ? f->exponent_min - exponent : 0;
+    int shift = 52 - f->mantissa + below;
+    if (shift > 54) {
+        return (uint16_t)sign;
+    }
+    uint64_t kept = mantissa >> shift;
+    uint64_t rest = mantissa & (((uint64_t)1 << shift) - 1);
+    uint64_t half = (uint64_t)1 << (shift - 1);
+    kept += rest > half || (rest == half && (kept & 1));
+    /* kept holds the leading one, which adds one to the exponent field of a normal number. */
+    uint32_t field = below ? 0 : (uint32_t)(exponent - f->exponent_min) << f->mantissa;
+    uint32_t size = field + (uint32_t)kept;
+    return (uint16_t)(sign | (size < infinity ? size : infinity));
+}
+
+/* Probability that a unit normal lies in [0, x]: its power series, which is exact enough to 5. */
+static double normal_half_cdf(double x)
+{
+    double term = x, sum = x;
+
+    for (int n = 1; n < 120 && (term > 1e-20 || term < -1e-20); n++) {
+        term *= -x * x / (2 * n);
+        sum += term / (2 * n + 1);
+    }
+    return sum / sqrt(2 * 3.14159265358979323846);
+}
+
+static uint16_t quantile_tables[2][QUANTILES];
+
+/* Walks the type's values upwards; each quantile takes the nearest one by where the midpoint lies. */
+static void make_table(enum dtype dtype)
+{
+    uint16_t bits = 0;
+    double below = 0; /* probability up to the midpoint of bits and bits + 1 */
+
+    for (int i = 0; i < QUANTILES; i++) {
+        double wanted = (i + 0.5) / (2.0 * QUANTILES);
+        while (below < wanted) {
+            double middle =
+                (half_to_double(dtype, bits) + half_to_double(dtype, (uint16_t)(bits + 1))) / 2;
+            below = normal_half_cdf(middle);
+            if (below < wanted) {
+                bits++;
+            }
+        }
+        quantile_tables[dtype][i] = bits;
+    }
+}
+
+static void make_tables(void)
+{
+    make_table(DTYPE_F16);
+    make_table(DTYPE_BF16);
+}
+
+static uint64_t mix64(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+enum tensor { TENSOR_Q, TENSOR_K, TENSOR_V, TENSORS };
+
+struct drawing {
+    const struct problem *problem;
+    const struct family *family;
+    uint64_t keys[TENSORS];  /* of the normal numbers */
+    uint64_t dials[TENSORS]; /* of scales, positions and the like */
+    uint16_t *out[TENSORS];
+};
+
+struct place {
+    int64_t batch, head, row; /* head counts the tensor's own heads */
+};
+
+/* A family changes each row of unit normals after it was drawn. NULL: not at all. */
+struct family {
+    void (*change[TENSORS])(const struct drawing *drawing, struct place at, uint16_t *row);
+};
+
+static uint64_t dial(const struct drawing *d, enum tensor tensor, uint64_t a, uint64_t b)
+{
+    return mix64(mix64(d->dials[tensor] ^ mix64(a)) + b);
+}
+
+static int64_t tensor_heads(const struct problem *p, enum tensor tensor)
+{
+    return tensor == TENSOR_Q ? p->heads : p->kv_heads;
+}
+
+static int64_t tensor_length(const struct problem *p, enum tensor tensor)
+{
+    return tensor == TENSOR_Q ? p->q_len : p->kv_len;
+}
+
+static int64_t row_in_memory(const struct problem *p, enum tensor tensor, struct place at)
+{
+    int64_t heads = tensor_heads(p, tensor), length = tensor_length(p, tensor);
+
+    return p->sequence_first ? (at.batch * length + at.row) * heads + at.head
+                             : (at.batch * heads + at.head) * length + at.row;
+}
+
+static struct place place_of(const struct problem *p, enum tensor tensor, int64_t row)
+{
+    int64_t heads = tensor_heads(p, tensor), length = tensor_length(p, tensor);
+
+    if (p->sequence_first) {
+        return (struct place){row / heads / length, row % heads, row / heads % length};
+    }
+    return (struct place){row / length / heads, row / length % heads, row % length};
+}
+
+static void draw_normal(const struct drawing *d, enum tensor tensor, int64_t row, uint16_t *out)
+{
+    const uint16_t *table = quantile_tables[d->problem->dtype];
+    int64_t columns = d->problem->head_dim;
+    uint64_t key = d->keys[tensor] + (uint64_t)row * (uint64_t)((columns + 3) / 4);
+
+    for (int64_t c = 0; c < columns; c += 4) {
+        uint64_t word = mix64(key++);
+        for (int64_t k = c; k < c + 4 && k < columns; k++, word >>= 16) {
+            out[k] = (uint16_t)(table[word & 0x7fff] | (word & 0x8000));
+        }
+    }
+}
+
+/* Times 2^power: exact, save where the result leaves the normal range. */
+static void scale_row(const struct problem *p, uint16_t *row, int power)
+{
+    const struct format *f = &formats[p->dtype];
+    int top = f->exponent_max - f->exponent_min + 1;
+
+    for (int64_t c = 0; c < p->head_dim; c++) {
+        int field = (row[c] & 0x7fff) >> f->mantissa;
+        if (field > 0 && field + power > 0 && field + power <= top) {
+            row[c] = (uint16_t)(row[c] + power * (1 << f->mantissa));
+        } else {
+            row[c] = half_from_double(p->dtype, ldexp(half_to_double(p->dtype, row[c]), power));
+        }
+    }
+}
+
+/* one_hot: each head's Q is 8, 16 or 32 times as large, so scores have a deviation of that. */
+static void one_hot_q(const struct drawing *d, struct place at, uint16_t *row)
+{
+    uint64_t r = dial(d, TENSOR_Q, (uint64_t)at.batch, (uint64_t)at.head);
+
+    scale_row(d->problem, row, 3 + (int)(r % 3));
+}
+
+/* mixed: a power of two of its own for each head and each row, in each tensor. */
+static void mixed(const struct drawing *d, enum tensor tensor, struct place at, uint16_t *row,
+                  int row_low, int row_count)
+{
+    uint64_t head = dial(d, tensor, (uint64_t)at.batch, (uint64_t)at.head);
+    uint64_t own = mix64(head + (uint64_t)at.row);
+
+    scale_row(d->problem, row, (int)(head % 3) - 1 + row_low + (int)(own % (uint64_t)row_count));
+}
+
+static void mixed_q(const struct drawing *d, struct place at, uint16_t *row)
+{
+    mixed(d, TENSOR_Q, at, row, -2, 5);
+}
+
+static void mixed_k(const struct drawing *d, struct place at, uint16_t *row)
+{
+    mixed(d, TENSOR_K, at, row, -2, 3);
+}
+
+static void mixed_v(const struct drawing *d, struct place at, uint16_t *row)
+{
+    mixed(d, TENSOR_V, at, row, -3, 7);
+}
+
+/*
+ * needle: every query row points at one key, so strongly that its output is that key's V. The keys
+ * pointed at are the first and the last two that the row may see, and, spread over the rows, all that
+ * touch a multiple of 8: the two keys at each edge of every tile size that is a multiple of 8, and the one
+ * behind. V is four times as large there. Q is a multiple of that K plus its own draw.
+ */
+static int64_t visible_keys(const struct problem *p, int64_t query)
+{
+    int64_t last = p->causal ? query + p->kv_len - p->q_len : p->kv_len - 1;
+
+    return last < 0 ? 0 : last + 1;
+}
+
+static bool is_needle(const struct problem *p, int64_t key)
+{
+    return key % 8 <= 1 || key % 8 == 7 || key == p->kv_len - 1;
+}
+
+static int64_t needle_of(const struct drawing *d, struct place at)
+{
+    int64_t seen = visible_keys(d->problem, at.row);
+    uint64_t head = dial(d, TENSOR_Q, (uint64_t)at.batch, (uint64_t)at.head);
+
+    switch (mix64(head ^ (uint64_t)at.row) % 16) {
+    case 0: return 0;
+    case 1: return seen - 1;
+    case 2: return seen > 1 ? seen - 2 : 0;
+    }
+    /* Needles 0 1 7 8 9 15 16 17 …: the nth is 8·((n+1)/3) + (n+1)%3 - 1. */
+    int64_t count = seen / 8 * 3 + (seen % 8 == 0 ? 0 : seen % 8 == 1 ? 1 : 2);
+    /* Steps of the golden ratio: any run of rows spreads evenly over however many needles there are. */
+    uint32_t turn = (uint32_t)head + (uint32_t)at.row * 2654435769u;
+    int64_t n = (int64_t)((uint64_t)turn * (uint64_t)count >> 32);
+    return (n + 1) / 3 * 8 + (n + 1) % 3 - 1;
+}
+
+static void needle_q(const struct drawing *d, struct place at, uint16_t *row)
+{
+    const struct problem *p = d->problem;
+    uint16_t key_row[PROBLEM_HEAD_DIM_MAX];
+    double pull = 24 / sqrt((double)p->head_dim); /* a score near 24; the others' deviation is 3 */
+
+    if (visible_keys(p, at.row) == 0) {
+        return;
+    }
+    struct place key = {at.batch, at.head / (p->heads / p->kv_heads), needle_of(d, at)};
+    draw_normal(d, TENSOR_K, row_in_memory(p, TENSOR_K, key), key_row);
+    for (int64_t c = 0; c < p->head_dim; c++) {
+        row[c] = half_from_double(p->dtype, pull * half_to_double(p->dtype, key_row[c]) +
+                                                half_to_double(p->dtype, row[c]));
+    }
+}
+
+static void needle_v(const struct drawing *d, struct place at, uint16_t *row)
+{
+    if (is_needle(d->problem, at.row)) {
+        scale_row(d->problem, row, 2);
+    }
+}
+
+/*
+ * offset: four columns of K hold the same number in every row, and Q's hold ±16 there, so that all
+ * scores of a row share an offset of ±160: e^160 overflows FP32, and e^-160 is zero in it.
+ */
+static void offset_columns(const struct drawing *d, struct place at, uint16_t *row, double value)
+{
+    int64_t columns = d->problem->head_dim, step = columns >= 4 ? columns / 4 : 1;
+    uint64_t first = dial(d, TENSOR_K, (uint64_t)at.batch, 0);
+
+    for (int64_t c = 0; c < 4 && c < columns; c++) {
+        row[(first % (uint64_t)columns + (uint64_t)(c * step)) % (uint64_t)columns] =
+            half_from_double(d->problem->dtype, value);
+    }
+}
+
+static void offset_q(const struct drawing *d, struct place at, uint16_t *row)
+{
+    uint64_t head = dial(d, TENSOR_Q, (uint64_t)at.batch, (uint64_t)at.head);
+
+    offset_columns(d, at, row, mix64(head + (uint64_t)at.row) & 1 ? 16.0 : -16.0);
+}
+
+static void offset_k(const struct drawing *d, struct place at, uint16_t *row)
+{
+    offset_columns(d, at, row, 2.5 * sqrt((double)d->problem->head_dim));
+}
+
+static const struct family families[INPUT_FAMILIES] = {
+    [INPUT_NORMAL] = {{NULL, NULL, NULL}},
+    [INPUT_ONE_HOT] = {{one_hot_q, NULL, NULL}},
+    [INPUT_MIXED] = {{mixed_q, mixed_k, mixed_v}},
+    [INPUT_NEEDLE] = {{needle_q, NULL, needle_v}},
+    [INPUT_OFFSET] = {{offset_q, offset_k, NULL}},
+};
+
+static int64_t tensor_rows(const struct problem *p, enum tensor tensor)
+{
+    return p->batch * tensor_heads(p, tensor) * tensor_length(p, tensor);
+}
+
+static int64_t tensor_tasks(const struct problem *p, enum tensor tensor)
+{
+    return (tensor_rows(p, tensor) + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
+}
+
+/* Tasks count through Q's rows, then K's, then V's. */
+static void draw_rows(void *context, int64_t task)
+{
+    const struct drawing *d = context;
+    const struct problem *p = d->problem;
+    enum tensor tensor = TENSOR_Q;
+
+    while (task >= tensor_tasks(p, tensor)) {
+        task -= tensor_tasks(p, tensor++);
+    }
+    int64_t end = (task + 1) * ROWS_PER_TASK, rows = tensor_rows(p, tensor);
+    for (int64_t r = task * ROWS_PER_TASK; r < end && r < rows; r++) {
+        uint16_t *row = d->out[tensor] + r * p->head_dim;
+        draw_normal(d, tensor, r, row);
+        if (d->family->change[tensor] != NULL) {
+            d->family->change[tensor](d, place_of(p, tensor, r), row);
+        }
+    }
+}
+
+void inputs_draw(const struct problem *problem, enum input_family family, uint64_t key,
+                 struct inputs *inputs, int threads)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct drawing drawing = {.problem = problem,
+                              .family = &families[family],
+                              .out = {inputs->q, inputs->k, inputs->v}};
+    int64_t tasks = 0;
+
+    pthread_once(&once, make_tables);
+    for (int t = 0; t < TENSORS; t++) {
+        uint64_t own = mix64(key ^ mix64((uint64_t)(family * TENSORS + t)));
+        drawing.keys[t] = mix64(own);
+        drawing.dials[t] = mix64(own + 1);
+        tasks += tensor_tasks(problem, (enum tensor)t);
+    }
+    pool_run(draw_rows, &drawing, tasks, threads);
+}

@@ -1,0 +1,762 @@
+#include "fitness/job.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const verdict_names[VERDICT_COUNT] = {
+    [VERDICT_NONE] = "none",
+    [VERDICT_PASS] = "pass",
+    [VERDICT_INVALID] = "invalid",
+    [VERDICT_NO_COMPILE] = "no_compile",
+    [VERDICT_NO_LAUNCH] = "no_launch",
+    [VERDICT_WRONG] = "wrong",
+    [VERDICT_RACY] = "racy",
+    [VERDICT_OUT_OF_BOUNDS] = "out_of_bounds",
+    [VERDICT_UNSTABLE] = "unstable",
+    [VERDICT_UNSUPPORTED] = "unsupported",
+    [VERDICT_TIMEOUT] = "timeout",
+    [VERDICT_CRASH] = "crash",
+};
+
+static const char *const role_names[ROLE_COUNT] = {"compile", "judge"};
+static const char *const effort_names[] = {"correct", "measure"};
+
+/* The index of `text` among `count` names, or -1. */
+static int name_find(const char *const *names, int count, const char *text)
+{
+    for (int i = 0; i < count; i++) {
+        if (strcmp(names[i], text) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+bool verdict_parse(const char *text, enum verdict *verdict)
+{
+    int at = name_find(verdict_names, VERDICT_COUNT, text);
+
+    if (at < 0) {
+        return false;
+    }
+    *verdict = (enum verdict)at;
+    return true;
+}
+
+/* ---- reading, with the rest of the message's checks ---- */
+
+static bool is_verb(const struct message *message, const char *verb, struct err *err)
+{
+    return strcmp(message_verb(message), verb) == 0 ||
+           err_set(err, ERR_SYSTEM, "expected message '%s', got '%.80s'", verb,
+                   message_verb(message));
+}
+
+static const char *get_text(const struct message *message, const char *key)
+{
+    const char *text = message_get(message, key);
+
+    return text != NULL ? text : "";
+}
+
+static bool get_name(const struct message *message, const char *key, const char *const *names,
+                     int count, int *value, struct err *err)
+{
+    const char *text = get_text(message, key);
+
+    *value = name_find(names, count, text);
+    return *value >= 0 || err_set(err, ERR_SYSTEM, "message '%s': unknown %s '%.80s'",
+                                  message_verb(message), key, text);
+}
+
+static bool get_verdict(const struct message *message, const char *key, enum verdict *verdict,
+                        struct err *err)
+{
+    int value;
+
+    if (!get_name(message, key, verdict_names, VERDICT_COUNT, &value, err)) {
+        return false;
+    }
+    *verdict = (enum verdict)value;
+    return true;
+}
+
+static bool get_count(const struct message *message, const char *key, int64_t low, int64_t high,
+                      int *value, struct err *err)
+{
+    int64_t number;
+
+    if (!message_get_i64(message, key, &number, err)) {
+        return false;
+    }
+    if (number < low || number > high) {
+        return err_set(err, ERR_SYSTEM, "message '%s': %s %lld is not in %lld to %lld",
+                       message_verb(message), key, (long long)number, (long long)low,
+                       (long long)high);
+    }
+    *value = (int)number;
+    return true;
+}
+
+static bool get_bool(const struct message *message, const char *key, bool *value, struct err *err)
+{
+    int number;
+
+    if (!get_count(message, key, 0, 1, &number, err)) {
+        return false;
+    }
+    *value = number == 1;
+    return true;
+}
+
+static bool get_ms(const struct message *message, const char *key, double *ms, struct err *err)
+{
+    return message_get_f64(message, key, ms, err) &&
+           (*ms >= 0 || err_set(err, ERR_SYSTEM, "message '%s': negative %s",
+                                message_verb(message), key));
+}
+
+static bool too_many(const struct message *message, const char *what, struct err *err)
+{
+    return err_set(err, ERR_SYSTEM, "message '%s': too many of '%s'", message_verb(message), what);
+}
+
+static bool malformed(const struct message *message, const char *key, const char *line,
+                      struct err *err)
+{
+    return err_set(err, ERR_SYSTEM, "message '%s': malformed '%s %.200s'", message_verb(message),
+                   key, line);
+}
+
+/* A number that may be absent: "nan" on the wire. */
+static bool parse_f64_or_nan(const char *text, double *value)
+{
+    if (strcmp(text, "nan") == 0) {
+        *value = NAN;
+        return true;
+    }
+    return str_to_f64(text, value);
+}
+
+static const char *f64_or_nan(struct arena *arena, double value)
+{
+    return isfinite(value) ? arena_printf(arena, "%.17g", value) : "nan";
+}
+
+/* Cuts the next blank-separated word off *rest. */
+static const char *next_word(char **rest)
+{
+    char *word = *rest, *blank;
+
+    if (word == NULL || *word == '\0') {
+        return NULL;
+    }
+    blank = strchr(word, ' ');
+    if (blank != NULL) {
+        *blank = '\0';
+    }
+    *rest = blank != NULL ? blank + 1 : NULL;
+    return word;
+}
+
+static bool next_i64(char **rest, int64_t *value)
+{
+    const char *word = next_word(rest);
+
+    return word != NULL && str_to_i64(word, value);
+}
+
+static bool next_f64(char **rest, double *value)
+{
+    const char *word = next_word(rest);
+
+    return word != NULL && str_to_f64(word, value);
+}
+
+static bool next_f64_or_nan(char **rest, double *value)
+{
+    const char *word = next_word(rest);
+
+    return word != NULL && parse_f64_or_nan(word, value);
+}
+
+/* Sixteen lower-case hexadecimal digits. */
+static bool parse_hex64(const char *text, uint64_t *value)
+{
+    if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16) {
+        return false;
+    }
+    *value = strtoull(text, NULL, 16);
+    return true;
+}
+
+/* ---- HELLO ---- */
+
+struct message *hello_encode(struct arena *arena, const struct hello *hello)
+{
+    struct message *message = message_new(arena, "hello");
+
+    message_put_i64(message, "protocol", hello->protocol);
+    message_put(message, "role", "%s", role_names[hello->role]);
+    message_put_line(message, "backend", hello->backend);
+    message_put_line(message, "version", hello->version);
+    message_put_line(message, "device", hello->device);
+    message_put_line(message, "device_id", hello->device_id);
+    message_put_i64(message, "device_arch", hello->device_arch);
+    message_put_i64(message, "device_smem_max", hello->device_smem_max);
+    message_put_i64(message, "device_sms", hello->device_sms);
+    message_put_i64(message, "deterministic", hello->deterministic);
+    return message;
+}
+
+bool hello_decode(struct arena *arena, const struct message *message, struct hello *hello,
+                  struct err *err)
+{
+    int role;
+
+    memset(hello, 0, sizeof *hello);
+    if (!is_verb(message, "hello", err) ||
+        !message_get_i64(message, "protocol", &hello->protocol, err)) {
+        return false;
+    }
+    if (hello->protocol != JOB_PROTOCOL) {
+        return err_set(err, ERR_SYSTEM, "the worker speaks protocol %lld, this evo speaks %d",
+                       (long long)hello->protocol, JOB_PROTOCOL);
+    }
+    if (!get_name(message, "role", role_names, ROLE_COUNT, &role, err) ||
+        !message_get_i64(message, "device_arch", &hello->device_arch, err) ||
+        !message_get_i64(message, "device_smem_max", &hello->device_smem_max, err) ||
+        !message_get_i64(message, "device_sms", &hello->device_sms, err) ||
+        !get_bool(message, "deterministic", &hello->deterministic, err)) {
+        return false;
+    }
+    hello->role = (enum role)role;
+    hello->backend = arena_dup(arena, get_text(message, "backend"));
+    hello->version = arena_dup(arena, get_text(message, "version"));
+    hello->device = arena_dup(arena, get_text(message, "device"));
+    hello->device_id = arena_dup(arena, get_text(message, "device_id"));
+    return true;
+}
+
+/* ---- COMPILE and BUILT ---- */
+
+struct message *compile_encode(struct arena *arena, const struct compile_job *job)
+{
+    struct message *message = message_new(arena, "compile");
+
+    message_put_i64(message, "id", job->id);
+    message_put_line(message, "name", job->name);
+    message_put_line(message, "arch", job->arch);
+    message_put_i64(message, "syntax_first", job->syntax_first);
+    for (int i = 0; i < job->option_count; i++) {
+        message_put_line(message, "option", job->options[i]);
+    }
+    for (int i = 0; i < job->entry_count; i++) {
+        message_put_line(message, "entry", job->entries[i]);
+    }
+    message_body(message, "source", job->source, job->source_bytes);
+    return message;
+}
+
+bool compile_decode(struct arena *arena, const struct message *message, struct compile_job *job,
+                    struct err *err)
+{
+    const char *line;
+    size_t at;
+
+    memset(job, 0, sizeof *job);
+    if (!is_verb(message, "compile", err) || !message_get_i64(message, "id", &job->id, err) ||
+        !get_bool(message, "syntax_first", &job->syntax_first, err)) {
+        return false;
+    }
+    job->name = arena_dup(arena, get_text(message, "name"));
+    job->arch = arena_dup(arena, get_text(message, "arch"));
+    for (at = 0; (line = message_each(message, "option", &at)) != NULL;) {
+        if (job->option_count == JOB_OPTIONS_MAX) {
+            return too_many(message, "option", err);
+        }
+        job->options[job->option_count++] = arena_dup(arena, line);
+    }
+    for (at = 0; (line = message_each(message, "entry", &at)) != NULL;) {
+        if (job->entry_count == JOB_ENTRIES_MAX) {
+            return too_many(message, "entry", err);
+        }
+        job->entries[job->entry_count++] = arena_dup(arena, line);
+    }
+    job->source = message_get_body(message, "source", &job->source_bytes);
+    return job->source != NULL || err_set(err, ERR_SYSTEM, "message 'compile' has no source");
+}
+
+static void put_entry(struct message *message, const struct entry_facts *entry)
+{
+    message_put(message, "entry", "%s %lld %lld %lld %lld %lld %lld %lld %lld %lld", entry->name,
+                (long long)entry->registers, (long long)entry->static_smem_bytes,
+                (long long)entry->stack_bytes, (long long)entry->spill_store_bytes,
+                (long long)entry->spill_load_bytes, (long long)entry->barriers,
+                (long long)entry->param_bytes, (long long)entry->code_bytes,
+                (long long)entry->max_threads);
+}
+
+static bool parse_entry(struct arena *arena, const char *line, struct entry_facts *entry)
+{
+    char *rest = arena_dup(arena, line);
+
+    entry->name = next_word(&rest);
+    return entry->name != NULL && next_i64(&rest, &entry->registers) &&
+           next_i64(&rest, &entry->static_smem_bytes) && next_i64(&rest, &entry->stack_bytes) &&
+           next_i64(&rest, &entry->spill_store_bytes) &&
+           next_i64(&rest, &entry->spill_load_bytes) && next_i64(&rest, &entry->barriers) &&
+           next_i64(&rest, &entry->param_bytes) && next_i64(&rest, &entry->code_bytes) &&
+           next_i64(&rest, &entry->max_threads) && rest == NULL;
+}
+
+struct message *built_encode(struct arena *arena, const struct built *built)
+{
+    struct message *message = message_new(arena, "built");
+
+    message_put_i64(message, "id", built->id);
+    message_put(message, "verdict", "%s", verdict_names[built->verdict]);
+    message_put_line(message, "reason", built->reason);
+    message_put_line(message, "warnings", built->warnings);
+    message_put_hash(message, "code_key", &built->code_key);
+    message_put_i64(message, "cached", built->cached);
+    message_put_f64(message, "compile_ms", built->compile_ms);
+    for (int i = 0; i < built->entry_count; i++) {
+        put_entry(message, &built->entries[i]);
+    }
+    message_body(message, "log", built->log, strlen(built->log));
+    if (built->cubin != NULL) {
+        message_body(message, "ptx", built->ptx, built->ptx_bytes);
+        message_body(message, "cubin", built->cubin, built->cubin_bytes);
+    }
+    return message;
+}
+
+static bool is_compilers(enum verdict verdict)
+{
+    return verdict == VERDICT_NONE || verdict == VERDICT_NO_COMPILE ||
+           verdict == VERDICT_INVALID || verdict == VERDICT_TIMEOUT || verdict == VERDICT_CRASH;
+}
+
+bool built_decode(struct arena *arena, const struct message *message, struct built *built,
+                  struct err *err)
+{
+    const char *line;
+    size_t at, size;
+
+    memset(built, 0, sizeof *built);
+    if (!is_verb(message, "built", err) || !message_get_i64(message, "id", &built->id, err) ||
+        !get_verdict(message, "verdict", &built->verdict, err) ||
+        !message_get_hash(message, "code_key", &built->code_key, err) ||
+        !get_bool(message, "cached", &built->cached, err) ||
+        !get_ms(message, "compile_ms", &built->compile_ms, err)) {
+        return false;
+    }
+    if (!is_compilers(built->verdict)) {
+        return err_set(err, ERR_SYSTEM, "message 'built': a compiler cannot say '%s'",
+                       verdict_names[built->verdict]);
+    }
+    built->reason = arena_dup(arena, get_text(message, "reason"));
+    built->warnings = arena_dup(arena, get_text(message, "warnings"));
+    for (at = 0; (line = message_each(message, "entry", &at)) != NULL;) {
+        if (built->entry_count == JOB_ENTRIES_MAX) {
+            return too_many(message, "entry", err);
+        }
+        if (!parse_entry(arena, line, &built->entries[built->entry_count++])) {
+            return malformed(message, "entry", line, err);
+        }
+    }
+    built->log = message_get_body(message, "log", &size);
+    built->log = built->log != NULL ? built->log : "";
+    built->ptx = message_get_body(message, "ptx", &built->ptx_bytes);
+    built->cubin = message_get_body(message, "cubin", &built->cubin_bytes);
+    if (built->ptx_bytes > JOB_CODE_BYTES_MAX || built->cubin_bytes > JOB_CODE_BYTES_MAX) {
+        return err_set(err, ERR_SYSTEM, "message 'built': more than %d bytes of code",
+                       JOB_CODE_BYTES_MAX);
+    }
+    return built->verdict != VERDICT_NONE ||
+           (built->ptx != NULL && built->cubin != NULL && !hash_is_zero(&built->code_key)) ||
+           err_set(err, ERR_SYSTEM, "message 'built' has no code, or no key of it");
+}
+
+/* ---- JUDGE ---- */
+
+/* A program as a message of its own, carried as a body. */
+static void put_program(struct arena *arena, struct message *message, const char *name,
+                        const struct program *program)
+{
+    struct message *inner = message_new(arena, "program");
+    struct buf wire = {0};
+
+    program_put(inner, program);
+    message_encode(inner, &wire);
+    message_body(message, name, wire.data + 4, wire.length - 4);
+    buf_free(&wire);
+}
+
+struct message *judge_encode(struct arena *arena, const struct judge_job *job)
+{
+    struct message *message = message_new(arena, "judge");
+
+    message_put_i64(message, "id", job->id);
+    message_put_line(message, "genes", job->genes);
+    message_put(message, "secret", "%016llx", (unsigned long long)job->secret);
+    message_put(message, "effort", "%s", effort_names[job->effort]);
+    message_put_i64(message, "cases_per_family", job->cases_per_family);
+    message_put_i64(message, "want_samples", job->want_samples);
+    for (int i = 0; i < job->problem_count; i++) {
+        char text[PROBLEM_TEXT_MAX];
+
+        problem_text(&job->problems[i].problem, text);
+        message_put(message, "problem", "%d %.17g %s", job->problems[i].image,
+                    job->problems[i].bound_us, text);
+    }
+    for (int i = 0; i < job->image_count; i++) {
+        const struct judge_image *image = &job->images[i];
+
+        message_put_hash(message, "image", &image->code_key);
+        put_program(arena, message, arena_printf(arena, "program.%d", i), &image->program);
+        message_body(message, arena_printf(arena, "cubin.%d", i), image->cubin,
+                     image->cubin_bytes);
+        message_body(message, arena_printf(arena, "ptx.%d", i), image->ptx, image->ptx_bytes);
+    }
+    return message;
+}
+
+static bool get_image(struct arena *arena, const struct message *message, int index,
+                      const char *code_key, struct judge_image *image, struct err *err)
+{
+    struct message *inner;
+    const char *program;
+    size_t size;
+
+    if (!hash_from_hex(code_key, &image->code_key)) {
+        return malformed(message, "image", code_key, err);
+    }
+    program = message_get_body(message, arena_printf(arena, "program.%d", index), &size);
+    image->cubin =
+        message_get_body(message, arena_printf(arena, "cubin.%d", index), &image->cubin_bytes);
+    image->ptx =
+        message_get_body(message, arena_printf(arena, "ptx.%d", index), &image->ptx_bytes);
+    if (program == NULL || image->cubin == NULL || image->ptx == NULL) {
+        return err_set(err, ERR_SYSTEM, "message 'judge' lacks a body of image %d", index);
+    }
+    return message_decode(arena, program, size, &inner, err) && is_verb(inner, "program", err) &&
+           program_get(arena, inner, &image->program, err);
+}
+
+static bool get_problem(struct arena *arena, const struct message *message, const char *line,
+                        struct judge_job *job, struct err *err)
+{
+    char *rest = arena_dup(arena, line);
+    int64_t image;
+    int at = job->problem_count;
+
+    if (at == JOB_PROBLEMS_MAX) {
+        return too_many(message, "problem", err);
+    }
+    if (!next_i64(&rest, &image) || !next_f64(&rest, &job->problems[at].bound_us) ||
+        job->problems[at].bound_us < 0 || rest == NULL || image < 0 ||
+        (image > 0 && image >= job->image_count)) {
+        return malformed(message, "problem", line, err);
+    }
+    job->problems[at].image = (int)image;
+    job->problem_count++;
+    return problem_parse(rest, &job->problems[at].problem, err);
+}
+
+static bool get_secret(const struct message *message, uint64_t *secret, struct err *err)
+{
+    return parse_hex64(get_text(message, "secret"), secret) ||
+           malformed(message, "secret", "(not shown)", err);
+}
+
+bool judge_decode(struct arena *arena, const struct message *message, struct judge_job *job,
+                  struct err *err)
+{
+    const char *line;
+    int effort;
+    size_t at;
+
+    memset(job, 0, sizeof *job);
+    if (!is_verb(message, "judge", err) || !message_get_i64(message, "id", &job->id, err) ||
+        !get_secret(message, &job->secret, err) ||
+        !get_name(message, "effort", effort_names, 2, &effort, err) ||
+        !message_get_i64(message, "cases_per_family", &job->cases_per_family, err) ||
+        !get_bool(message, "want_samples", &job->want_samples, err)) {
+        return false;
+    }
+    job->effort = (enum effort)effort;
+    job->genes = arena_dup(arena, get_text(message, "genes"));
+    for (at = 0; (line = message_each(message, "image", &at)) != NULL;) {
+        if (job->image_count == JOB_IMAGES_MAX) {
+            return too_many(message, "image", err);
+        }
+        if (!get_image(arena, message, job->image_count, line, &job->images[job->image_count],
+                       err)) {
+            return false;
+        }
+        job->image_count++;
+    }
+    for (at = 0; (line = message_each(message, "problem", &at)) != NULL;) {
+        if (!get_problem(arena, message, line, job, err)) {
+            return false;
+        }
+    }
+    return job->problem_count > 0 || err_set(err, ERR_SYSTEM, "message 'judge' has no problem");
+}
+
+/* ---- RESULT ---- */
+
+static void put_case(struct arena *arena, struct message *message, const struct case_result *one)
+{
+    message_put(message, "case", "%d %s %s %016llx %s %s %s %s %s %lld %lld %lld %lld %lld %lld %s %s",
+                one->problem, one->rung, *one->family ? one->family : "-",
+                (unsigned long long)one->seed, verdict_names[one->verdict],
+                f64_or_nan(arena, one->error_max), f64_or_nan(arena, one->error_allowed),
+                f64_or_nan(arena, one->frobenius), f64_or_nan(arena, one->frobenius_allowed),
+                (long long)one->rows_checked, (long long)one->rows_total,
+                (long long)one->worst[0], (long long)one->worst[1], (long long)one->worst[2],
+                (long long)one->worst[3], f64_or_nan(arena, one->expected),
+                f64_or_nan(arena, one->got));
+    message_put_line(message, "case_reason", one->reason);
+}
+
+static bool parse_case(struct arena *arena, const char *line, const char *reason,
+                       struct case_result *one)
+{
+    char *rest = arena_dup(arena, line);
+    const char *word;
+    int64_t problem;
+
+    if (!next_i64(&rest, &problem) || problem < -1 || problem >= JOB_PROBLEMS_MAX) {
+        return false;
+    }
+    one->problem = (int)problem;
+    one->rung = next_word(&rest);
+    one->family = next_word(&rest);
+    word = next_word(&rest);
+    if (one->rung == NULL || one->family == NULL || word == NULL ||
+        !parse_hex64(word, &one->seed)) {
+        return false;
+    }
+    one->family = strcmp(one->family, "-") == 0 ? "" : one->family;
+    word = next_word(&rest);
+    if (word == NULL || !verdict_parse(word, &one->verdict) ||
+        !next_f64_or_nan(&rest, &one->error_max) ||
+        !next_f64_or_nan(&rest, &one->error_allowed) ||
+        !next_f64_or_nan(&rest, &one->frobenius) ||
+        !next_f64_or_nan(&rest, &one->frobenius_allowed) ||
+        !next_i64(&rest, &one->rows_checked) || !next_i64(&rest, &one->rows_total)) {
+        return false;
+    }
+    for (int i = 0; i < 4; i++) {
+        if (!next_i64(&rest, &one->worst[i])) {
+            return false;
+        }
+    }
+    one->reason = arena_dup(arena, reason);
+    return next_f64_or_nan(&rest, &one->expected) && next_f64_or_nan(&rest, &one->got) &&
+           rest == NULL;
+}
+
+/* Samples travel as little-endian doubles: the byte order of every machine CUDA runs on. */
+static void put_timing(struct arena *arena, struct message *message, int index,
+                       const struct timing *timing)
+{
+    message_put(message, "timing", "%d %d %.17g", timing->problem, timing->quick,
+                timing->tick_us);
+    message_body(message, arena_printf(arena, "span.%d", index), timing->span_us,
+                 (size_t)timing->span_count * sizeof(double));
+    message_body(message, arena_printf(arena, "graph.%d", index), timing->graph_us,
+                 (size_t)timing->graph_count * sizeof(double));
+}
+
+static bool get_samples(struct arena *arena, const struct message *message, const char *clock,
+                        int index, double **samples, int *count, struct err *err)
+{
+    const char *name = arena_printf(arena, "%s.%d", clock, index);
+    size_t size;
+    const char *data = message_get_body(message, name, &size);
+
+    if (data == NULL || size % sizeof(double) != 0 || size / sizeof(double) > JOB_SAMPLES_MAX) {
+        return err_set(err, ERR_SYSTEM, "message 'result': bad samples '%s'", name);
+    }
+    *samples = arena_copy(arena, data, size);
+    *count = (int)(size / sizeof(double));
+    for (int i = 0; i < *count; i++) {
+        if (!isfinite((*samples)[i]) || (*samples)[i] <= 0) {
+            return err_set(err, ERR_SYSTEM, "message 'result': impossible sample in '%s'", name);
+        }
+    }
+    return true;
+}
+
+static bool get_timing(struct arena *arena, const struct message *message, const char *line,
+                       struct judge_result *result, struct err *err)
+{
+    struct timing *timing = &result->timings[result->timing_count];
+    char *rest = arena_dup(arena, line);
+    int64_t problem, quick;
+
+    if (result->timing_count == JOB_PROBLEMS_MAX) {
+        return too_many(message, "timing", err);
+    }
+    if (!next_i64(&rest, &problem) || !next_i64(&rest, &quick) ||
+        !next_f64(&rest, &timing->tick_us) || timing->tick_us < 0 || rest != NULL || problem < 0 ||
+        problem >= JOB_PROBLEMS_MAX || quick < 0 || quick > 1) {
+        return malformed(message, "timing", line, err);
+    }
+    for (int i = 0; i < result->timing_count; i++) {
+        if (result->timings[i].problem == problem) {
+            return malformed(message, "timing", line, err); /* said twice */
+        }
+    }
+    timing->problem = (int)problem;
+    timing->quick = quick != 0;
+    if (!get_samples(arena, message, "span", result->timing_count, &timing->span_us,
+                     &timing->span_count, err) ||
+        !get_samples(arena, message, "graph", result->timing_count, &timing->graph_us,
+                     &timing->graph_count, err)) {
+        return false;
+    }
+    result->timing_count++;
+    return true;
+}
+
+static bool parse_metric(struct arena *arena, const char *line, struct judge_result *result)
+{
+    char *rest = arena_dup(arena, line);
+    const char *name;
+    int64_t problem;
+    int at = result->metric_count;
+
+    if (!next_i64(&rest, &problem) || problem < -1 || problem >= JOB_PROBLEMS_MAX) {
+        return false;
+    }
+    name = next_word(&rest);
+    if (name == NULL || (result->metrics[at].metric = metric_find(name)) == METRIC_COUNT ||
+        !next_f64_or_nan(&rest, &result->metrics[at].value)) {
+        return false;
+    }
+    for (int i = 0; i < at; i++) {
+        if (result->metrics[i].problem == problem &&
+            result->metrics[i].metric == result->metrics[at].metric) {
+            return false; /* said twice */
+        }
+    }
+    result->metrics[at].problem = (int)problem;
+    result->metrics[at].reason = rest != NULL ? rest : "";
+    result->metric_count++;
+    return true;
+}
+
+struct message *result_encode(struct arena *arena, const struct judge_result *result)
+{
+    struct message *message = message_new(arena, "result");
+
+    message_put_i64(message, "id", result->id);
+    message_put(message, "verdict", "%s", verdict_names[result->verdict]);
+    message_put_line(message, "reason", result->reason);
+    message_put_i64(message, "replayed", result->replayed);
+    message_put_f64(message, "device_ms", result->device_ms);
+    for (int i = 0; i < result->case_count; i++) {
+        put_case(arena, message, &result->cases[i]);
+    }
+    for (int i = 0; i < result->metric_count; i++) {
+        message_put_line(message, "metric",
+                         arena_printf(arena, "%d %s %s %s", result->metrics[i].problem,
+                                      metric_table[result->metrics[i].metric].name,
+                                      f64_or_nan(arena, result->metrics[i].value),
+                                      result->metrics[i].reason));
+    }
+    for (int i = 0; i < result->timing_count; i++) {
+        put_timing(arena, message, i, &result->timings[i]);
+    }
+    return message;
+}
+
+static bool get_cases(struct arena *arena, const struct message *message,
+                      struct judge_result *result, struct err *err)
+{
+    const char *line;
+    size_t at = 0, reason_at = 0;
+
+    while ((line = message_each(message, "case", &at)) != NULL) {
+        const char *reason = message_each(message, "case_reason", &reason_at);
+
+        if (result->case_count == JOB_CASES_MAX) {
+            return too_many(message, "case", err);
+        }
+        if (reason == NULL ||
+            !parse_case(arena, line, reason, &result->cases[result->case_count++])) {
+            return malformed(message, "case", line, err);
+        }
+    }
+    return true;
+}
+
+bool result_decode(struct arena *arena, const struct message *message,
+                   struct judge_result *result, struct err *err)
+{
+    const char *line;
+    size_t at;
+
+    memset(result, 0, sizeof *result);
+    if (!is_verb(message, "result", err) || !message_get_i64(message, "id", &result->id, err) ||
+        !get_verdict(message, "verdict", &result->verdict, err) ||
+        !get_bool(message, "replayed", &result->replayed, err) ||
+        !get_ms(message, "device_ms", &result->device_ms, err) ||
+        !get_cases(arena, message, result, err)) {
+        return false;
+    }
+    result->reason = arena_dup(arena, get_text(message, "reason"));
+    for (at = 0; (line = message_each(message, "metric", &at)) != NULL;) {
+        if (result->metric_count == JOB_METRICS_MAX) {
+            return too_many(message, "metric", err);
+        }
+        if (!parse_metric(arena, line, result)) {
+            return malformed(message, "metric", line, err);
+        }
+    }
+    for (at = 0; (line = message_each(message, "timing", &at)) != NULL;) {
+        if (!get_timing(arena, message, line, result, err)) {
+            return false;
+        }
+    }
+    if (result->verdict == VERDICT_NONE) {
+        return err_set(err, ERR_SYSTEM, "message 'result' has no verdict");
+    }
+    return true;
+}
+
+/* ---- FAILURE ---- */
+
+struct message *failure_encode(struct arena *arena, int64_t id, const struct err *err)
+{
+    struct message *message = message_new(arena, "failure");
+
+    message_put_i64(message, "id", id);
+    message_put_i64(message, "kind", err->kind);
+    message_put_line(message, "what", err->what);
+    message_put_line(message, "hint", err->hint);
+    message_put_i64(message, "last", 1); /* it ends after this: see worker.h */
+    return message;
+}
+
+bool failure_decode(const struct message *message, int64_t *id, struct err *failure,
+                    struct err *err)
+{
+    int kind = ERR_SYSTEM;
+
+    if (!is_verb(message, "failure", err) || !message_get_i64(message, "id", id, err) ||
+        !get_count(message, "kind", ERR_USER, ERR_DEVICE, &kind, err)) {
+        return false;
+    }
+    err_set(failure, (enum err_kind)kind, "%s", get_text(message, "what"));
+    if (*get_text(message, "hint") != '\0') {
+        err_hint(failure, "%s", get_text(message, "hint"));
+    }
+    return true;
+}

@@ -1,0 +1,214 @@
+/*
+ * job -- what engine and workers say to each other; docs/PROTOCOL.md is the long form.
+ *
+ * A worker writes HELLO once, then answers one job at a time: COMPILE with BUILT, JUDGE with
+ * RESULT. Each struct below is one message; X_encode builds it in an arena, X_decode reads it
+ * strictly. Nothing but these messages crosses between processes, so a worker may be a program of
+ * any kind at the end of a pipe, an ssh included.
+ *
+ * A candidate that fails is not an error here: it is an answer with a verdict.
+ */
+#ifndef EVO_FITNESS_JOB_H
+#define EVO_FITNESS_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/frame.h"
+#include "base/hash.h"
+#include "fitness/metric.h"
+#include "fitness/plan.h"
+#include "fitness/problem.h"
+
+enum {
+    JOB_PROTOCOL = 1,     /* raised with every change of a message */
+    JOB_IMAGES_MAX = 8,   /* static problems of a workload */
+    JOB_PROBLEMS_MAX = 32, /* shapes of a workload */
+    JOB_ENTRIES_MAX = PROGRAM_KERNELS_MAX,
+    JOB_CASES_MAX = 256,
+    JOB_SAMPLES_MAX = 4096, /* per problem and clock */
+    JOB_OPTIONS_MAX = 32,
+    JOB_METRICS_MAX = 512,
+    JOB_CODE_BYTES_MAX = 3 << 20, /* of an image's PTX, and of its cubin: all of a job fit a frame */
+};
+
+/* The only words for how a candidate ended. VERDICT_NONE: not yet. */
+enum verdict {
+    VERDICT_NONE,
+    VERDICT_PASS,
+    VERDICT_INVALID,       /* it breaks a rule of the contract: signature, writable module state */
+    VERDICT_NO_COMPILE,    /* NVRTC or ptxas refused it */
+    VERDICT_NO_LAUNCH,     /* it needs more than a launch may have */
+    VERDICT_WRONG,         /* outputs differ by more than its numerics class explains */
+    VERDICT_RACY,          /* a race was found, or shown */
+    VERDICT_OUT_OF_BOUNDS, /* it wrote or read outside its buffers */
+    VERDICT_UNSTABLE,      /* the same input gave different outputs */
+    VERDICT_UNSUPPORTED,   /* it declares not to do a shape of the workload */
+    VERDICT_TIMEOUT,       /* it outlived its deadline */
+    VERDICT_CRASH,         /* it took its worker down twice */
+    VERDICT_COUNT,
+};
+
+extern const char *const verdict_names[VERDICT_COUNT];
+bool verdict_parse(const char *text, enum verdict *verdict);
+
+enum role { ROLE_COMPILE, ROLE_JUDGE, ROLE_COUNT };
+
+/* HELLO: who the worker is. A text that does not apply is "". */
+struct hello {
+    int64_t protocol;
+    enum role role;
+    const char *backend;     /* nvrtc cuda replay fake */
+    const char *version;     /* of what decides results: "nvrtc 13.0 V13.0.88", "gate 1 driver 580.1" */
+    const char *device;      /* "NVIDIA H200"; scores of different devices never mix */
+    const char *device_id;   /* UUID, or the digest of a recording */
+    int64_t device_arch;     /* compute capability times ten; 0: none */
+    int64_t device_smem_max; /* bytes a block may ask for */
+    int64_t device_sms;
+    bool deterministic; /* the same job always gets the same answer, times included */
+};
+
+struct message *hello_encode(struct arena *arena, const struct hello *hello);
+bool hello_decode(struct arena *arena, const struct message *message, struct hello *hello,
+                  struct err *err);
+
+struct compile_job {
+    int64_t id;
+    const char *source;
+    size_t source_bytes;
+    const char *name;  /* of the program in diagnostics */
+    const char *arch;  /* sm_90a */
+    const char *options[JOB_OPTIONS_MAX]; /* beyond the worker's own */
+    int option_count;
+    const char *entries[JOB_ENTRIES_MAX]; /* the kernels it must hold */
+    int entry_count;
+    bool syntax_first; /* run the front end alone first: cheap when many are malformed */
+};
+
+/* What the binary says of one kernel, without any GPU. */
+struct entry_facts {
+    const char *name;
+    int64_t registers, static_smem_bytes, stack_bytes, spill_store_bytes, spill_load_bytes;
+    int64_t barriers, param_bytes, code_bytes;
+    int64_t max_threads; /* __launch_bounds__, 0: none */
+};
+
+struct built {
+    int64_t id;
+    enum verdict verdict; /* NONE: built; else NO_COMPILE, INVALID, TIMEOUT, CRASH */
+    const char *reason;   /* one line, when not built */
+    const char *log;
+    const char *ptx, *cubin;
+    size_t ptx_bytes, cubin_bytes;
+    struct hash code_key; /* of machine code, resources and constants: equal means the same program */
+    struct entry_facts entries[JOB_ENTRIES_MAX];
+    int entry_count;
+    const char *warnings; /* ptxas lines that cost speed, joined by "; " or "" */
+    bool cached;
+    double compile_ms;
+};
+
+struct message *compile_encode(struct arena *arena, const struct compile_job *job);
+bool compile_decode(struct arena *arena, const struct message *message, struct compile_job *job,
+                    struct err *err);
+struct message *built_encode(struct arena *arena, const struct built *built);
+bool built_decode(struct arena *arena, const struct message *message, struct built *built,
+                  struct err *err);
+
+/* How far a judge goes; each includes those before. */
+enum effort {
+    EFFORT_CORRECT, /* the correctness gate alone */
+    EFFORT_MEASURE, /* and time what passes */
+};
+
+struct judge_image {
+    const char *cubin, *ptx;
+    size_t cubin_bytes, ptx_bytes;
+    struct hash code_key;   /* the judge refuses a cubin that does not hash to it */
+    struct program program;
+};
+
+struct judge_job {
+    int64_t id;
+    const char *genes; /* text of the genome: names the candidate for people and recordings */
+    struct judge_image images[JOB_IMAGES_MAX];
+    int image_count;
+    struct {
+        struct problem problem;
+        int image;
+        /*
+         * Microseconds: a time surely above this cannot matter to the search, so sampling may stop
+         * after the quick rung. 0: none.
+         */
+        double bound_us;
+    } problems[JOB_PROBLEMS_MAX];
+    int problem_count;
+    uint64_t secret; /* inputs are drawn from it; never the same twice */
+    enum effort effort;
+    int64_t cases_per_family; /* random cases for each input family and shape */
+    bool want_samples;
+};
+
+/* One comparison of the gate, as evidence. */
+struct case_result {
+    int problem;         /* index in the job */
+    const char *rung;    /* launch sanity correct stable timed */
+    const char *family;  /* input family; "" where none */
+    uint64_t seed;
+    enum verdict verdict;
+    double error_max, error_allowed;     /* largest |out - ref| and its limit */
+    double frobenius, frobenius_allowed; /* relative */
+    int64_t rows_checked, rows_total;
+    int64_t worst[4]; /* batch, head, row, column of the worst element; -1: none */
+    double expected, got;
+    const char *reason; /* one line, "" when it passed */
+};
+
+/* Times of one problem. samples are raw, in the order taken. */
+struct timing {
+    int problem;
+    bool quick;               /* stopped at the quick rung: slower than the bound */
+    double *span_us;          /* clock 1: the call's span by activity records */
+    int span_count;
+    double *graph_us;         /* clock 2: per call, by events around a graph of calls */
+    int graph_count;
+    double tick_us;           /* resolution of clock 1 */
+};
+
+struct judge_result {
+    int64_t id;
+    enum verdict verdict;
+    const char *reason; /* two sentences at most; "" for a pass */
+    bool replayed;      /* the verdict was read from a recording */
+    struct case_result cases[JOB_CASES_MAX];
+    int case_count;
+    struct timing timings[JOB_PROBLEMS_MAX];
+    int timing_count;
+    struct {
+        int problem; /* -1: of the whole candidate */
+        enum metric metric;
+        double value;       /* NAN when it could not be read */
+        const char *reason; /* why not, else "" */
+    } metrics[JOB_METRICS_MAX];
+    int metric_count;
+    double device_ms; /* time the device was held */
+};
+
+struct message *judge_encode(struct arena *arena, const struct judge_job *job);
+bool judge_decode(struct arena *arena, const struct message *message, struct judge_job *job,
+                  struct err *err);
+struct message *result_encode(struct arena *arena, const struct judge_result *result);
+bool result_decode(struct arena *arena, const struct message *message,
+                   struct judge_result *result, struct err *err);
+
+/*
+ * A worker that cannot take a job at all (its device is lost, say) says so and ends. id -1: it could
+ * not even start, or read the job.
+ */
+struct message *failure_encode(struct arena *arena, int64_t id, const struct err *err);
+bool failure_decode(const struct message *message, int64_t *id, struct err *failure,
+                    struct err *err);
+
+#endif

@@ -1,0 +1,373 @@
+/*
+ * judge -- the main program of every worker that runs real code: evo-judge-cuda, and whatever else
+ * implements device.h.
+ *
+ * A JUDGE job is a candidate as the engine found it good to try: machine code, the program that says
+ * how it is launched, the problems to be solved. The judge climbs the ladder of docs/JUDGE.md: what
+ * is in the images, are they what was compiled, does every problem have a launch, does each problem's
+ * gate pass, smallest first; and only then, if asked, how long does each take. The first rung that
+ * fails decides the verdict.
+ *
+ * Three ways out of a job: an answer; an answer after which this process ends, because the device is
+ * spent by what the candidate did or worn by much measuring; a failure, when it is the machine that
+ * let us down and another process may do better with the same job.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "fitness/cubin.h"
+#include "fitness/device.h"
+#include "fitness/job.h"
+#include "fitness/reference.h"
+#include "fitness/score.h"
+#include "fitness/verify.h"
+#include "fitness/worker.h"
+
+enum {
+    TIMED_SETS = 4,  /* the last warms up, the others rotate; each costs one check of its output */
+    CAP_MS = 150,    /* of sampling, per problem */
+    CASES_MAX = 1000, /* per family: what a calibration run may ask for */
+};
+
+struct judge {
+    int64_t sms;
+};
+
+/* One job. Everything lives in its arena but the modules and the sets. */
+struct session {
+    struct arena *arena;
+    const struct judge_job *job;
+    struct judge_result *result;
+    struct device_module *modules[JOB_IMAGES_MAX];
+    struct plan plans[JOB_PROBLEMS_MAX];
+    int order[JOB_PROBLEMS_MAX]; /* of the problems: by work, least first */
+    enum device_status status;
+};
+
+static bool decided(struct session *s, enum verdict verdict, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Returns false: the ladder ends here. */
+static bool decided(struct session *s, enum verdict verdict, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    s->result->verdict = verdict;
+    s->result->reason = arena_vprintf(s->arena, format, ap);
+    va_end(ap);
+    return false;
+}
+
+static void metric_add(struct judge_result *result, int problem, enum metric metric, double value,
+                       const char *missing)
+{
+    if (result->metric_count == JOB_METRICS_MAX) {
+        return;
+    }
+    result->metrics[result->metric_count].problem = problem;
+    result->metrics[result->metric_count].metric = metric;
+    result->metrics[result->metric_count].value = value;
+    result->metrics[result->metric_count].reason = isnan(value) ? missing : "";
+    result->metric_count++;
+}
+
+/*
+ * Every rung returns true to go on. False with a verdict in the result, or false with the verdict
+ * NONE and err set: then it is no fault of the candidate.
+ */
+
+/* The image is what was compiled, and keeps nothing between launches. */
+static bool check_image(struct session *s, int index, struct err *err)
+{
+    const struct judge_image *image = &s->job->images[index];
+    struct cubin_facts *facts = arena_alloc(s->arena, sizeof(*facts));
+    char want[HASH_HEX + 1], got[HASH_HEX + 1];
+
+    if (!cubin_read(s->arena, image->cubin, image->cubin_bytes, facts, err)) {
+        return err_in(err, "image %d", index);
+    }
+    if (!hash_equal(&facts->code_key, &image->code_key)) {
+        hash_to_hex(&image->code_key, want);
+        hash_to_hex(&facts->code_key, got);
+        return err_set(err, ERR_SYSTEM,
+                       "image %d is not what was compiled: its code key is %.16s, the job says %.16s",
+                       index, got, want);
+    }
+    if (facts->writable_state_bytes > 0) {
+        return decided(s, VERDICT_INVALID,
+                       "the module has %lld bytes of __device__ variables, memory from one launch to "
+                       "the next: a candidate may have none",
+                       (long long)facts->writable_state_bytes);
+    }
+    if (*facts->calls_out != '\0') {
+        return decided(s, VERDICT_INVALID, "the module calls '%s', which it does not hold",
+                       facts->calls_out);
+    }
+    return true;
+}
+
+static bool load_image(struct session *s, int index, struct err *err)
+{
+    enum device_status status = device_load(&s->job->images[index], &s->modules[index], err);
+
+    if (status == DEVICE_OK) {
+        return true;
+    }
+    s->modules[index] = NULL;
+    s->status = status;
+    if (status == DEVICE_REFUSED) {
+        return decided(s, VERDICT_INVALID, "the device refused the module: %s", err->what);
+    }
+    return err_in(err, "loading image %d", index);
+}
+
+static bool load_images(struct session *s, struct err *err)
+{
+    for (int i = 0; i < s->job->image_count; i++) {
+        if (!check_image(s, i, err) || !load_image(s, i, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool resolve_plans(struct session *s, int64_t sms, struct err *err)
+{
+    for (int i = 0; i < s->job->problem_count; i++) {
+        const struct problem *problem = &s->job->problems[i].problem;
+        char text[PROBLEM_TEXT_MAX];
+        bool supported;
+
+        problem_text(problem, text);
+        if (!plan_resolve(s->arena, &s->job->images[s->job->problems[i].image].program, problem, sms,
+                          &s->plans[i], &supported, err)) {
+            return supported ? decided(s, VERDICT_NO_LAUNCH, "%s: %s", text, err->what)
+                             : decided(s, VERDICT_UNSUPPORTED, "%s: %s", text, err->what);
+        }
+        if (!supported) {
+            return decided(s, VERDICT_UNSUPPORTED, "%s: %s", text, err->what);
+        }
+    }
+    return true;
+}
+
+/* Least work first: what is wrong is most often wrong everywhere, and found soonest there. */
+static void order_problems(struct session *s)
+{
+    for (int i = 0; i < s->job->problem_count; i++) {
+        double flops = problem_flops(&s->job->problems[i].problem);
+        int at = i;
+        while (at > 0 && problem_flops(&s->job->problems[s->order[at - 1]].problem) > flops) {
+            s->order[at] = s->order[at - 1];
+            at--;
+        }
+        s->order[at] = i;
+    }
+}
+
+static struct verify_subject subject_of(const struct session *s, int problem)
+{
+    int image = s->job->problems[problem].image;
+
+    return (struct verify_subject){
+        .module = s->modules[image],
+        .plan = &s->plans[problem],
+        .problem = &s->job->problems[problem].problem,
+        .problem_index = problem,
+        .numerics = s->job->images[image].program.numerics == 1 ? NUMERICS_FP16 : NUMERICS_FP32,
+    };
+}
+
+static bool run_gate(struct session *s, struct err *err)
+{
+    int64_t cases = s->job->cases_per_family, start = clock_now_us();
+
+    cases = cases < 1 ? 1 : cases > CASES_MAX ? CASES_MAX : cases;
+    for (int i = 0; i < s->job->problem_count && s->status == DEVICE_OK; i++) {
+        struct verify_subject subject = subject_of(s, s->order[i]);
+        s->status = verify_run(s->arena, &subject, s->job->secret, cases, s->result, err);
+        if (s->result->verdict != VERDICT_NONE) {
+            break;
+        }
+    }
+    metric_add(s->result, -1, METRIC_GATE_MS, (double)(clock_now_us() - start) / 1e3, "");
+    return s->status == DEVICE_OK && s->result->verdict == VERDICT_NONE;
+}
+
+static double median_of(struct arena *arena, const double *values, int count)
+{
+    return count > 0 ? quantile(arena_copy(arena, values, (size_t)count * sizeof(*values)), count, 0.5)
+                     : NAN;
+}
+
+static void add_measured(struct session *s, int problem, const struct measured *measured)
+{
+    const struct plan *plan = &s->plans[problem];
+    struct judge_result *result = s->result;
+    struct timing *timing = &result->timings[result->timing_count++];
+    uint32_t smem = 0;
+
+    *timing = measured->timing;
+    timing->problem = problem;
+    for (int k = 0; k < plan->kernel_count; k++) {
+        smem = plan->kernels[k].smem_bytes > smem ? plan->kernels[k].smem_bytes : smem;
+    }
+    metric_add(result, problem, METRIC_SMEM_DYNAMIC_BYTES, smem, "");
+    metric_add(result, problem, METRIC_OCCUPANCY,
+               device_occupancy(s->modules[s->job->problems[problem].image], plan),
+               "the driver does not say");
+    metric_add(result, problem, METRIC_SM_CLOCK_MHZ, measured->sm_clock_mhz,
+               timing->quick ? "the quick rung was the last" : "NVML does not say");
+    metric_add(result, problem, METRIC_POWER_W, measured->power_w,
+               timing->quick ? "the quick rung was the last" : "NVML does not say");
+    metric_add(result, problem, METRIC_GRAPH_US,
+               median_of(s->arena, timing->graph_us, timing->graph_count),
+               timing->quick ? "the quick rung was the last" : "no graph was timed");
+}
+
+/* Times one problem and verifies what the timed calls left behind. */
+static bool measure_problem(struct session *s, int problem, struct err *err)
+{
+    struct verify_subject subject = subject_of(s, problem);
+    struct verify_sets *sets = NULL;
+    struct measured measured = {.sm_clock_mhz = NAN, .power_w = NAN};
+    struct measure_request request = {.module = subject.module,
+                                      .plan = subject.plan,
+                                      .bound_us = s->job->problems[problem].bound_us,
+                                      .cap_ms = CAP_MS};
+
+    s->status = verify_sets_make(s->arena, &subject, s->job->secret, TIMED_SETS, &sets, err);
+    if (s->status == DEVICE_OK) {
+        request.sets = verify_sets_buffers(sets, &request.set_count);
+        s->status = device_measure(s->arena, &request, &measured, err);
+        if (s->status == DEVICE_ILLEGAL || s->status == DEVICE_TRAPPED) {
+            decided(s, s->status == DEVICE_ILLEGAL ? VERDICT_OUT_OF_BOUNDS : VERDICT_CRASH,
+                    "it failed while it was timed, after passing the gate: %s", err->what);
+        }
+    }
+    if (s->status == DEVICE_OK) {
+        add_measured(s, problem, &measured);
+        s->status = verify_sets_check(s->arena, sets, s->result, err);
+    }
+    verify_sets_free(sets);
+    return s->status == DEVICE_OK && s->result->verdict == VERDICT_NONE;
+}
+
+static bool measure_all(struct session *s, struct err *err)
+{
+    int64_t start = clock_now_us();
+    bool well = true;
+
+    for (int i = 0; i < s->job->problem_count && well; i++) {
+        well = measure_problem(s, s->order[i], err);
+    }
+    metric_add(s->result, -1, METRIC_MEASURE_MS, (double)(clock_now_us() - start) / 1e3, "");
+    return well;
+}
+
+static void climb(struct session *s, int64_t sms, struct err *err)
+{
+    if (load_images(s, err) && resolve_plans(s, sms, err) && run_gate(s, err) &&
+        (s->job->effort != EFFORT_MEASURE || measure_all(s, err))) {
+        s->result->verdict = VERDICT_PASS;
+    }
+}
+
+/* Times without a pass are worth nothing, and must not be mistaken for something. */
+static void forget_times(struct judge_result *result)
+{
+    if (result->verdict != VERDICT_PASS) {
+        result->timing_count = 0;
+    }
+}
+
+static bool handle(void *context, struct arena *arena, const struct message *message,
+                   struct message **answer, bool *last, struct err *err)
+{
+    const struct judge *judge = context;
+    struct judge_job *job = arena_alloc(arena, sizeof(*job));
+    struct session *s = arena_alloc(arena, sizeof(*s));
+    int64_t start = clock_now_us();
+    bool spent;
+
+    if (!judge_decode(arena, message, job, err)) {
+        return false;
+    }
+    s->arena = arena;
+    s->job = job;
+    s->result = arena_alloc(arena, sizeof(*s->result));
+    s->result->id = job->id;
+    s->result->reason = "";
+    s->status = DEVICE_OK;
+    order_problems(s);
+    climb(s, judge->sms, err);
+    spent = s->status != DEVICE_OK && s->status != DEVICE_REFUSED;
+    for (int i = 0; i < job->image_count; i++) {
+        device_unload(s->modules[i]);
+    }
+    if (s->result->verdict == VERDICT_NONE) {
+        return false;
+    }
+    forget_times(s->result);
+    s->result->device_ms = (double)(clock_now_us() - start) / 1e3;
+    *answer = result_encode(arena, s->result);
+    *last = spent || device_is_worn();
+    return true;
+}
+
+static bool read_options(int argc, char **argv, const char **device)
+{
+    *device = "0";
+    for (int i = 1; i < argc; i += 2) {
+        if (strcmp(argv[i], "--device") != 0 || i + 1 == argc) {
+            return false;
+        }
+        *device = argv[i + 1];
+    }
+    return true;
+}
+
+static int usage(FILE *to, const char *program, int status)
+{
+    fprintf(to,
+            "usage: %s [--device DEVICE]\n"
+            "Judges candidate kernels on one device (default: 0). Speaks the worker protocol of evo\n"
+            "on stdin and stdout; evo starts it, and a person has no use for it.\n",
+            program);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct hello hello;
+    struct judge judge;
+    struct err err = {0};
+    const char *device;
+
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        return usage(stdout, argv[0], 0);
+    }
+    if (!read_options(argc, argv, &device)) {
+        return usage(stderr, argv[0], 2);
+    }
+    worker_claim_stdio();
+    struct arena *arena = arena_new();
+    if (!device_open(arena, device, &hello, &err)) {
+        fprintf(stderr, "%s: cannot open device '%s': %s\n", argv[0], device, err.what);
+        if (err.hint[0] != '\0') {
+            fprintf(stderr, "%s: %s\n", argv[0], err.hint);
+        }
+        arena_free(arena);
+        return err_exit_code(&err);
+    }
+    judge.sms = hello.device_sms;
+    int status = worker_run(&hello, handle, &judge);
+    device_close();
+    arena_free(arena);
+    return status;
+}

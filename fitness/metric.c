@@ -1,0 +1,39 @@
+#include "fitness/metric.h"
+
+#include <string.h>
+
+const struct metric_row metric_table[METRIC_COUNT] = {
+    [METRIC_REGISTERS] = {"registers", "1", "", "static:registers",
+                          "registers of a thread, the most of any kernel of the call"},
+    [METRIC_SPILL_BYTES] = {"spill_bytes", "B", "less", "static:spill",
+                            "bytes of registers stored to and loaded from local memory"},
+    [METRIC_STACK_BYTES] = {"stack_bytes", "B", "less", "static:stack",
+                            "local memory of a thread: arrays that did not fit registers, spills"},
+    [METRIC_SMEM_STATIC_BYTES] = {"smem_static_bytes", "B", "", "static:smem",
+                                  "shared memory of a block that the source declares"},
+    [METRIC_SMEM_DYNAMIC_BYTES] = {"smem_dynamic_bytes", "B", "", "static:launch",
+                                   "shared memory of a block that the launch asks for"},
+    [METRIC_CODE_BYTES] = {"code_bytes", "B", "less", "static:code",
+                           "machine code of all kernels of the call"},
+    [METRIC_OCCUPANCY] = {"occupancy", "%", "", "driver",
+                          "warps that fit a multiprocessor, of the most it can hold"},
+    [METRIC_SM_CLOCK_MHZ] = {"sm_clock_mhz", "MHz", "", "nvml",
+                             "clock of the multiprocessors while samples were taken"},
+    [METRIC_POWER_W] = {"power_w", "W", "", "nvml", "power of the board while samples were taken"},
+    [METRIC_GRAPH_US] = {"graph_us", "us", "less", "event",
+                         "time of a call back to back, launch gaps included: clock 2, median"},
+    [METRIC_COMPILE_MS] = {"compile_ms", "ms", "less", "clock",
+                           "time of a compile worker: source to machine code"},
+    [METRIC_GATE_MS] = {"gate_ms", "ms", "less", "clock", "time of the correctness gate"},
+    [METRIC_MEASURE_MS] = {"measure_ms", "ms", "less", "clock", "time spent taking samples"},
+};
+
+enum metric metric_find(const char *name)
+{
+    for (int metric = 0; metric < METRIC_COUNT; metric++) {
+        if (strcmp(metric_table[metric].name, name) == 0) {
+            return (enum metric)metric;
+        }
+    }
+    return METRIC_COUNT;
+}

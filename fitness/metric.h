@@ -1,0 +1,39 @@
+/*
+ * metric -- the table of what can be known about a candidate besides its verdict.
+ *
+ * One row a metric; a name is for ever, rows are only added. A metric that could not be read is
+ * NaN with its reason, never 0.
+ */
+#ifndef EVO_FITNESS_METRIC_H
+#define EVO_FITNESS_METRIC_H
+
+enum metric {
+    METRIC_REGISTERS,
+    METRIC_SPILL_BYTES,
+    METRIC_STACK_BYTES,
+    METRIC_SMEM_STATIC_BYTES,
+    METRIC_SMEM_DYNAMIC_BYTES,
+    METRIC_CODE_BYTES,
+    METRIC_OCCUPANCY,      /* resident warps of the device's maximum, percent, by the driver */
+    METRIC_SM_CLOCK_MHZ,   /* while timed */
+    METRIC_POWER_W,
+    METRIC_GRAPH_US,       /* clock 2, median */
+    METRIC_COMPILE_MS,
+    METRIC_GATE_MS,        /* what the correctness gate cost */
+    METRIC_MEASURE_MS,
+    METRIC_COUNT,
+};
+
+struct metric_row {
+    const char *name, *unit;
+    const char *better; /* "less", "more" or "" */
+    const char *source; /* static:…, event, nvml, clock, driver */
+    const char *doc;
+};
+
+extern const struct metric_row metric_table[METRIC_COUNT];
+
+/* METRIC_COUNT when unknown. */
+enum metric metric_find(const char *name);
+
+#endif

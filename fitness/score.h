@@ -1,0 +1,39 @@
+/*
+ * score -- from raw samples to one number with its interval; pure and versioned.
+ *
+ * A score is a function of recorded samples alone, so `evo rescore` recomputes it without a GPU.
+ * Its definition is below; any change of it raises SCORE_VERSION and leaves old scores in place.
+ *
+ * Version 1. Of one problem: the 20 % trimmed mean (10 % off each end) of clock 1's samples; its
+ * 95 % interval is Student's t on the winsorised variance (Tukey and McLaughlin), widened by half a
+ * tick of the clock on each side. A single sample (a recording) is its own interval. Of a
+ * candidate: the geometric mean over problems; its interval is that of the logarithms, taken as
+ * independent.
+ *
+ * In full, for n samples, sorted: g = floor(n / 10) are cut at each end, h = n - 2g stay. SSD is
+ * the sum of squared deviations of the winsorised samples (the cut ones set to the nearest that
+ * stayed) from their mean; the interval is +- t(0.975, h - 1) sqrt(SSD / (h (h - 1))). Its low end
+ * is never below 0. Combined, with k problems and d_i the distance of an end from us_i in
+ * logarithms, that end lies sqrt(sum d_i^2) / k from the mean logarithm.
+ */
+#ifndef EVO_FITNESS_SCORE_H
+#define EVO_FITNESS_SCORE_H
+
+#include <stdbool.h>
+
+enum { SCORE_VERSION = 1 };
+
+struct score {
+    double us;       /* microseconds: less is better */
+    double low, high; /* the 95 % interval */
+};
+
+/* False when there is no sample, or one that is not a finite number above 0. */
+bool score_of_samples(const double *samples_us, int count, double tick_us, struct score *score);
+/* Geometric mean of `count` scores, count >= 1. */
+struct score score_combine(const struct score *scores, int count);
+
+/* The p-quantile (linear between order statistics) of values, which it sorts; NaN of none. */
+double quantile(double *values, int count, double p);
+
+#endif

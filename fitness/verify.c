@@ -1,0 +1,1089 @@
+#include "fitness/verify.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/rng.h"
+#include "fitness/inputs.h"
+#include "fitness/pool.h"
+#include "fitness/reference.h"
+
+enum {
+    GUARD_BYTES = 16 << 10, /* before and after every buffer; keeps what lies between aligned */
+    CHUNK_BYTES = 1 << 20,  /* read back at once */
+    LAUNCHES_CASE = 2,      /* one for each poison */
+    LAUNCHES_STABLE = 5,    /* on the first case of a shape */
+    ROW_BLOCK = 64,         /* of which at least one row is checked, however large the shape */
+    ROWS_PER_TASK = 64,
+};
+
+/* Multiply-adds of the FP64 reference above which rows are sampled: some 10 ms of 16 cores. */
+static const double REFERENCE_BUDGET = 0x1p31;
+/* What a row costs besides its keys, in keys; also bounds the memory of the reference. */
+enum { ROW_OVERHEAD_KEYS = 64 };
+
+/* Two poisons in turn: a NaN, and a finite number that no weighted mean of V comes near. */
+static const uint16_t poison_half[2][2] = {
+    [DTYPE_F16] = {0x7e5b, 0xfb2d},
+    [DTYPE_BF16] = {0x7fdb, 0xfe2d},
+};
+static const uint32_t poison_single[2] = {0x7fd5b5b5, 0xfe96b45a};
+
+enum { REGION_Q, REGION_K, REGION_V, REGION_O, REGION_LSE, REGION_WORKSPACE };
+enum { REGIONS_MAX = REGION_WORKSPACE + PROGRAM_WORKSPACES_MAX };
+
+/* Device memory between guards: [base, at) guard, [at, at + bytes) the buffer, then guard again. */
+struct region {
+    device_ptr base, at;
+    size_t bytes;
+};
+
+/* Buffers for one call, and the host's copy of its inputs. */
+struct rig {
+    struct region regions[REGIONS_MAX];
+    int region_count;
+    struct device_buffers buffers;
+    uint32_t guard; /* the pattern in all guards */
+    struct inputs inputs;
+    enum input_family family;
+    uint64_t key;
+};
+
+struct gate {
+    struct arena *arena;
+    const struct verify_subject *subject;
+    uint64_t secret;
+    struct judge_result *result;
+    struct err *err;
+    enum device_status status;
+    int threads;
+    struct problem_args args;
+    int64_t elements; /* of the output */
+    uint16_t *first, *next; /* outputs of the first and of a later launch */
+    float *first_lse, *next_lse;
+    unsigned char *chunk;
+};
+
+/* What one look at an output found: how many elements, and the first of them in memory. */
+struct sighting {
+    int64_t count, first;
+};
+
+struct observation {
+    struct sighting unwritten, infinite, changed; /* of the output */
+    struct sighting lse_unwritten, lse_changed;
+};
+
+static uint64_t derive(const struct gate *gate, const char *what, int64_t a, int64_t b)
+{
+    struct hasher hasher;
+    uint64_t key;
+
+    /* One way, so that an input tells nothing about the next. */
+    hash_begin(&hasher, "evo gate input");
+    hash_text(&hasher, "what", what);
+    hash_field(&hasher, "secret", &gate->secret, sizeof(gate->secret));
+    hash_i64(&hasher, "problem", gate->subject->problem_index);
+    hash_i64(&hasher, "a", a);
+    hash_i64(&hasher, "b", b);
+    struct hash hash = hash_end(&hasher);
+    memcpy(&key, hash.bytes, sizeof(key));
+    return key;
+}
+
+/* ---- verdicts ------------------------------------------------------------------------------ */
+
+static const struct {
+    enum verdict verdict;
+    const char *words;
+} device_verdicts[] = {
+    [DEVICE_OK] = {VERDICT_NONE, ""},
+    [DEVICE_REFUSED] = {VERDICT_NO_LAUNCH, "the device refused the launch"},
+    [DEVICE_ILLEGAL] = {VERDICT_OUT_OF_BOUNDS, "it touched an illegal address"},
+    [DEVICE_TRAPPED] = {VERDICT_CRASH, "it trapped"},
+    [DEVICE_LOST] = {VERDICT_CRASH, "it took the device down"},
+};
+
+static struct case_result case_new(const struct gate *gate, const char *rung,
+                                   const struct rig *rig)
+{
+    return (struct case_result){.problem = gate->subject->problem_index,
+                                .rung = rung,
+                                .family = input_family_names[rig->family],
+                                .seed = rig->key,
+                                .verdict = VERDICT_PASS,
+                                .rows_total = problem_rows(gate->subject->problem),
+                                .worst = {-1, -1, -1, -1},
+                                .reason = ""};
+}
+
+/* The last place is kept for a failure: that one is never dropped. */
+static void case_record(struct judge_result *result, const struct case_result *row)
+{
+    if (result->case_count < JOB_CASES_MAX - 1 ||
+        (row->verdict != VERDICT_PASS && result->case_count < JOB_CASES_MAX)) {
+        result->cases[result->case_count++] = *row;
+    }
+}
+
+static bool case_fail(struct gate *gate, struct case_result *row, enum verdict verdict,
+                      const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static bool case_fail(struct gate *gate, struct case_result *row, enum verdict verdict,
+                      const char *format, ...)
+{
+    char shape[PROBLEM_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, format);
+    row->reason = arena_vprintf(gate->arena, format, ap);
+    va_end(ap);
+    row->verdict = verdict;
+    case_record(gate->result, row);
+    problem_text(gate->subject->problem, shape);
+    gate->result->verdict = verdict;
+    gate->result->reason =
+        arena_printf(gate->arena, "%s on %s inputs: %s", shape, row->family, row->reason);
+    return false;
+}
+
+/* A device function failed outside a call: unless it shows what a kernel did, nobody's fault. */
+static bool device_failed(struct gate *gate, enum device_status status, struct case_result *row)
+{
+    gate->status = status;
+    if (row != NULL && (status == DEVICE_ILLEGAL || status == DEVICE_TRAPPED)) {
+        case_fail(gate, row, device_verdicts[status].verdict, "%s: %s",
+                  device_verdicts[status].words, gate->err->what);
+    }
+    return false;
+}
+
+/* ---- buffers ------------------------------------------------------------------------------- */
+
+static size_t region_total(const struct region *region)
+{
+    return 2 * GUARD_BYTES + (region->bytes + 3) / 4 * 4;
+}
+
+static enum device_status region_make(struct region *region, size_t bytes, uint32_t guard,
+                                      struct err *err)
+{
+    enum device_status status;
+
+    region->bytes = bytes;
+    status = device_alloc(region_total(region), &region->base, err);
+    if (status != DEVICE_OK) {
+        region->base = 0;
+        return status;
+    }
+    region->at = region->base + GUARD_BYTES;
+    return device_fill(region->base, guard, region_total(region), err);
+}
+
+/* Fills the buffer alone: what is left of a last word is written by itself. */
+static enum device_status region_fill(const struct region *region, uint32_t pattern,
+                                      struct err *err)
+{
+    size_t whole = region->bytes / 4 * 4;
+    enum device_status status = DEVICE_OK;
+
+    if (whole > 0) {
+        status = device_fill(region->at, pattern, whole, err);
+    }
+    if (status == DEVICE_OK && region->bytes > whole) {
+        status = device_write(region->at + whole, &pattern, region->bytes - whole, err);
+    }
+    return status;
+}
+
+static device_ptr *region_pointer(struct rig *rig, int index)
+{
+    device_ptr *named[] = {&rig->buffers.q, &rig->buffers.k, &rig->buffers.v, &rig->buffers.o,
+                           &rig->buffers.lse};
+
+    return index < REGION_WORKSPACE ? named[index]
+                                    : &rig->buffers.workspaces[index - REGION_WORKSPACE];
+}
+
+static const char *region_name(struct arena *arena, int index)
+{
+    static const char *const names[] = {"Q", "K", "V", "the output", "the log-sum-exp"};
+
+    return index < REGION_WORKSPACE ? names[index]
+                                    : arena_printf(arena, "workspace %d", index - REGION_WORKSPACE);
+}
+
+static void rig_free(struct rig *rig)
+{
+    for (int i = 0; i < rig->region_count; i++) {
+        if (rig->regions[i].base != 0) {
+            device_free(rig->regions[i].base);
+        }
+    }
+    free(rig->inputs.q);
+    free(rig->inputs.k);
+    free(rig->inputs.v);
+    *rig = (struct rig){0};
+}
+
+static bool rig_make(struct gate *gate, struct rig *rig, int64_t number)
+{
+    const struct problem *p = gate->subject->problem;
+    const struct plan *plan = gate->subject->plan;
+    size_t q = (size_t)problem_q_elements(p) * 2, kv = (size_t)problem_kv_elements(p) * 2;
+    size_t sizes[REGIONS_MAX] = {q, kv, kv, q, p->lse ? (size_t)problem_rows(p) * 4 : 0};
+
+    *rig = (struct rig){.region_count = REGION_WORKSPACE + plan->workspace_count,
+                        .guard = (uint32_t)derive(gate, "guard", number, 0),
+                        .inputs = {xmalloc(q), xmalloc(kv), xmalloc(kv)}};
+    rig->buffers.problem = gate->args;
+    for (int w = 0; w < plan->workspace_count; w++) {
+        sizes[REGION_WORKSPACE + w] = (size_t)plan->workspaces[w].bytes;
+    }
+    for (int i = 0; i < rig->region_count; i++) {
+        if (i == REGION_LSE && !p->lse) {
+            continue;
+        }
+        enum device_status status =
+            region_make(&rig->regions[i], sizes[i], rig->guard, gate->err);
+        if (status == DEVICE_OK && i >= REGION_WORKSPACE &&
+            plan->workspaces[i - REGION_WORKSPACE].kind == WORKSPACE_ZERO_ONCE) {
+            status = region_fill(&rig->regions[i], 0, gate->err);
+        }
+        if (status != DEVICE_OK) {
+            return device_failed(gate, status, NULL);
+        }
+        *region_pointer(rig, i) = rig->regions[i].at;
+    }
+    return true;
+}
+
+/* Draws fresh inputs and puts them where the next call reads them. */
+static bool rig_draw(struct gate *gate, struct rig *rig, enum input_family family, uint64_t key)
+{
+    const void *inputs[] = {rig->inputs.q, rig->inputs.k, rig->inputs.v};
+
+    rig->family = family;
+    rig->key = key;
+    inputs_draw(gate->subject->problem, family, key, &rig->inputs, gate->threads);
+    for (int i = REGION_Q; i <= REGION_V; i++) {
+        const struct region *region = &rig->regions[i];
+        enum device_status status =
+            device_write(region->at, inputs[i], region->bytes, gate->err);
+        if (status != DEVICE_OK) {
+            return device_failed(gate, status, NULL);
+        }
+    }
+    return true;
+}
+
+/* Poisons everything the next call may only write, and the shared memory it may not trust. */
+static enum device_status rig_poison(const struct gate *gate, struct rig *rig, int launch)
+{
+    const struct plan *plan = gate->subject->plan;
+    int which = launch % 2;
+    uint32_t half = poison_half[gate->subject->problem->dtype][which];
+    enum device_status status =
+        region_fill(&rig->regions[REGION_O], half | half << 16, gate->err);
+
+    if (status == DEVICE_OK && gate->subject->problem->lse) {
+        status = region_fill(&rig->regions[REGION_LSE], poison_single[which], gate->err);
+    }
+    for (int w = 0; w < plan->workspace_count && status == DEVICE_OK; w++) {
+        if (plan->workspaces[w].kind != WORKSPACE_ZERO_ONCE) {
+            status = region_fill(&rig->regions[REGION_WORKSPACE + w], poison_single[which],
+                                 gate->err);
+        }
+    }
+    if (status == DEVICE_OK) {
+        struct rng rng = rng_at(rig->key, 1, (uint64_t)launch);
+        status = device_scrub_shared(rng_u32(&rng), gate->err);
+    }
+    return status;
+}
+
+static bool rig_call(struct gate *gate, struct rig *rig, int launch, struct case_result *row)
+{
+    enum device_status status = rig_poison(gate, rig, launch);
+
+    if (status != DEVICE_OK) {
+        return device_failed(gate, status, row);
+    }
+    status = device_call(gate->subject->module, gate->subject->plan, &rig->buffers, gate->err);
+    if (status != DEVICE_OK) {
+        gate->status = status;
+        return case_fail(gate, row, device_verdicts[status].verdict, "%s: %s",
+                         device_verdicts[status].words, gate->err->what);
+    }
+    return true;
+}
+
+/* Is the memory the four bytes over and over? */
+static bool repeats(const unsigned char *memory, size_t size, const unsigned char words[4])
+{
+    return memcmp(memory, words, size < 4 ? size : 4) == 0 &&
+           (size <= 4 || memcmp(memory, memory + 4, size - 4) == 0);
+}
+
+/*
+ * Reads device memory a chunk at a time and compares it with what it must be: `expected`, or where
+ * that is NULL the 32-bit pattern as it lies in memory from `from` on. *at is the offset of the first
+ * byte that differs, -1 when none does.
+ */
+static bool compare_memory(struct gate *gate, device_ptr from, size_t bytes,
+                           const unsigned char *expected, uint32_t pattern, int64_t *at)
+{
+    unsigned char words[4];
+
+    memcpy(words, &pattern, sizeof(words));
+    *at = -1;
+    for (size_t done = 0; done < bytes && *at < 0; done += CHUNK_BYTES) {
+        size_t size = bytes - done < CHUNK_BYTES ? bytes - done : CHUNK_BYTES;
+        enum device_status status = device_read(gate->chunk, from + done, size, gate->err);
+        if (status != DEVICE_OK) {
+            return device_failed(gate, status, NULL);
+        }
+        if (expected != NULL ? memcmp(gate->chunk, expected + done, size) == 0
+                             : repeats(gate->chunk, size, words)) {
+            continue;
+        }
+        for (size_t i = 0; i < size && *at < 0; i++) {
+            unsigned char want = expected != NULL ? expected[done + i] : words[(done + i) % 4];
+            *at = gate->chunk[i] != want ? (int64_t)(done + i) : -1;
+        }
+    }
+    return true;
+}
+
+static bool check_guards(struct gate *gate, struct rig *rig, int index, struct case_result *row)
+{
+    const struct region *region = &rig->regions[index];
+    size_t behind = GUARD_BYTES + region->bytes;
+    uint32_t turned = region->bytes % 4 == 0 ? rig->guard
+                      : rig->guard >> 8 * (region->bytes % 4) |
+                            rig->guard << (32 - 8 * (region->bytes % 4));
+    int64_t at;
+
+    if (!compare_memory(gate, region->base, GUARD_BYTES, NULL, rig->guard, &at)) {
+        return false;
+    }
+    if (at >= 0) {
+        return case_fail(gate, row, VERDICT_OUT_OF_BOUNDS, "it wrote %lld bytes before %s",
+                         (long long)(GUARD_BYTES - at), region_name(gate->arena, index));
+    }
+    if (!compare_memory(gate, region->base + behind, region_total(region) - behind, NULL, turned,
+                        &at)) {
+        return false;
+    }
+    if (at >= 0) {
+        return case_fail(gate, row, VERDICT_OUT_OF_BOUNDS, "it wrote %lld bytes past the end of %s",
+                         (long long)(at + 1), region_name(gate->arena, index));
+    }
+    return true;
+}
+
+/* Guards whole, inputs as they were. */
+static bool check_surroundings(struct gate *gate, struct rig *rig, struct case_result *row)
+{
+    const void *inputs[] = {rig->inputs.q, rig->inputs.k, rig->inputs.v};
+    int64_t at;
+
+    for (int i = 0; i < rig->region_count; i++) {
+        if (rig->regions[i].base != 0 && !check_guards(gate, rig, i, row)) {
+            return false;
+        }
+    }
+    for (int i = REGION_Q; i <= REGION_V; i++) {
+        const struct region *region = &rig->regions[i];
+        if (!compare_memory(gate, region->at, region->bytes, inputs[i], 0, &at)) {
+            return false;
+        }
+        if (at >= 0) {
+            return case_fail(gate, row, VERDICT_OUT_OF_BOUNDS,
+                             "it wrote into its input %s, at byte %lld",
+                             region_name(gate->arena, i), (long long)at);
+        }
+    }
+    return true;
+}
+
+/* ---- outputs ------------------------------------------------------------------------------- */
+
+static void sight(struct sighting *sighting, int64_t at)
+{
+    if (sighting->count++ == 0) {
+        sighting->first = at;
+    }
+}
+
+/* Exponent bits all set: an infinity or a NaN. */
+static const uint16_t half_infinite[2] = {[DTYPE_F16] = 0x7c00, [DTYPE_BF16] = 0x7f80};
+
+static void inspect_output(const struct gate *gate, const uint16_t *out, int launch,
+                           struct observation *seen)
+{
+    enum dtype dtype = gate->subject->problem->dtype;
+    uint16_t poison = poison_half[dtype][launch % 2], infinite = half_infinite[dtype];
+    unsigned bad = 0;
+
+    /* First without branches: what passes is all that is seen often. */
+    for (int64_t e = 0; e < gate->elements; e++) {
+        bad |= (unsigned)(out[e] == poison) | (unsigned)((out[e] & infinite) == infinite);
+    }
+    for (int64_t e = 0; bad && e < gate->elements; e++) {
+        if (out[e] == poison) {
+            sight(&seen->unwritten, e);
+        } else if ((out[e] & infinite) == infinite) {
+            sight(&seen->infinite, e);
+        }
+    }
+    if (launch == 0 || memcmp(out, gate->first, (size_t)gate->elements * 2) == 0) {
+        return;
+    }
+    for (int64_t e = 0; e < gate->elements; e++) {
+        if (out[e] != gate->first[e]) {
+            sight(&seen->changed, e);
+        }
+    }
+}
+
+static void inspect_lse(const struct gate *gate, const float *lse, int launch,
+                        struct observation *seen)
+{
+    int64_t rows = problem_rows(gate->subject->problem);
+
+    for (int64_t r = 0; r < rows; r++) {
+        uint32_t bits, before;
+        memcpy(&bits, &lse[r], sizeof(bits));
+        memcpy(&before, &gate->first_lse[r], sizeof(before));
+        if (bits == poison_single[launch % 2]) {
+            sight(&seen->lse_unwritten, r);
+        }
+        if (bits != before) {
+            sight(&seen->lse_changed, r);
+        }
+    }
+}
+
+static bool observe(struct gate *gate, struct rig *rig, int launch, struct case_result *row,
+                    struct observation *seen)
+{
+    uint16_t *out = launch == 0 ? gate->first : gate->next;
+    float *lse = launch == 0 ? gate->first_lse : gate->next_lse;
+    const struct region *o = &rig->regions[REGION_O], *l = &rig->regions[REGION_LSE];
+    enum device_status status = device_read(out, o->at, o->bytes, gate->err);
+
+    *seen = (struct observation){0};
+    if (status == DEVICE_OK && gate->subject->problem->lse) {
+        status = device_read(lse, l->at, l->bytes, gate->err);
+    }
+    if (status != DEVICE_OK) {
+        return device_failed(gate, status, row);
+    }
+    inspect_output(gate, out, launch, seen);
+    if (gate->subject->problem->lse) {
+        inspect_lse(gate, lse, launch, seen);
+    }
+    return true;
+}
+
+/* Where element e of the output lies: batch, head, row, column. */
+static void locate(const struct problem *p, int64_t e, int64_t at[4])
+{
+    int64_t row = e / p->head_dim;
+
+    at[3] = e % p->head_dim;
+    if (p->sequence_first) {
+        at[1] = row % p->heads;
+        at[2] = row / p->heads % p->q_len;
+        at[0] = row / p->heads / p->q_len;
+    } else {
+        at[2] = row % p->q_len;
+        at[1] = row / p->q_len % p->heads;
+        at[0] = row / p->q_len / p->heads;
+    }
+}
+
+static bool fail_at(struct gate *gate, struct case_result *row, enum verdict verdict,
+                    const struct sighting *seen, const char *what)
+{
+    int64_t *at = row->worst;
+
+    locate(gate->subject->problem, seen->first, at);
+    return case_fail(gate, row, verdict,
+                     "%lld of %lld elements %s; the first is at batch %lld, head %lld, row %lld, "
+                     "column %lld",
+                     (long long)seen->count, (long long)gate->elements, what, (long long)at[0],
+                     (long long)at[1], (long long)at[2], (long long)at[3]);
+}
+
+static bool fail_lse(struct gate *gate, struct case_result *row, enum verdict verdict,
+                     const struct sighting *seen, const char *what)
+{
+    return case_fail(gate, row, verdict, "%lld of %lld log-sum-exps %s; the first is of row %lld",
+                     (long long)seen->count, (long long)row->rows_total, what,
+                     (long long)seen->first);
+}
+
+/* After each call: the next one may rely on it. */
+static bool check_zeroed(struct gate *gate, struct rig *rig, struct case_result *row)
+{
+    int64_t at;
+
+    for (int w = 0; w < gate->subject->plan->workspace_count; w++) {
+        const struct region *region = &rig->regions[REGION_WORKSPACE + w];
+        if (gate->subject->plan->workspaces[w].kind != WORKSPACE_ZERO_ONCE) {
+            continue;
+        }
+        if (!compare_memory(gate, region->at, region->bytes, NULL, 0, &at)) {
+            return false;
+        }
+        if (at >= 0) {
+            return case_fail(gate, row, VERDICT_INVALID,
+                             "workspace %d is declared zero_once, but a call left it not zero, at "
+                             "byte %lld",
+                             w, (long long)at);
+        }
+    }
+    return true;
+}
+
+static bool check_sane(struct gate *gate, const struct observation *seen, struct case_result *row)
+{
+    if (seen->unwritten.count > 0) {
+        return fail_at(gate, row, VERDICT_WRONG, &seen->unwritten, "were never written");
+    }
+    if (seen->infinite.count > 0) {
+        return fail_at(gate, row, VERDICT_WRONG, &seen->infinite, "are not finite");
+    }
+    if (seen->lse_unwritten.count > 0) {
+        return fail_lse(gate, row, VERDICT_WRONG, &seen->lse_unwritten, "were never written");
+    }
+    return true;
+}
+
+/* ---- comparison with the reference ---------------------------------------------------------- */
+
+struct row_measure {
+    double error, baseline;  /* rms of what was got, and of the baseline, against the exact row */
+    double expected;         /* rms that the class must be expected to make, output rounding included */
+    double ulp;              /* rms of the output type's step at the exact values */
+    double square;           /* mean square of the exact row */
+    double baseline_max;     /* largest |baseline - exact| */
+    double excess;           /* largest |got - exact| - step */
+    int64_t column;          /* of that */
+};
+
+struct comparison {
+    const struct gate *gate;
+    const int64_t *rows;
+    int64_t count;
+    struct reference reference;
+    struct row_measure *measures;
+};
+
+/* The distance of neighbouring values of the type around x. */
+static double step_at(enum dtype dtype, double x)
+{
+    static const int least[2] = {[DTYPE_F16] = -14, [DTYPE_BF16] = -126};
+    static const int mantissa[2] = {[DTYPE_F16] = 10, [DTYPE_BF16] = 7};
+    uint64_t bits;
+
+    memcpy(&bits, &x, sizeof(bits));
+    int exponent = (int)(bits >> 52 & 0x7ff) - 1023;
+    exponent = (exponent > least[dtype] ? exponent : least[dtype]) - mantissa[dtype];
+    bits = (uint64_t)(exponent + 1023) << 52;
+    memcpy(&x, &bits, sizeof(x));
+    return x;
+}
+
+static const uint16_t *output_row(const struct gate *gate, int64_t row)
+{
+    const struct problem *p = gate->subject->problem;
+    int64_t i = row % p->q_len, h = row / p->q_len % p->heads, b = row / p->q_len / p->heads;
+
+    return gate->first + b * gate->args.o[0] + h * gate->args.o[1] + i * gate->args.o[2];
+}
+
+static void measure_row(const struct comparison *c, int64_t at)
+{
+    const struct problem *p = c->gate->subject->problem;
+    const uint16_t *out = output_row(c->gate, c->rows[at]);
+    const double *exact = c->reference.exact + at * p->head_dim;
+    const double *baseline = c->reference.baseline + at * p->head_dim;
+    double error = 0, base = 0, steps = 0, square = 0, n = (double)p->head_dim;
+    struct row_measure *m = &c->measures[at];
+
+    *m = (struct row_measure){.excess = -INFINITY};
+    for (int64_t k = 0; k < p->head_dim; k++) {
+        double off = fabs(half_to_double(p->dtype, out[k]) - exact[k]);
+        double base_off = fabs(baseline[k] - exact[k]);
+        double step = step_at(p->dtype, exact[k]);
+        error += off * off;
+        base += base_off * base_off;
+        steps += step * step;
+        square += exact[k] * exact[k];
+        m->baseline_max = base_off > m->baseline_max ? base_off : m->baseline_max;
+        if (off - step > m->excess) {
+            m->excess = off - step;
+            m->column = k;
+        }
+    }
+    m->error = sqrt(error / n);
+    m->baseline = sqrt(base / n);
+    m->ulp = sqrt(steps / n);
+    m->square = square / n;
+    m->expected = hypot(c->reference.noise[at], m->ulp / sqrt(12));
+}
+
+static void measure_rows(void *context, int64_t task)
+{
+    const struct comparison *c = context;
+    int64_t end = (task + 1) * ROWS_PER_TASK;
+
+    for (int64_t at = task * ROWS_PER_TASK; at < end && at < c->count; at++) {
+        measure_row(c, at);
+    }
+}
+
+/* The tolerance of a case; docs/JUDGE.md has the reasons. */
+struct tolerance {
+    double element; /* times a row's achievable error, plus a step */
+    double row;     /* times a row's expected error, where that is more than 4 × achievable */
+    double frobenius, frobenius_got; /* rms over all rows */
+    double scale;                    /* rms of the exact output */
+};
+
+static double achievable(const struct row_measure *m)
+{
+    return m->baseline > m->expected ? m->baseline : m->expected;
+}
+
+static struct tolerance tolerate(const struct comparison *c)
+{
+    double got = 0, base = 0, expected = 0, fourth = 0, square = 0;
+    struct tolerance t = {.element = 4};
+
+    for (int64_t r = 0; r < c->count; r++) {
+        const struct row_measure *m = &c->measures[r];
+        double element = m->baseline_max / achievable(m), row = m->baseline / m->expected;
+        double variance = m->expected * m->expected;
+        t.element = element > t.element ? element : t.element;
+        t.row = row > t.row ? row : t.row;
+        got += m->error * m->error;
+        base += m->baseline * m->baseline;
+        square += m->square;
+        expected += variance;
+        fourth += variance * variance;
+    }
+    double rows = (double)c->count, draws = expected * expected / fourth;
+    t.element *= 2;
+    t.row *= 2;
+    /* Of few rows the rms itself is a matter of luck. */
+    t.frobenius = 1.5 * (1 + 2 / sqrt(draws)) * sqrt((base > expected ? base : expected) / rows);
+    t.frobenius_got = sqrt(got / rows);
+    t.scale = sqrt(square / rows);
+    return t;
+}
+
+static void describe_worst(const struct comparison *c, const struct tolerance *t, int64_t at,
+                           struct case_result *row)
+{
+    const struct problem *p = c->gate->subject->problem;
+    const struct row_measure *m = &c->measures[at];
+    int64_t index = c->rows[at];
+
+    row->worst[0] = index / p->q_len / p->heads;
+    row->worst[1] = index / p->q_len % p->heads;
+    row->worst[2] = index % p->q_len;
+    row->worst[3] = m->column;
+    row->expected = c->reference.exact[at * p->head_dim + m->column];
+    row->got = half_to_double(p->dtype, output_row(c->gate, index)[m->column]);
+    row->error_max = fabs(row->got - row->expected);
+    row->error_allowed = t->element * achievable(m) + step_at(p->dtype, row->expected);
+}
+
+static bool check_output(struct gate *gate, const struct comparison *c, struct case_result *row)
+{
+    struct tolerance t = tolerate(c);
+    int64_t worst = 0, worst_row = 0;
+    double most = -INFINITY, most_row = 0;
+
+    for (int64_t r = 0; r < c->count; r++) {
+        const struct row_measure *m = &c->measures[r];
+        double limit = fmax(4 * achievable(m), t.row * m->expected) + m->ulp;
+        if (m->excess / achievable(m) > most) {
+            most = m->excess / achievable(m);
+            worst = r;
+        }
+        if (m->error / limit > most_row) {
+            most_row = m->error / limit;
+            worst_row = r;
+        }
+    }
+    row->rows_checked = c->count;
+    row->frobenius = t.frobenius_got / (t.scale > 0 ? t.scale : 1);
+    row->frobenius_allowed = t.frobenius / (t.scale > 0 ? t.scale : 1);
+    describe_worst(c, &t, most <= t.element && most_row > 1 ? worst_row : worst, row);
+    const int64_t *at = row->worst;
+    if (most > t.element) {
+        return case_fail(gate, row, VERDICT_WRONG,
+                         "the output is off by %.3g at batch %lld, head %lld, row %lld, column %lld "
+                         "(expected %.6g, got %.6g), where %.3g is allowed",
+                         row->error_max, (long long)at[0], (long long)at[1], (long long)at[2],
+                         (long long)at[3], row->expected, row->got, row->error_allowed);
+    }
+    if (most_row > 1) {
+        return case_fail(gate, row, VERDICT_WRONG,
+                         "row %lld of batch %lld, head %lld is off by %.3g (rms), %.3g times what is "
+                         "allowed",
+                         (long long)at[2], (long long)at[0], (long long)at[1],
+                         c->measures[worst_row].error, most_row);
+    }
+    if (t.frobenius_got > t.frobenius) {
+        return case_fail(gate, row, VERDICT_WRONG,
+                         "the whole output is less exact than its numerics class: relative error "
+                         "%.3g (Frobenius), where %.3g is allowed",
+                         row->frobenius, row->frobenius_allowed);
+    }
+    return true;
+}
+
+static bool check_lse(struct gate *gate, const struct comparison *c, struct case_result *row)
+{
+    const double *exact = c->reference.lse;
+    /* A sum may as well be taken of the rounded weights: one unit of the 16-bit type, relative. */
+    double unit = gate->subject->problem->dtype == DTYPE_F16 ? 0x1p-11 : 0x1p-8, base = 0;
+
+    for (int64_t r = 0; r < c->count; r++) {
+        if (isfinite(exact[r])) {
+            base = fmax(base, fabs(c->reference.baseline_lse[r] - exact[r]));
+        }
+    }
+    for (int64_t r = 0; r < c->count; r++) {
+        double got = (double)gate->first_lse[c->rows[r]];
+        double allowed = 4 * base + unit + 0x1p-22 * fabs(exact[r]);
+        if (isfinite(exact[r]) ? fabs(got - exact[r]) <= allowed : got == exact[r]) {
+            continue;
+        }
+        row->expected = exact[r];
+        row->got = got;
+        return case_fail(gate, row, VERDICT_WRONG,
+                         "the log-sum-exp of row %lld (expected %.7g, got %.7g) is off by more than "
+                         "the %.3g allowed",
+                         (long long)c->rows[r], exact[r], got, allowed);
+    }
+    return true;
+}
+
+/* ---- which rows ----------------------------------------------------------------------------- */
+
+static double reference_cost(const struct problem *p)
+{
+    double keys = 0;
+
+    for (int64_t i = 0; i < p->q_len; i++) {
+        keys += (double)(reference_visible(p, i) + ROW_OVERHEAD_KEYS);
+    }
+    return keys * (double)(p->batch * p->heads * p->head_dim * 2);
+}
+
+/* Bits of the rows taken from a block of `size`: `wanted` of them, evenly spaced from a random start. */
+static uint64_t pick_in_block(struct rng *rng, int64_t size, int64_t wanted)
+{
+    int64_t step = size / (wanted < size ? wanted : size);
+    uint64_t picked = 0;
+
+    for (int64_t i = rng_below(rng, (uint32_t)step); i < size; i += step) {
+        picked |= (uint64_t)1 << i;
+    }
+    return picked;
+}
+
+/*
+ * Every row where the reference can afford it; else in each head the first row, the last, and as many
+ * of each block of 64 as it can afford, at least one. Drawn after the candidate has run.
+ */
+static int64_t *pick_rows(const struct gate *gate, uint64_t key, int64_t *count)
+{
+    const struct problem *p = gate->subject->problem;
+    double share = REFERENCE_BUDGET / reference_cost(p);
+    int64_t wanted = share >= 1 ? ROW_BLOCK : share * ROW_BLOCK < 1 ? 1 : (int64_t)(share * ROW_BLOCK);
+    int64_t blocks = (p->q_len + ROW_BLOCK - 1) / ROW_BLOCK;
+    int64_t room = p->batch * p->heads * (blocks * (wanted < 32 ? 2 * wanted : ROW_BLOCK) + 2);
+    int64_t *rows = xmalloc((size_t)room * sizeof(*rows));
+
+    *count = 0;
+    for (int64_t head = 0; head < p->batch * p->heads; head++) {
+        struct rng rng = rng_at(key, 2, (uint64_t)head);
+        for (int64_t block = 0; block < blocks; block++) {
+            int64_t first = block * ROW_BLOCK, size = p->q_len - first;
+            size = size < ROW_BLOCK ? size : ROW_BLOCK;
+            uint64_t picked = pick_in_block(&rng, size, wanted);
+            picked |= (uint64_t)(block == 0);
+            picked |= (uint64_t)(block == blocks - 1) << (size - 1);
+            for (int64_t i = 0; i < size; i++) {
+                if (picked >> i & 1) {
+                    assert(*count < room);
+                    rows[(*count)++] = head * p->q_len + first + i;
+                }
+            }
+        }
+    }
+    return rows;
+}
+
+/* Only now, after the candidate's last launch on this input, does the answer come to exist. */
+static bool check_correct(struct gate *gate, struct rig *rig, struct case_result *row)
+{
+    const struct problem *p = gate->subject->problem;
+    struct comparison c = {.gate = gate};
+    int64_t *rows = pick_rows(gate, derive(gate, "rows", (int64_t)rig->key, 0), &c.count);
+    size_t count = (size_t)c.count, bytes = count * (size_t)p->head_dim * sizeof(double);
+
+    c.rows = rows;
+    c.reference.exact = xmalloc(bytes);
+    c.reference.baseline = xmalloc(bytes);
+    c.reference.noise = xmalloc(count * sizeof(double));
+    if (p->lse) {
+        c.reference.lse = xmalloc(count * sizeof(double));
+        c.reference.baseline_lse = xmalloc(count * sizeof(double));
+    }
+    c.measures = xmalloc(count * sizeof(*c.measures));
+    reference_rows(p, &rig->inputs, gate->subject->numerics, rows, c.count, &c.reference,
+                   gate->threads);
+    pool_run(measure_rows, &c, (c.count + ROWS_PER_TASK - 1) / ROWS_PER_TASK, gate->threads);
+    bool right = check_output(gate, &c, row) && (!p->lse || check_lse(gate, &c, row));
+    free(rows);
+    free(c.reference.exact);
+    free(c.reference.baseline);
+    free(c.reference.noise);
+    free(c.reference.lse);
+    free(c.reference.baseline_lse);
+    free(c.measures);
+    return right;
+}
+
+/* ---- cases ---------------------------------------------------------------------------------- */
+
+/* The rungs a case stands for; a shape's first case climbs all of them. */
+struct climb {
+    int launches;
+    bool first;       /* record launch, sanity and stable as rungs of their own */
+    bool timed;       /* launch 0 has happened, while it was timed */
+};
+
+static void rung_passed(struct gate *gate, const struct rig *rig, struct case_result *row,
+                        const char *next)
+{
+    case_record(gate->result, row);
+    *row = case_new(gate, next, rig);
+}
+
+static bool launch_all(struct gate *gate, struct rig *rig, const struct climb *climb,
+                       struct case_result *row, struct observation *seen)
+{
+    for (int launch = 0; launch < climb->launches; launch++) {
+        if (!(climb->timed && launch == 0) && !rig_call(gate, rig, launch, row)) {
+            return false;
+        }
+        if (!check_zeroed(gate, rig, row) || !observe(gate, rig, launch, row, &seen[launch])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_stable(struct gate *gate, const struct climb *climb,
+                         const struct observation *seen, struct case_result *row)
+{
+    const char *words = climb->timed
+                            ? "changed when the timed call was made once more, untimed"
+                            : "changed from one launch to another on the same input";
+
+    for (int launch = 1; launch < climb->launches; launch++) {
+        if (seen[launch].changed.count > 0) {
+            return fail_at(gate, row, VERDICT_UNSTABLE, &seen[launch].changed, words);
+        }
+        if (seen[launch].lse_changed.count > 0) {
+            return fail_lse(gate, row, VERDICT_UNSTABLE, &seen[launch].lse_changed, words);
+        }
+    }
+    return true;
+}
+
+static bool case_run(struct gate *gate, struct rig *rig, const struct climb *climb)
+{
+    struct observation seen[LAUNCHES_STABLE];
+    struct case_result row = case_new(gate, climb->first ? "launch" : "correct", rig);
+
+    assert(climb->launches <= LAUNCHES_STABLE);
+    if (climb->timed) {
+        row.rung = "timed";
+    }
+    if (!launch_all(gate, rig, climb, &row, seen)) {
+        return false;
+    }
+    if (climb->first) {
+        rung_passed(gate, rig, &row, "sanity");
+    }
+    if (!check_surroundings(gate, rig, &row)) {
+        return false;
+    }
+    for (int launch = 0; launch < climb->launches; launch++) {
+        if (!check_sane(gate, &seen[launch], &row)) {
+            return false;
+        }
+    }
+    if (climb->first) {
+        rung_passed(gate, rig, &row, "correct");
+    }
+    if (!check_correct(gate, rig, &row)) {
+        return false;
+    }
+    if (climb->first) {
+        rung_passed(gate, rig, &row, "stable");
+    }
+    if (!check_stable(gate, climb, seen, &row)) {
+        return false;
+    }
+    case_record(gate->result, &row);
+    return true;
+}
+
+static void gate_open(struct gate *gate)
+{
+    const struct problem *p = gate->subject->problem;
+    size_t out = (size_t)problem_q_elements(p) * 2, lse = (size_t)problem_rows(p) * sizeof(float);
+
+    gate->threads = reference_threads();
+    gate->args = problem_args(p);
+    gate->elements = problem_q_elements(p);
+    gate->first = xmalloc(out);
+    gate->next = xmalloc(out);
+    gate->first_lse = p->lse ? xmalloc(lse) : NULL;
+    gate->next_lse = p->lse ? xmalloc(lse) : NULL;
+    gate->chunk = xmalloc(CHUNK_BYTES);
+}
+
+static void gate_close(struct gate *gate)
+{
+    free(gate->first);
+    free(gate->next);
+    free(gate->first_lse);
+    free(gate->next_lse);
+    free(gate->chunk);
+}
+
+enum device_status verify_run(struct arena *arena, const struct verify_subject *subject,
+                              uint64_t secret, int64_t cases_per_family,
+                              struct judge_result *result, struct err *err)
+{
+    struct gate gate = {.arena = arena,
+                        .subject = subject,
+                        .secret = secret,
+                        .result = result,
+                        .err = err,
+                        .status = DEVICE_OK};
+    struct climb climb = {.launches = LAUNCHES_STABLE, .first = true};
+    struct rig rig;
+
+    gate_open(&gate);
+    bool well = rig_make(&gate, &rig, 0);
+    for (int64_t n = 0; n < cases_per_family && well; n++) {
+        for (int family = 0; family < INPUT_FAMILIES && well; family++) {
+            uint64_t key = derive(&gate, "case", family, n);
+            well = rig_draw(&gate, &rig, (enum input_family)family, key) &&
+                   case_run(&gate, &rig, &climb);
+            climb = (struct climb){.launches = LAUNCHES_CASE};
+        }
+    }
+    rig_free(&rig);
+    gate_close(&gate);
+    return gate.status;
+}
+
+/* ---- sets for timing ------------------------------------------------------------------------ */
+
+struct verify_sets {
+    struct verify_subject subject;
+    uint64_t secret;
+    int count;
+    struct rig *rigs;
+    struct device_buffers *buffers;
+};
+
+enum device_status verify_sets_make(struct arena *arena, const struct verify_subject *subject,
+                                    uint64_t secret, int count, struct verify_sets **sets,
+                                    struct err *err)
+{
+    struct verify_sets *made = xcalloc(1, sizeof(*made));
+    struct gate gate = {.arena = arena,
+                        .subject = subject,
+                        .secret = secret,
+                        .err = err,
+                        .status = DEVICE_OK,
+                        .threads = reference_threads(),
+                        .args = problem_args(subject->problem)};
+
+    made->subject = *subject;
+    made->secret = secret;
+    made->rigs = xcalloc((size_t)count, sizeof(*made->rigs));
+    made->buffers = xcalloc((size_t)count, sizeof(*made->buffers));
+    for (int s = 0; s < count && gate.status == DEVICE_OK; s++) {
+        struct rig *rig = &made->rigs[made->count++];
+        if (rig_make(&gate, rig, 1 + s) &&
+            rig_draw(&gate, rig, INPUT_NORMAL, derive(&gate, "timed", s, 0))) {
+            gate.status = rig_poison(&gate, rig, 0);
+        }
+        made->buffers[s] = rig->buffers;
+    }
+    if (gate.status != DEVICE_OK) {
+        verify_sets_free(made);
+        made = NULL;
+    }
+    *sets = made;
+    return gate.status;
+}
+
+const struct device_buffers *verify_sets_buffers(const struct verify_sets *sets, int *count)
+{
+    *count = sets->count;
+    return sets->buffers;
+}
+
+enum device_status verify_sets_check(struct arena *arena, struct verify_sets *sets,
+                                     struct judge_result *result, struct err *err)
+{
+    struct gate gate = {.arena = arena,
+                        .subject = &sets->subject,
+                        .secret = sets->secret,
+                        .result = result,
+                        .err = err,
+                        .status = DEVICE_OK};
+    struct climb climb = {.launches = LAUNCHES_CASE, .timed = true};
+    bool well = true;
+
+    gate_open(&gate);
+    for (int s = 0; s < sets->count && well; s++) {
+        well = case_run(&gate, &sets->rigs[s], &climb);
+    }
+    gate_close(&gate);
+    return gate.status;
+}
+
+void verify_sets_free(struct verify_sets *sets)
+{
+    if (sets == NULL) {
+        return;
+    }
+    for (int s = 0; s < sets->count; s++) {
+        rig_free(&sets->rigs[s]);
+    }
+    free(sets->rigs);
+    free(sets->buffers);
+    free(sets);
+}

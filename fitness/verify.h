@@ -1,0 +1,61 @@
+/*
+ * verify -- the correctness gate: is what this program computes attention?
+ *
+ * docs/JUDGE.md states the contract. For every shape of the job and every input family the program
+ * runs on freshly drawn inputs, with its output and workspaces poisoned (NaN and a finite sentinel in turn), guard
+ * bytes around every buffer, garbage in shared memory; only after it ran is the FP64 reference
+ * computed, on CPU threads, together with a trusted baseline of the program's numerics class. The
+ * error allowed is a multiple of what that baseline makes, never a bare number.
+ *
+ * Rungs, each only if the one before passed: launch, sanity, correct, stable. Cases are appended to
+ * the result as evidence; the first failure ends the gate.
+ */
+#ifndef EVO_FITNESS_VERIFY_H
+#define EVO_FITNESS_VERIFY_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "fitness/device.h"
+#include "fitness/job.h"
+
+enum { GATE_VERSION = 1 }; /* raised with every change of what passes; part of a judgement's key */
+
+enum numerics {
+    NUMERICS_FP32, /* P in FP16 (or BF16), every sum in FP32 */
+    NUMERICS_FP16, /* Q·Kᵀ summed in FP16; P·V summed in FP16 within a tile of keys */
+};
+
+/* What the gate needs to run one program on one shape. */
+struct verify_subject {
+    struct device_module *module;
+    const struct plan *plan;
+    const struct problem *problem;
+    int problem_index;
+    enum numerics numerics;
+};
+
+/*
+ * Runs the gate. Returns the device's status: DEVICE_OK with result->verdict NONE means it passed;
+ * any verdict and reason found is in *result. A lost device is also reported there, as the verdict
+ * it means (OUT_OF_BOUNDS, CRASH).
+ */
+enum device_status verify_run(struct arena *arena, const struct verify_subject *subject,
+                              uint64_t secret, int64_t cases_per_family,
+                              struct judge_result *result, struct err *err);
+
+/*
+ * Checks the outputs that timed calls left behind in `sets`, whose inputs verify_prepare drew: a
+ * kernel that is right only while nobody measures is caught here.
+ */
+struct verify_sets;
+enum device_status verify_sets_make(struct arena *arena, const struct verify_subject *subject,
+                                    uint64_t secret, int count, struct verify_sets **sets,
+                                    struct err *err);
+const struct device_buffers *verify_sets_buffers(const struct verify_sets *sets, int *count);
+enum device_status verify_sets_check(struct arena *arena, struct verify_sets *sets,
+                                     struct judge_result *result, struct err *err);
+void verify_sets_free(struct verify_sets *sets);
+
+#endif

@@ -1,0 +1,100 @@
+load helper
+
+commands() {
+    evo --help | sed -n 's/^  \([a-z]*\)  .*/\1/p' | grep -v '^evo$'
+}
+
+@test "evo without a command explains itself on stderr and fails" {
+    run --separate-stderr evo
+    [ "$status" -eq 2 ]
+    [ -z "$output" ]
+    [[ "$stderr" == *"usage: evo COMMAND"* ]]
+}
+
+@test "evo --help fits a screen and lists every command" {
+    evo --help > help.txt
+    [ "$(wc -l < help.txt)" -le 32 ]
+    [ "$(wc -L < help.txt)" -le 79 ]
+    for command in start stop watch status best lineage show diff genes check export verify dump \
+        record rescore help; do
+        grep -q "^  $command " help.txt
+    done
+}
+
+@test "every command explains itself, with an example, in lines that fit" {
+    for command in $(commands); do
+        evo help "$command" > a.txt
+        evo "$command" --help > b.txt
+        diff a.txt b.txt
+        grep -q "^usage: evo $command" a.txt
+        [ "$(wc -L < a.txt)" -le 79 ]
+        sed -n '/^example$/,$p' a.txt | grep -q "^  evo $command"
+    done
+}
+
+@test "evo --version names the program and its version" {
+    run evo --version
+    [ "$status" -eq 0 ]
+    [[ "$output" =~ ^evo\ [0-9]+\.[0-9]+\.[0-9]+$ ]]
+}
+
+@test "an unknown command is answered with one that begins alike" {
+    run --separate-stderr evo stat
+    [ "$status" -eq 2 ]
+    [ -z "$output" ]
+    [[ "$stderr" == *"unknown command 'stat'"* ]]
+    [[ "$stderr" == *"did you mean 'sta"* ]]
+}
+
+@test "a mistaken option is named, with where to read on" {
+    run --separate-stderr evo best --most
+    [ "$status" -eq 2 ]
+    [[ "$stderr" == *"'best' has no option '--most'"* ]]
+    [[ "$stderr" == *"see 'evo help best'"* ]]
+    run evo best --count
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"needs a value: N"* ]]
+    run evo best -n 0
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"from 1 to"* ]]
+    run evo best --json=yes
+    [ "$status" -eq 2 ]
+    run evo lineage
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"'lineage' needs ID"* ]]
+    run evo diff a b c
+    [ "$status" -eq 2 ]
+}
+
+@test "docs/evo.1 is what the table of commands says" {
+    evo help --man > evo.1
+    same_as_golden evo.1 "$EVO_SOURCE/docs/evo.1"
+}
+
+@test "the manual pages are clean mdoc" {
+    command -v mandoc || skip "mandoc is not installed"
+    for page in evo.1 evo-seed.5; do
+        mandoc -Tlint "$EVO_SOURCE/docs/$page" 2>/dev/null |
+            grep -v 'referenced manual not found' > lint.txt || true
+        cat lint.txt
+        [ ! -s lint.txt ]
+    done
+}
+
+@test "evo-seed.5 documents every key that a seed may have" {
+    local head='workload: [1x8x512x64]\nfamilies: [toy]\n'
+    local sections='population operators search budget workers gate'
+
+    printf "${head}no-such-key: 1\n" > seed.yaml
+    for section in $sections; do
+        printf "${head}$section: {no-such-key: 1}\n" > "$section.yaml"
+    done
+    for seed in seed $sections; do
+        evo check "$seed.yaml" 2>&1 | sed -n 's/^evo: the keys of .* are \(.*\) (see.*/\1/p'
+    done | tr ' ' '\n' | sort -u > keys.txt
+    [ "$(wc -l < keys.txt)" -ge 30 ]
+    while read -r key; do
+        echo "$key"
+        grep -q "^\.It Cm $key :" "$EVO_SOURCE/docs/evo-seed.5"
+    done < keys.txt
+}

@@ -1,0 +1,163 @@
+load helper
+
+evaluated() { evo status --json > status.json && field status.json '$.evaluated'; }
+more_than() { [ "$(evaluated)" -gt "$1" ]; }
+
+@test "a search runs to its budget, exactly, and says what it found" {
+    fake_seed 17 > seed.yaml
+    run --separate-stderr evo start --seed seed.yaml
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
+    [[ "$stderr" == *"17 evaluated"* ]]
+    [[ "$stderr" == *"the search has ended: "* ]]
+    [ "$(evaluated)" = 17 ]
+    [ "$(evo dump | wc -l)" = 17 ]
+    run ! grep -q queued <(evo dump)
+}
+
+@test "--foreground runs the search in the process itself" {
+    fake_seed 5 > seed.yaml
+    evo start --seed seed.yaml --foreground
+    [ "$(evaluated)" = 5 ]
+}
+
+@test "--detach answers at once with pid and log, and stop ends it" {
+    fake_seed 1000000 --latency-ms 20 | sed 's/ROWS=16/ROWS=16 WARPS=2/' > seed.yaml
+    run --separate-stderr evo start --seed seed.yaml --detach
+    [ "$status" -eq 0 ]
+    [[ "${lines[0]}" =~ ^pid\ [0-9]+$ ]]
+    [ "${lines[1]}" = "log evo.db.log" ]
+    pid=${lines[0]#pid }
+    kill -0 "$pid"
+    evo status | grep -q "running (pid $pid)"
+    run evo stop
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"(pid $pid) has ended"* ]]
+    evo status | head -1 | grep 'stopped'
+    evo stop 2>&1 | grep "no search runs"
+}
+
+@test "a second start is refused, naming the first process" {
+    fake_seed 1000000 --latency-ms 20 > seed.yaml
+    run evo start --seed seed.yaml --detach
+    pid=$(sed -n 's/^pid //p' <<< "$output")
+    run --separate-stderr evo start --seed seed.yaml --detach
+    [ "$status" -eq 2 ]
+    [[ "$stderr" == *"$pid"* ]]
+    kill -0 "$pid"
+}
+
+@test "stop says so when nothing runs, and that is no failure" {
+    run --separate-stderr evo stop
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
+    [[ "$stderr" == *"no search runs on 'evo.db'"* ]]
+    run evo watch
+    [ "$status" -eq 4 ]
+}
+
+@test "Ctrl-C while following leaves the search running" {
+    fake_seed 1000000 --latency-ms 50 > seed.yaml
+    evo start --seed seed.yaml 2> follow.txt &
+    follower=$!
+    await 20 grep -q "the search runs as process" follow.txt
+    sleep 0.3
+    kill -INT "$follower"
+    wait "$follower"
+    grep -q "the search goes on (pid" follow.txt
+    grep -q "'evo stop' ends it" follow.txt
+    evo status | grep -q "running (pid"
+}
+
+@test "a stopped search goes on, and its lineage is as if it had not been" {
+    fake_seed 24 --latency-ms 30 > seed.yaml
+    evo start --seed seed.yaml --db whole.db
+    evo start --seed seed.yaml --detach
+    await 20 more_than 2
+    evo stop
+    [ "$(evaluated)" -lt 24 ]
+    evo start
+    diff <(evo dump --db whole.db) <(evo dump)
+}
+
+@test "a search killed by SIGKILL goes on, and its lineage is as if it had not been" {
+    fake_seed 24 --latency-ms 30 > seed.yaml
+    evo start --seed seed.yaml --db whole.db
+    evo start --seed seed.yaml --detach > started.txt
+    await 20 more_than 4
+    kill -KILL "$(sed -n 's/^pid //p' started.txt)"
+    evo start --seed seed.yaml
+    diff <(evo dump --db whole.db) <(evo dump)
+}
+
+@test "--budget overrules the seed, in evaluations and in time" {
+    fake_seed 20 > seed.yaml
+    evo start --seed seed.yaml --budget 7 --db a.db
+    [ "$(evo dump --db a.db | wc -l)" = 7 ]
+    fake_seed 1000000 --latency-ms 100 > slow.yaml
+    evo start --seed slow.yaml --budget 1s --db b.db
+    [ "$(evo dump --db b.db | wc -l)" -lt 100 ]
+    for budget in 0 ten 5x 10m, -5; do
+        run evo start --seed seed.yaml --budget "$budget" --db c.db
+        [ "$status" -eq 2 ]
+        [[ "$output" == *"is not a budget"* ]]
+        [ ! -e c.db ]
+    done
+}
+
+@test "--new begins another run beside the first, and --run looks back" {
+    fake_seed 6 > seed.yaml
+    evo start --seed seed.yaml
+    evo start --seed seed.yaml --new --strategy random
+    evo status | grep -q "run 2"
+    evo status --run 1 | grep -q "strategy evo"
+    evo status --run 2 | grep -q "strategy random"
+    run evo status --run 3
+    [ "$status" -eq 2 ]
+    [ "$(evo dump --run 1 | wc -l)" = 6 ]
+}
+
+@test "a start that cannot be says why before anything is made" {
+    run --separate-stderr evo start
+    [ "$status" -eq 2 ]
+    [[ "$stderr" == *"no seed and no database"* ]]
+    run --separate-stderr evo start --seed nowhere.yaml
+    [ "$status" -eq 2 ]
+    [[ "$stderr" == *"there is no seed 'nowhere.yaml'"* ]]
+    fake_seed 5 | sed 's/ROWS=16/ROWS=17/' > seed.yaml
+    run --separate-stderr evo start --seed seed.yaml
+    [ "$status" -eq 2 ]
+    [[ "$stderr" == *"seed.yaml:4:12: "* ]]
+    [ ! -e evo.db ]
+}
+
+@test "a search that fails once it is detached is told by start, with its exit code" {
+    fake_seed 5 --garbage-hello > seed.yaml
+    run --separate-stderr evo start --seed seed.yaml
+    [ "$status" -ne 0 ]
+    [[ "$stderr" == *"evo: "* ]]
+    [ -s evo.db.log ]
+}
+
+@test "EVO_DB and --db name the database" {
+    fake_seed 4 > seed.yaml
+    EVO_DB=other.db evo start --seed seed.yaml
+    [ -e other.db ]
+    [ ! -e evo.db ]
+    [ "$(evo dump --db other.db | wc -l)" = 4 ]
+    run --separate-stderr evo status
+    [ "$status" -eq 2 ]
+    [[ "$stderr" == *"there is no database 'evo.db'"* ]]
+}
+
+@test "a recorded space is searched without compiling anything" {
+    cat > replay.yaml <<END
+workload: [1x8x512x64]
+families: [replay]
+workers: {device: "replay:$EVO_SOURCE/tests/data/space_gemm.csv"}
+END
+    EVO_COMPILE=/bin/false evo start --seed replay.yaml
+    [ "$(evo dump | wc -l)" -ge 5 ]
+    evo dump | grep -q ' replayed'
+    evo best | grep -q '31.20 us'
+}

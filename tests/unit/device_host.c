@@ -1,0 +1,570 @@
+#include "device_host.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "fitness/device.h"
+#include "fitness/inputs.h"
+
+size_t host_memory_max = (size_t)1 << 40;
+
+enum rounding { KEEP, TO_F16, TO_BF16 };
+
+enum bug {
+    NO_BUG,
+    DROP_LAST_KEY,
+    DROP_EDGE_KEY,
+    DROP_TAIL,
+    DROP_NEEDLE,
+    IGNORE_CAUSAL,
+    SHIFT_MASK,
+    SWAP_KV,
+    MEAN_OF_V,
+    NO_MAX,
+    NO_SCALE,
+    WRONG_KV_HEAD,
+    ONE_ELEMENT_OFF,
+    SMALL_HEAD_OFF,
+    TRUNCATE_OUTPUT,
+    WRITE_PAST,
+    WRITE_BEFORE,
+    WRITE_FAR,
+    WRITE_INPUT,
+    WORKSPACE_PAST,
+    WORKSPACE_DIRTY,
+    WORKSPACE_TRUSTED,
+    LEAVE_ROW,
+    LEAVE_ELEMENT,
+    DO_NOTHING,
+    STOP_LATER,
+    CACHE,
+    FLICKER,
+    MAKE_NAN,
+    LSE_BASE_TWO,
+    LSE_UNWRITTEN,
+    RETURN_REFUSED,
+    RETURN_ILLEGAL,
+    RETURN_TRAPPED,
+    RETURN_LOST,
+};
+
+struct variant {
+    struct host_variant public;
+    int64_t tile;          /* keys per online softmax step */
+    bool backward;         /* keys from last to first */
+    int splits;            /* ranges of keys, merged at the end */
+    enum rounding p;       /* of the weights */
+    bool half_scores, half_sums;
+    enum bug bug;
+};
+
+#define RIGHT(name, problem) {name, NUMERICS_FP32, VERDICT_PASS, NULL, problem}
+#define RIGHT16(name) {name, NUMERICS_FP16, VERDICT_PASS, NULL, NULL}
+#define WRONG(name, verdict, says, problem) {name, NUMERICS_FP32, VERDICT_##verdict, says, problem}
+
+/* `p` TO_F16 means: to the problem's own type. */
+static const struct variant variants[] = {
+    {RIGHT("right", NULL), 64, false, 1, TO_F16, false, false, NO_BUG},
+    {RIGHT("right_backward", NULL), 32, true, 1, TO_F16, false, false, NO_BUG},
+    {RIGHT("right_small_tiles", NULL), 16, false, 1, TO_F16, false, false, NO_BUG},
+    {RIGHT("right_key_by_key", NULL), 1, false, 1, TO_F16, false, false, NO_BUG},
+    {RIGHT("right_exact_weights", NULL), 64, false, 1, KEEP, false, false, NO_BUG},
+    {RIGHT("right_split", NULL), 32, false, 3, TO_F16, false, false, NO_BUG},
+    {RIGHT16("right_half"), 64, false, 1, TO_F16, true, true, NO_BUG},
+    {RIGHT16("right_half_backward"), 128, true, 1, TO_F16, true, true, NO_BUG},
+    {RIGHT16("right_half_scores"), 64, false, 1, TO_F16, true, false, NO_BUG},
+    {WRONG("half_called_single", WRONG, "", NULL), 64, false, 1, TO_F16, true, true, NO_BUG},
+    {WRONG("half_scores_called_single", WRONG, "", NULL), 64, false, 1, TO_F16, true, false,
+     NO_BUG},
+    {WRONG("half_sums_called_single", WRONG, "", "1x4x128x64"), 128, false, 1, TO_F16, false, true,
+     NO_BUG},
+    {WRONG("bf16_weights", WRONG, "", NULL), 64, false, 1, TO_BF16, false, false, NO_BUG},
+    {WRONG("drop_last_key", WRONG, "off by", NULL), 64, false, 1, TO_F16, false, false,
+     DROP_LAST_KEY},
+    {WRONG("drop_edge_key", WRONG, "off by", NULL), 64, false, 1, TO_F16, false, false,
+     DROP_EDGE_KEY},
+    {WRONG("drop_tail", WRONG, "off by", "1x2x70x32"), 64, false, 1, TO_F16, false, false,
+     DROP_TAIL},
+    {WRONG("drop_one_key_of_one_row", WRONG, "off by", NULL), 64, false, 1, TO_F16, false, false,
+     DROP_NEEDLE},
+    {WRONG("ignore_causal", WRONG, "off by", "1x2x64x32:causal"), 64, false, 1, TO_F16, false,
+     false, IGNORE_CAUSAL},
+    {WRONG("shift_mask", WRONG, "off by", "1x2x64x32:causal"), 64, false, 1, TO_F16, false, false,
+     SHIFT_MASK},
+    {WRONG("swap_kv", WRONG, "off by", NULL), 64, false, 1, TO_F16, false, false, SWAP_KV},
+    {WRONG("mean_of_v", WRONG, "off by", NULL), 64, false, 1, TO_F16, false, false, MEAN_OF_V},
+    {WRONG("no_max", WRONG, "not finite", NULL), 64, false, 1, KEEP, false, false, NO_MAX},
+    {WRONG("no_scale", WRONG, "off by", NULL), 64, false, 1, TO_F16, false, false, NO_SCALE},
+    {WRONG("wrong_kv_head", WRONG, "off by", "1x4/2x40x32"), 64, false, 1, TO_F16, false, false,
+     WRONG_KV_HEAD},
+    {WRONG("one_element_off", WRONG, "off by", NULL), 64, false, 1, TO_F16, false, false,
+     ONE_ELEMENT_OFF},
+    {WRONG("small_head_off", WRONG, "off by", "1x4x64x32"), 64, false, 1, TO_F16, false, false,
+     SMALL_HEAD_OFF},
+    {WRONG("truncate_output", WRONG, "less exact", "1x8x128x64"), 64, false, 1, TO_F16, false, false,
+     TRUNCATE_OUTPUT},
+    {WRONG("write_past", OUT_OF_BOUNDS, "past the end of the output", NULL), 64, false, 1, TO_F16,
+     false, false, WRITE_PAST},
+    {WRONG("write_before", OUT_OF_BOUNDS, "before the output", NULL), 64, false, 1, TO_F16, false,
+     false, WRITE_BEFORE},
+    {WRONG("write_far", OUT_OF_BOUNDS, "before K", NULL), 64, false, 1, TO_F16, false, false,
+     WRITE_FAR},
+    {WRONG("write_input", OUT_OF_BOUNDS, "input K, at byte 6", NULL), 64, false, 1, TO_F16, false,
+     false, WRITE_INPUT},
+    {WRONG("workspace_past", OUT_OF_BOUNDS, "1 bytes past the end of workspace 0", NULL), 64, false, 1,
+     TO_F16, false, false, WORKSPACE_PAST},
+    {WRONG("workspace_dirty", INVALID, "zero_once", NULL), 64, false, 1, TO_F16, false, false,
+     WORKSPACE_DIRTY},
+    {WRONG("workspace_trusted", WRONG, "", NULL), 64, false, 1, TO_F16, false, false,
+     WORKSPACE_TRUSTED},
+    {WRONG("leave_row", WRONG, "never written", NULL), 64, false, 1, TO_F16, false, false,
+     LEAVE_ROW},
+    {WRONG("leave_element", WRONG, "1 of ", NULL), 64, false, 1, TO_F16, false, false,
+     LEAVE_ELEMENT},
+    {WRONG("do_nothing", WRONG, "never written", NULL), 64, false, 1, TO_F16, false, false,
+     DO_NOTHING},
+    {WRONG("stop_later", WRONG, "never written", NULL), 64, false, 1, TO_F16, false, false,
+     STOP_LATER},
+    {WRONG("cache", WRONG, "off by", NULL), 64, false, 1, TO_F16, false, false, CACHE},
+    {WRONG("flicker", UNSTABLE, "from one launch to another", NULL), 64, false, 1, TO_F16, false,
+     false, FLICKER},
+    {WRONG("make_nan", WRONG, "not finite", NULL), 64, false, 1, TO_F16, false, false, MAKE_NAN},
+    {WRONG("lse_base_two", WRONG, "log-sum-exp", "1x2x40x32:lse"), 64, false, 1, TO_F16, false,
+     false, LSE_BASE_TWO},
+    {WRONG("lse_unwritten", WRONG, "log-sum-exps were never written", "1x2x40x32:lse"), 64, false, 1,
+     TO_F16, false, false, LSE_UNWRITTEN},
+    {WRONG("refused", NO_LAUNCH, "refused", NULL), 64, false, 1, TO_F16, false, false,
+     RETURN_REFUSED},
+    {WRONG("illegal", OUT_OF_BOUNDS, "illegal address", NULL), 64, false, 1, TO_F16, false, false,
+     RETURN_ILLEGAL},
+    {WRONG("trapped", CRASH, "trapped", NULL), 64, false, 1, TO_F16, false, false, RETURN_TRAPPED},
+    {WRONG("lost", CRASH, "took the device down", NULL), 64, false, 1, TO_F16, false, false,
+     RETURN_LOST},
+};
+
+const struct host_variant *host_variant_next(int *at)
+{
+    int count = (int)(sizeof(variants) / sizeof(variants[0]));
+
+    return *at < count ? &variants[(*at)++].public : NULL;
+}
+
+struct device_module {
+    const struct variant *variant;
+    int64_t calls;
+    uint16_t *cache; /* the output of the first call, for the kernel that cheats with it */
+};
+
+/* A call as a kernel sees it. */
+struct call {
+    const struct variant *variant;
+    struct problem_args p;
+    enum dtype dtype;
+    bool causal;
+    const uint16_t *q, *k, *v;
+    uint16_t *o;
+    float *lse;
+};
+
+/* The row's state of an online softmax. */
+struct state {
+    float max, sum, out[512];
+};
+
+static float rounded(enum rounding to, enum dtype own, float x)
+{
+    enum dtype dtype = to == TO_BF16 ? DTYPE_BF16 : own;
+
+    return to == KEEP ? x : (float)half_to_double(dtype, half_from_double(dtype, x));
+}
+
+static float rounded_half(float x)
+{
+    return (float)half_to_double(DTYPE_F16, half_from_double(DTYPE_F16, x));
+}
+
+/* half_to_double for every pattern, since this is what all the time would go to. */
+static float widened(enum dtype dtype, uint16_t bits)
+{
+    static float table[2][1 << 16];
+    static bool made;
+
+    for (uint32_t i = 0; !made && i < 1 << 16; i++) {
+        table[DTYPE_F16][i] = (float)half_to_double(DTYPE_F16, (uint16_t)i);
+        table[DTYPE_BF16][i] = (float)half_to_double(DTYPE_BF16, (uint16_t)i);
+    }
+    made = true;
+    return table[dtype][bits];
+}
+
+static float score(const struct call *c, const uint16_t *q, const uint16_t *k)
+{
+    float sum = 0;
+
+    for (int d = 0; d < c->p.head_dim; d++) {
+        sum += widened(c->dtype, q[d]) * widened(c->dtype, k[d]);
+        if (c->variant->half_scores && (d % 16 == 15 || d == c->p.head_dim - 1)) {
+            sum = rounded_half(sum);
+        }
+    }
+    return c->variant->bug == NO_SCALE ? sum : sum * c->p.scale;
+}
+
+/* Is the pair left out by a bug that drops keys? */
+static bool dropped(const struct call *c, int64_t i, int64_t j)
+{
+    switch (c->variant->bug) {
+    case DROP_LAST_KEY: return j == c->p.kv_len - 1 && j > 0;
+    case DROP_EDGE_KEY: return j == 32 || (c->p.kv_len <= 32 && j == 8);
+    case DROP_TAIL: return j >= c->p.kv_len / 64 * 64;
+    case DROP_NEEDLE: return i == c->p.q_len - 1 && j == c->p.kv_len / 2 && j > 0;
+    default: return false;
+    }
+}
+
+/* Adds keys [first, end) as one tile. Scores of keys that the row does not see are not computed. */
+static void add_tile(const struct call *c, int64_t i, const uint16_t *q, const uint16_t *k,
+                     const uint16_t *v, int64_t first, int64_t end, struct state *s)
+{
+    float scores[128], tile[512], max = s->max;
+    bool no_max = c->variant->bug == NO_MAX;
+
+    memset(tile, 0, (size_t)c->p.head_dim * sizeof(*tile));
+
+    for (int64_t j = first; j < end; j++) {
+        float x = dropped(c, i, j) ? -INFINITY : score(c, q, k + j * c->p.k[2]);
+        scores[j - first] = c->variant->bug == MEAN_OF_V ? 0 : x;
+        max = fmaxf(max, scores[j - first]);
+    }
+    max = no_max ? 0 : max;
+    if (max == -INFINITY) {
+        return;
+    }
+    float fade = s->max == -INFINITY ? 0 : expf(s->max - max);
+    s->sum *= fade;
+    for (int64_t j = first; j < end; j++) {
+        float p = expf(scores[j - first] - max);
+        s->sum += p;
+        p = rounded(c->variant->p, c->dtype, p);
+        for (int d = 0; d < c->p.head_dim; d++) {
+            tile[d] += p * widened(c->dtype, v[j * c->p.v[2] + d]);
+            if (c->variant->half_sums && ((j - first) % 16 == 15 || j == end - 1)) {
+                tile[d] = rounded_half(tile[d]);
+            }
+        }
+    }
+    for (int d = 0; d < c->p.head_dim; d++) {
+        s->out[d] = s->out[d] * fade + tile[d];
+    }
+    s->max = max;
+}
+
+static void merge(const struct call *c, const struct state *part, struct state *s)
+{
+    float max = fmaxf(part->max, s->max);
+
+    if (max == -INFINITY) {
+        return;
+    }
+    float a = expf(s->max - max), b = expf(part->max - max);
+    s->sum = s->sum * a + part->sum * b;
+    for (int d = 0; d < c->p.head_dim; d++) {
+        s->out[d] = s->out[d] * a + part->out[d] * b;
+    }
+    s->max = max;
+}
+
+static void add_range(const struct call *c, int64_t i, const uint16_t *q, const uint16_t *k,
+                      const uint16_t *v, int64_t first, int64_t end, struct state *s)
+{
+    int64_t size = c->variant->tile, tiles = (end - first + size - 1) / size;
+
+    for (int64_t t = 0; t < tiles; t++) {
+        int64_t start = first + (c->variant->backward ? tiles - 1 - t : t) * size;
+        add_tile(c, i, q, k, v, start, start + size < end ? start + size : end, s);
+    }
+}
+
+static int64_t seen_keys(const struct call *c, int64_t i)
+{
+    int64_t end = c->p.kv_len;
+
+    if (c->causal && c->variant->bug != IGNORE_CAUSAL) {
+        end = i + c->p.kv_len - c->p.q_len + 1 + (c->variant->bug == SHIFT_MASK);
+    }
+    return end < 0 ? 0 : end > c->p.kv_len ? c->p.kv_len : end;
+}
+
+static void attend_row(const struct call *c, int64_t b, int64_t h, int64_t i)
+{
+    int64_t group = c->p.heads / c->p.kv_heads, keys = seen_keys(c, i);
+    int64_t kv = c->variant->bug == WRONG_KV_HEAD ? h % c->p.kv_heads : h / group;
+    const uint16_t *q = c->q + b * c->p.q[0] + h * c->p.q[1] + i * c->p.q[2];
+    const uint16_t *k = c->k + b * c->p.k[0] + kv * c->p.k[1];
+    const uint16_t *v = c->v + b * c->p.v[0] + kv * c->p.v[1];
+    uint16_t *o = c->o + b * c->p.o[0] + h * c->p.o[1] + i * c->p.o[2];
+    struct state s = {.max = -INFINITY};
+
+    for (int part = 0; part < c->variant->splits; part++) {
+        struct state own = {.max = -INFINITY};
+        add_range(c, i, q, k, v, keys * part / c->variant->splits,
+                  keys * (part + 1) / c->variant->splits, &own);
+        merge(c, &own, &s);
+    }
+    for (int d = 0; d < c->p.head_dim; d++) {
+        double x = keys == 0 ? 0 : (double)(s.out[d] / s.sum);
+        o[d] = half_from_double(c->dtype, x);
+        if (c->variant->bug == TRUNCATE_OUTPUT &&
+            fabs(half_to_double(c->dtype, o[d])) > fabs(x)) {
+            o[d]--;
+        }
+    }
+    if (c->lse != NULL) {
+        float base = c->variant->bug == LSE_BASE_TWO ? logf(2) : 1;
+        c->lse[(b * c->p.heads + h) * c->p.q_len + i] =
+            keys == 0 ? -INFINITY : (s.max + logf(s.sum)) / base;
+    }
+}
+
+static void attend(const struct call *c)
+{
+    for (int64_t b = 0; b < c->p.batch; b++) {
+        for (int64_t h = 0; h < c->p.heads; h++) {
+            for (int64_t i = 0; i < c->p.q_len; i++) {
+                attend_row(c, b, h, i);
+            }
+        }
+    }
+}
+
+static int64_t output_elements(const struct problem_args *p)
+{
+    return (int64_t)p->batch * p->heads * p->q_len * p->head_dim;
+}
+
+/* Bugs that spoil a right answer, or what lies around it. `last` is the last element. */
+static void spoil(struct device_module *module, const struct call *c, const uint16_t *before,
+                  const struct device_buffers *buffers, int64_t workspace_bytes)
+{
+    int64_t last = output_elements(&c->p) - 1;
+    int64_t tail = last - c->p.head_dim + 1;
+    unsigned char *workspace = (unsigned char *)(uintptr_t)buffers->workspaces[0];
+
+    switch (module->variant->bug) {
+    case ONE_ELEMENT_OFF:
+        c->o[last / 2] = half_from_double(c->dtype, half_to_double(c->dtype, c->o[last / 2]) * 1.02);
+        break;
+    case SMALL_HEAD_OFF: /* a hundredth, which is nothing where another head is 64 times as large */
+        for (int64_t e = 0; e < c->p.q_len * c->p.head_dim; e++) {
+            c->o[e] = half_from_double(c->dtype, half_to_double(c->dtype, c->o[e]) * 1.004);
+        }
+        break;
+    case WRITE_PAST: c->o[last + 1] = c->o[last]; break;
+    case WRITE_BEFORE: c->o[-7] = 0; break;
+    case WRITE_FAR: memset((unsigned char *)(uintptr_t)buffers->k - 5000, 0, 100); break;
+    case WRITE_INPUT: ((uint16_t *)(uintptr_t)buffers->k)[3] ^= 1; break;
+    case WORKSPACE_PAST: workspace[workspace_bytes] ^= 1; break;
+    case WORKSPACE_DIRTY: workspace[workspace_bytes - 1] = 1; break;
+    case WORKSPACE_TRUSTED:
+        if (workspace[2] != 0) {
+            c->o[0] = half_from_double(c->dtype, 1);
+        }
+        break;
+    case LEAVE_ROW: memcpy(c->o + tail, before + tail, (size_t)c->p.head_dim * 2); break;
+    case LEAVE_ELEMENT: c->o[last - 1] = before[last - 1]; break;
+    case FLICKER: c->o[last] = (uint16_t)(c->o[last] + (module->calls % 3 == 2)); break;
+    case MAKE_NAN: c->o[last] = 0x7fff; break;
+    case STOP_LATER:
+        if (module->calls > 3) {
+            memcpy(c->o, before, (size_t)(last + 1) * 2);
+        }
+        break;
+    case CACHE:
+        if (module->cache == NULL) {
+            module->cache = malloc((size_t)(last + 1) * 2);
+            memcpy(module->cache, c->o, (size_t)(last + 1) * 2);
+        }
+        memcpy(c->o, module->cache, (size_t)(last + 1) * 2);
+        break;
+    default: break;
+    }
+}
+
+bool device_open(struct arena *arena, const char *spec, struct hello *hello, struct err *err)
+{
+    (void)arena;
+    if (strcmp(spec, "0") != 0) {
+        return err_set(err, ERR_DEVICE, "there is no host device '%s'", spec);
+    }
+    *hello = (struct hello){.protocol = JOB_PROTOCOL,
+                            .role = ROLE_JUDGE,
+                            .backend = "fake",
+                            .version = "gate on host memory",
+                            .device = "host",
+                            .device_id = "",
+                            .device_arch = 90,
+                            .device_smem_max = 48 << 10,
+                            .device_sms = 1};
+    return true;
+}
+
+void device_close(void) {}
+
+bool device_is_worn(void) { return false; }
+
+enum device_status device_load(const struct judge_image *image, struct device_module **module,
+                               struct err *err)
+{
+    for (size_t i = 0; i < sizeof(variants) / sizeof(variants[0]); i++) {
+        if (strcmp(variants[i].public.name, image->program.kernels[0].name) == 0) {
+            *module = calloc(1, sizeof(**module));
+            (*module)->variant = &variants[i];
+            return DEVICE_OK;
+        }
+    }
+    err_set(err, ERR_USER, "no entry '%s'", image->program.kernels[0].name);
+    return DEVICE_REFUSED;
+}
+
+void device_unload(struct device_module *module)
+{
+    if (module != NULL) {
+        free(module->cache);
+        free(module);
+    }
+}
+
+enum device_status device_alloc(size_t bytes, device_ptr *at, struct err *err)
+{
+    if (bytes > host_memory_max) {
+        err_set(err, ERR_DEVICE, "out of device memory");
+        return DEVICE_REFUSED;
+    }
+    *at = (device_ptr)(uintptr_t)aligned_alloc(512, (bytes + 511) / 512 * 512);
+    return DEVICE_OK;
+}
+
+void device_free(device_ptr at) { free((void *)(uintptr_t)at); }
+
+enum device_status device_write(device_ptr to, const void *from, size_t bytes, struct err *err)
+{
+    (void)err;
+    memcpy((void *)(uintptr_t)to, from, bytes);
+    return DEVICE_OK;
+}
+
+enum device_status device_read(void *to, device_ptr from, size_t bytes, struct err *err)
+{
+    (void)err;
+    memcpy(to, (const void *)(uintptr_t)from, bytes);
+    return DEVICE_OK;
+}
+
+enum device_status device_fill(device_ptr to, uint32_t pattern, size_t bytes, struct err *err)
+{
+    (void)err;
+    uint32_t *words = (uint32_t *)(uintptr_t)to;
+    for (size_t i = 0; i < bytes / 4; i++) {
+        words[i] = pattern;
+    }
+    return DEVICE_OK;
+}
+
+enum device_status device_scrub_shared(uint32_t pattern, struct err *err)
+{
+    (void)pattern;
+    (void)err;
+    return DEVICE_OK;
+}
+
+static enum device_status refuse(enum bug bug, struct err *err)
+{
+    static const struct {
+        enum bug bug;
+        enum device_status status;
+    } ends[] = {{RETURN_REFUSED, DEVICE_REFUSED},
+                {RETURN_ILLEGAL, DEVICE_ILLEGAL},
+                {RETURN_TRAPPED, DEVICE_TRAPPED},
+                {RETURN_LOST, DEVICE_LOST}};
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        if (ends[i].bug == bug) {
+            err_set(err, ERR_DEVICE, "the host says so");
+            return ends[i].status;
+        }
+    }
+    return DEVICE_OK;
+}
+
+/* A kernel is compiled for one type and mask; here both stand in the first kernel's smem_bytes. */
+enum device_status device_call(struct device_module *module, const struct plan *plan,
+                               const struct device_buffers *buffers, struct err *err)
+{
+    struct call c = {.variant = module->variant,
+                     .p = buffers->problem,
+                     .dtype = plan->kernels[0].smem_bytes & 1 ? DTYPE_BF16 : DTYPE_F16,
+                     .causal = plan->kernels[0].smem_bytes & 2,
+                     .q = (const uint16_t *)(uintptr_t)buffers->q,
+                     .k = (const uint16_t *)(uintptr_t)buffers->k,
+                     .v = (const uint16_t *)(uintptr_t)buffers->v,
+                     .o = (uint16_t *)(uintptr_t)buffers->o,
+                     .lse = (float *)(uintptr_t)buffers->lse};
+    size_t bytes = (size_t)output_elements(&c.p) * 2;
+    enum device_status status = refuse(module->variant->bug, err);
+
+    module->calls++;
+    if (status != DEVICE_OK || module->variant->bug == DO_NOTHING) {
+        return status;
+    }
+    for (int w = 0; w < plan->workspace_count; w++) {
+        if (plan->workspaces[w].kind == WORKSPACE_ZERO_CALL) {
+            memset((void *)(uintptr_t)buffers->workspaces[w], 0, (size_t)plan->workspaces[w].bytes);
+        }
+    }
+    if (module->variant->bug == SWAP_KV) {
+        const uint16_t *k = c.k;
+        c.k = c.v;
+        c.v = k;
+    }
+    if (module->variant->bug == LSE_UNWRITTEN) {
+        c.lse = NULL;
+    }
+    uint16_t *before = malloc(bytes);
+    memcpy(before, c.o, bytes);
+    attend(&c);
+    spoil(module, &c, before, buffers, plan->workspace_count > 0 ? plan->workspaces[0].bytes : 0);
+    free(before);
+    return DEVICE_OK;
+}
+
+double device_occupancy(struct device_module *module, const struct plan *plan)
+{
+    (void)module;
+    (void)plan;
+    return NAN;
+}
+
+enum device_status device_measure(struct arena *arena, const struct measure_request *request,
+                                  struct measured *measured, struct err *err)
+{
+    enum { CALLS = 8 };
+    enum device_status status = DEVICE_OK;
+    struct timing *timing = &measured->timing;
+
+    *measured = (struct measured){.sm_clock_mhz = NAN, .power_w = NAN};
+    timing->span_us = arena_alloc(arena, CALLS * sizeof(double));
+    timing->graph_us = arena_alloc(arena, CALLS * sizeof(double));
+    timing->tick_us = 1;
+    for (int i = 0; i < CALLS && status == DEVICE_OK; i++) {
+        int64_t start = clock_now_us();
+        status = device_call(request->module, request->plan, &request->sets[i % request->set_count],
+                             err);
+        double us = (double)(clock_now_us() - start) + 1;
+        timing->span_us[timing->span_count++] = us;
+        timing->graph_us[timing->graph_count++] = us;
+    }
+    return status;
+}

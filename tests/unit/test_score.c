@@ -1,0 +1,233 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+
+#include "base/rng.h"
+#include "fitness/score.h"
+
+static void assert_near(double got, double expected)
+{
+    if (!(fabs(got - expected) <= 1e-9 * fabs(expected))) {
+        fail_msg("got %.15g, expected %.15g", got, expected);
+    }
+}
+
+/*
+ * The expected values are worked out by hand. The quantiles of Student's t in them come from a
+ * numeric integration of its density: t(1) 12.706204736, t(4) 2.776445105, t(7) 2.364624252,
+ * t(159) 1.974996213.
+ */
+static void a_few_samples_are_students_textbook_case(void **state)
+{
+    const double samples[] = {10, 12, 11, 14, 13}; /* mean 12, variance 10/4 */
+    struct score score;
+
+    (void)state;
+    assert_true(score_of_samples(samples, 5, 0, &score));
+    assert_near(score.us, 12);
+    assert_near(score.high, 12 + 2.7764451051977987 * sqrt(2.5 / 5));
+    assert_near(score.low, 12 - 2.7764451051977987 * sqrt(2.5 / 5));
+    assert_true(score_of_samples(samples, 2, 0, &score)); /* 10, 12: variance 2 */
+    assert_near(score.us, 11);
+    assert_near(score.high, 11 + 12.706204736432095);
+    assert_near(score.low, 0); /* 11 - 12.7 would be no time */
+}
+
+/*
+ * Ten samples lose one at each end: 2 … 9 stay, mean 5.5. Winsorised they are 2 2 3 4 … 8 9 9 with
+ * squared deviations 42 + 2 * 12.25 = 66.5, so the variance of the mean is 66.5 / (8 * 7).
+ */
+static void the_ends_are_trimmed_and_the_variance_is_winsorised(void **state)
+{
+    const double samples[] = {7, 1e6, 3, 2, 9, 5, 1, 6, 8, 4};
+    struct score score;
+
+    (void)state;
+    assert_true(score_of_samples(samples, 10, 0, &score));
+    assert_near(score.us, 5.5);
+    assert_near(score.high - score.us, 2.3646242515927844 * sqrt(66.5 / 56));
+    assert_near(score.us - score.low, 2.3646242515927844 * sqrt(66.5 / 56));
+}
+
+/*
+ * 1 … 200 lose 20 at each end: 21 … 180 stay, mean 100.5. SSD = sum over 21 … 180, which is
+ * (160^3 - 160) / 12 = 341320, and 2 * 20 * 79.5^2 = 252810 for the winsorised ends.
+ */
+static void many_samples_use_their_many_degrees_of_freedom(void **state)
+{
+    double samples[200];
+    struct score score;
+
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        samples[i] = 1 + (i * 77) % 200; /* every number from 1 to 200, out of order */
+    }
+    assert_true(score_of_samples(samples, 200, 0, &score));
+    assert_near(score.us, 100.5);
+    if (fabs(score.high - score.us - 1.974996213 * sqrt(594130.0 / (160 * 159.0))) > 1e-7) {
+        fail_msg("half width %.12g", score.high - score.us);
+    }
+}
+
+static void the_clocks_tick_widens_the_interval(void **state)
+{
+    const double samples[] = {7.1, 7.1, 7.1, 7.1};
+    struct score score;
+
+    (void)state;
+    assert_true(score_of_samples(samples, 4, 0.032, &score));
+    assert_near(score.us, 7.1);
+    assert_near(score.low, 7.1 - 0.016);
+    assert_near(score.high, 7.1 + 0.016);
+}
+
+static void a_single_sample_is_its_own_interval(void **state)
+{
+    const double recorded = 11482.8;
+    struct score score;
+
+    (void)state;
+    assert_true(score_of_samples(&recorded, 1, 0, &score));
+    assert_true(score.us == recorded && score.low == recorded && score.high == recorded);
+    score = score_combine(&score, 1);
+    assert_true(score.us == recorded && score.low == recorded && score.high == recorded);
+}
+
+static void no_sample_and_no_time_have_no_score(void **state)
+{
+    const double bad[][2] = {{5, 0}, {-1, 5}, {NAN, 5}, {5, INFINITY}};
+    struct score score;
+
+    (void)state;
+    assert_false(score_of_samples(bad[0], 0, 0, &score));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_false(score_of_samples(bad[i], 2, 0, &score));
+    }
+}
+
+static void the_order_of_samples_does_not_matter(void **state)
+{
+    struct rng rng = rng_at(3, 0, 0);
+    double samples[64];
+    struct score first, again;
+
+    (void)state;
+    for (int i = 0; i < 64; i++) {
+        samples[i] = 5 + rng_unit(&rng);
+    }
+    assert_true(score_of_samples(samples, 64, 0.032, &first));
+    for (int i = 63; i > 0; i--) {
+        int other = (int)rng_below(&rng, (uint32_t)i + 1);
+        double swap = samples[i];
+
+        samples[i] = samples[other];
+        samples[other] = swap;
+    }
+    assert_true(score_of_samples(samples, 64, 0.032, &again));
+    assert_memory_equal(&first, &again, sizeof first);
+}
+
+/* What the interval promises: over many experiments it holds the true mean 95 times in 100. */
+static void the_interval_holds_the_truth_as_often_as_it_says(void **state)
+{
+    enum { EXPERIMENTS = 4000, SAMPLES = 50 };
+    int held = 0;
+
+    (void)state;
+    for (uint64_t place = 0; place < EXPERIMENTS; place++) {
+        struct rng rng = rng_at(11, 0, place);
+        double samples[SAMPLES];
+        struct score score;
+
+        for (int i = 0; i < SAMPLES; i++) {
+            double sum = 0; /* of 12 even numbers: nearly normal, mean 6, deviation 1 */
+
+            for (int k = 0; k < 12; k++) {
+                sum += rng_unit(&rng);
+            }
+            samples[i] = 100 + sum - 6;
+        }
+        assert_true(score_of_samples(samples, SAMPLES, 0, &score));
+        held += score.low <= 100 && 100 <= score.high;
+    }
+    /* 3800 expected, deviation 14 */
+    if (held < 3740 || held > 3860) {
+        fail_msg("%d of %d intervals held the truth", held, EXPERIMENTS);
+    }
+}
+
+/*
+ * us 2 and 8 give 4. Each end is a factor 2 away, so the combined end is 2^(sqrt(1 + 1) / 2) away:
+ * two independent errors partly cancel.
+ */
+static void problems_are_combined_by_their_geometric_mean(void **state)
+{
+    const struct score scores[] = {{2, 1, 4}, {8, 4, 16}};
+    struct score score = score_combine(scores, 2);
+
+    (void)state;
+    assert_near(score.us, 4);
+    assert_near(score.low, 4 / exp2(sqrt(0.5)));
+    assert_near(score.high, 4 * exp2(sqrt(0.5)));
+}
+
+static void an_interval_that_reaches_zero_stays_a_number(void **state)
+{
+    const struct score scores[] = {{2, 0, 4}, {8, 4, 16}, {1, 1, 1}};
+    struct score score = score_combine(scores, 3);
+
+    (void)state;
+    assert_true(score.low == 0);
+    assert_near(score.us, cbrt(16));
+    assert_true(isfinite(score.high));
+}
+
+/* Equal problems with equal scores: the mean is that score, known better by sqrt(4). */
+static void four_equal_problems_halve_the_error(void **state)
+{
+    const struct score scores[] = {{5, 4, 6.25}, {5, 4, 6.25}, {5, 4, 6.25}, {5, 4, 6.25}};
+    struct score score = score_combine(scores, 4);
+
+    (void)state;
+    assert_near(score.us, 5);
+    assert_near(score.high, 5 * sqrt(1.25));
+    assert_near(score.low, 5 / sqrt(1.25));
+}
+
+static void quantiles_lie_between_order_statistics(void **state)
+{
+    double values[] = {40, 10, 30, 20};
+
+    (void)state;
+    assert_near(quantile(values, 4, 0.5), 25);
+    assert_near(quantile(values, 4, 0), 10);
+    assert_near(quantile(values, 4, 1), 40);
+    assert_near(quantile(values, 4, 0.1), 13);
+    assert_near(quantile(values, 4, 0.9), 37);
+    assert_near(quantile(values, 4, 2), 40);
+    assert_near(quantile(values, 1, 0.7), 10);
+    assert_true(isnan(quantile(values, 0, 0.5)));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_few_samples_are_students_textbook_case),
+        cmocka_unit_test(the_ends_are_trimmed_and_the_variance_is_winsorised),
+        cmocka_unit_test(many_samples_use_their_many_degrees_of_freedom),
+        cmocka_unit_test(the_clocks_tick_widens_the_interval),
+        cmocka_unit_test(a_single_sample_is_its_own_interval),
+        cmocka_unit_test(no_sample_and_no_time_have_no_score),
+        cmocka_unit_test(the_order_of_samples_does_not_matter),
+        cmocka_unit_test(the_interval_holds_the_truth_as_often_as_it_says),
+        cmocka_unit_test(problems_are_combined_by_their_geometric_mean),
+        cmocka_unit_test(an_interval_that_reaches_zero_stays_a_number),
+        cmocka_unit_test(four_equal_problems_halve_the_error),
+        cmocka_unit_test(quantiles_lie_between_order_statistics),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
