@@ -8,8 +8,9 @@ function(evo_options target)
                                ${SODIUM_INCLUDE})
     target_compile_definitions(${target} PRIVATE _POSIX_C_SOURCE=200809L _DEFAULT_SOURCE)
     target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wstrict-prototypes
-                           -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-unknown-warning-option -Wno-format-truncation
-                           -fno-common)
+                           -Wmissing-prototypes -Wpointer-arith -Wvla -fno-common
+                           $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation> # texts are cut on purpose
+                           -UNDEBUG) # a bug is an assert, in a release too
     if(EVO_SANITIZE)
         target_compile_options(${target} PRIVATE -fsanitize=${EVO_SANITIZE} -fno-omit-frame-pointer
                                -fno-sanitize-recover=all)

@@ -179,7 +179,9 @@ static void put_literal(FILE *out, const char *text)
 static void put_header(FILE *out)
 {
     fputs("/* Made by evo-embed from db/ *.sql; do not edit. */\n"
-          "#ifndef EVO_DB_QUERIES_H\n#define EVO_DB_QUERIES_H\n\n#include <stddef.h>\n\nenum statement {\n", out);
+          "#ifndef EVO_DB_QUERIES_H\n#define EVO_DB_QUERIES_H\n\n#include <stddef.h>\n\nenum "
+          "statement {\n",
+          out);
     for (int i = 0; i < statement_count; i++) {
         fputs("    STATEMENT_", out);
         for (const char *c = statements[i].name; *c != '\0'; c++) {
@@ -201,7 +203,8 @@ static void put_header(FILE *out)
     fputs("};\n\nstatic const char schema_text[] =\n", out);
     put_literal(out, schema);
     fputs(";\n\n/* [i] leads from version MIGRATION_FIRST + i - 1 to the next; NULL ends it. */\n"
-          "static const char *const migration_texts[] = {\n", out);
+          "static const char *const migration_texts[] = {\n",
+          out);
     for (int version = 2; version <= version_max; version++) {
         if (migrations[version] == NULL) {
             fail("there is a migration %04d but no %04d", version_max, version);

@@ -21,12 +21,14 @@ BEGIN
 -- ---- runs ----
 
 -- :name run_insert
-INSERT INTO run (name, seed_path, seed_text, device_spec, strategy, evo_version, device, device_arch,
-                 device_smem_max, device_sms, boot_id, rng_seed, secret, budget_evaluations, budget_wall_ms, budget_device_ms, state,
-                 ended_because, created_at, elapsed_ms, device_ms)
-VALUES (:name, :seed_path, :seed_text, :device_spec, :strategy, :evo_version, :device, :device_arch,
-        :device_smem_max, :device_sms, :boot_id, :rng_seed, :secret, :budget_evaluations, :budget_wall_ms, :budget_device_ms, :state,
-        :ended_because, :created_at, :elapsed_ms, :device_ms)
+INSERT INTO run (name, seed_path, seed_text, device_spec, strategy, evo_version, device,
+                 device_arch, device_smem_max, device_sms, boot_id, rng_seed, secret,
+                 budget_evaluations, budget_wall_ms, budget_device_ms, state, ended_because,
+                 created_at, elapsed_ms, device_ms)
+VALUES (:name, :seed_path, :seed_text, :device_spec, :strategy, :evo_version, :device,
+        :device_arch, :device_smem_max, :device_sms, :boot_id, :rng_seed, :secret,
+        :budget_evaluations, :budget_wall_ms, :budget_device_ms, :state, :ended_because,
+        :created_at, :elapsed_ms, :device_ms)
 
 -- :name run_update
 UPDATE run
@@ -163,7 +165,7 @@ INSERT INTO build (run, place, image, source_hash, arch, verdict, reason, log, w
                    cached, compile_ms)
 VALUES (:run, :place, :image, :source_hash, :arch, :verdict, :reason, :log, :warnings,
         (SELECT id FROM binary WHERE code_key = :code_key), :cached, :compile_ms)
-ON CONFLICT (run, place, image) DO NOTHING -- built again after a stop: the same source, the same code
+ON CONFLICT (run, place, image) DO NOTHING -- built again after a stop: same source, same code
 
 -- :name build_list
 SELECT b.image, b.source_hash, y.code_key, b.arch, b.log, b.warnings, b.compile_ms, y.ptx, y.cubin
@@ -174,7 +176,8 @@ ORDER BY b.image
 -- ---- attempts ----
 
 -- :name attempt_begin
-INSERT INTO attempt (run, place, role, worker, begun_at) VALUES (:run, :place, :role, :worker, :at)
+INSERT INTO attempt (run, place, role, worker, begun_at)
+VALUES (:run, :place, :role, :worker, :at)
 
 -- :name attempt_end
 UPDATE attempt SET ended_at = :at, outcome = :outcome WHERE id = :id AND ended_at IS NULL

@@ -72,8 +72,7 @@ static bool read_rate(struct store *store, int64_t run, struct status_row *row, 
 
 /* The best of a run: of the strictest class of numerics that has one. */
 static bool read_best(struct store *store, struct arena *arena, int64_t run,
-                      struct candidate_row *best, int64_t *evaluation, bool *found,
-                      struct err *err)
+                      struct candidate_row *best, int64_t *evaluation, bool *found, struct err *err)
 {
     *found = false;
     for (int numerics = 0; numerics < NUMERICS_CLASSES && !*found; numerics++) {
@@ -246,8 +245,8 @@ static bool read_kernel(struct store *store, struct arena *arena, struct kernel_
     }
     if (founder != NULL) {
         double its = problem < 0 ? row->candidate.score.us : row->problems[problem].score.us;
-        double first = problem < 0 ? founder->candidate.score.us
-                                   : founder->problems[problem].score.us;
+        double first =
+            problem < 0 ? founder->candidate.score.us : founder->problems[problem].score.us;
 
         row->gain_over_founder = its > 0 ? first / its : 0;
     }
@@ -341,9 +340,9 @@ struct best_query {
 };
 
 /* Appends the best of one class of numerics. */
-static bool read_best_class(struct store *store, struct arena *arena, const struct best_query *query,
-                            int numerics, struct kernel_row **rows, int64_t *count,
-                            struct err *err)
+static bool read_best_class(struct store *store, struct arena *arena,
+                            const struct best_query *query, int numerics, struct kernel_row **rows,
+                            int64_t *count, struct err *err)
 {
     sqlite3_stmt *s = best_statement(store, query->filter, query->problem);
     int64_t first = *count;
@@ -518,8 +517,8 @@ static bool resolve(struct store *store, const char *text, int64_t *run, int64_t
     return ok;
 }
 
-bool query_resolve(struct store *store, const char *text, int64_t *run, int64_t *place,
-                   bool *found, struct err *err)
+bool query_resolve(struct store *store, const char *text, int64_t *run, int64_t *place, bool *found,
+                   struct err *err)
 {
     bool began, ok;
 

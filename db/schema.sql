@@ -1,15 +1,15 @@
 -- evo's database, version 1: everything a search has tried, and what came of it.
 --
--- One process writes (the daemon); any number may read, also while it runs. For people there are the
--- views best_kernel, leaderboard and lineage at the end:
+-- One process writes (the daemon); any number may read, also while it runs. For people there are
+-- the views best_kernel, leaderboard and lineage at the end:
 --
 --     sqlite3 -box evo.db 'SELECT * FROM best_kernel'
 --     sqlite3 -box evo.db 'SELECT rank, id, time_us, gain, genes FROM leaderboard LIMIT 10'
 --     sqlite3 -box evo.db "SELECT * FROM lineage WHERE place = 147"
 --
--- A candidate is named by its place in its run: 'n147' is place 147. Times at which something happened
--- are milliseconds since 1970, UTC. Hashes are BLAKE2b-256 in hexadecimal; NULL where there is none.
--- Unsigned 64-bit numbers (seeds) are stored as the signed number with the same bits.
+-- A candidate is named by its place in its run: 'n147' is place 147. Times at which something
+-- happened are milliseconds since 1970, UTC. Hashes are BLAKE2b-256 in hexadecimal; NULL where there
+-- is none. Unsigned 64-bit numbers (seeds) are stored as the signed number with the same bits.
 
 PRAGMA application_id = 1702260529; -- "evo1": tells file(1), and evo, whose database this is
 
@@ -425,7 +425,7 @@ JOIN score s       ON s.judgement = t.judgement AND s.problem = -1
 -- Each candidate with itself and all its ancestors, one a row; ask for one by place (and run).
 -- depth: generations from a founder. gain: how many times faster than the first parent.
 -- The ancestors of a row are collected by a recursion over parents, handed on as a JSON array
--- because that is how one row becomes many in SQLite.
+-- because that is how one row becomes many in SQLite; CROSS JOIN keeps that order.
 CREATE VIEW lineage AS
 SELECT c.run, 'n' || c.place AS id, c.place,
        'n' || a.place AS ancestor, a.depth, a.operator,
@@ -435,10 +435,10 @@ SELECT c.run, 'n' || c.place AS id, c.place,
        round((SELECT p.us FROM candidate_detail p
               WHERE p.run = a.run AND p.place = a.parent0) / a.us, 3) AS gain
 FROM candidate c
-JOIN json_each((WITH RECURSIVE up(place) AS (
+CROSS JOIN json_each((WITH RECURSIVE up(place) AS (
                     SELECT c.place
                     UNION
                     SELECT q.parent FROM up JOIN parent q ON q.run = c.run AND q.place = up.place)
                 SELECT json_group_array(place) FROM up)) u
-JOIN candidate_detail a ON a.run = c.run AND a.place = u.value
+CROSS JOIN candidate_detail a ON a.run = c.run AND a.place = u.value
 ORDER BY c.run, c.place, a.place;

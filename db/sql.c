@@ -11,9 +11,9 @@
 
 enum {
     APPLICATION_ID = 0x65766f31, /* "evo1", as in schema.sql */
-    BUSY_MS = 5000, /* a reader meets a locked database only while another opens or closes it */
-    WAL_PAGES = 4000,            /* checkpoint at 16 MB: pages written often are copied once */
-    WAL_BYTES_KEPT = 64 << 20,   /* shrink to this after a long reader let the log grow */
+    BUSY_MS = 5000,   /* a reader meets a locked database only while another opens or closes it */
+    WAL_PAGES = 4000, /* checkpoint at 16 MB: pages written often are copied once */
+    WAL_BYTES_KEPT = 64 << 20, /* shrink to this after a long reader let the log grow */
 };
 
 static_assert(STATEMENT_COUNT > 0 && SCHEMA_VERSION >= 1, "evo-embed wrote no statements");
@@ -50,8 +50,7 @@ bool sql_fail(struct store *store, struct err *err)
 {
     int code = sqlite3_errcode(store->db) & 0xff;
 
-    store->full = code == SQLITE_FULL ||
-                  (code == SQLITE_IOERR && disk_is_full(store->db));
+    store->full = code == SQLITE_FULL || (code == SQLITE_IOERR && disk_is_full(store->db));
     if (store->full) {
         err_set(err, ERR_SYSTEM, "no space left to write database '%s'", store->path);
         return err_hint(err, "make room on its disk; nothing that was recorded is lost");
@@ -74,6 +73,10 @@ bool sql_fail(struct store *store, struct err *err)
                 strerror(sqlite3_system_errno(store->db)));
         return err_hint(err, "evo reads and writes it, and makes '%s-wal' and '%s-shm' beside it",
                         store->path, store->path);
+    case SQLITE_READONLY: /* of a reader: the log's index cannot be made beside the file */
+        err_set(err, ERR_SYSTEM, "cannot read database '%s': its folder is not writable",
+                store->path);
+        return err_hint(err, "copy it to a folder of your own, or ask for rights to this one");
     default:
         return err_set(err, ERR_SYSTEM, "database '%s': %s", store->path,
                        sqlite3_errmsg(store->db));
@@ -196,8 +199,8 @@ void sql_bind_known_hash(sqlite3_stmt *statement, const char *name, const struct
     char hex[HASH_HEX + 1];
 
     hash_to_hex(hash, hex);
-    bound(sqlite3_bind_text(statement, parameter(statement, name), hex, HASH_HEX,
-                            SQLITE_TRANSIENT));
+    bound(
+        sqlite3_bind_text(statement, parameter(statement, name), hex, HASH_HEX, SQLITE_TRANSIENT));
 }
 
 void sql_bind_hash(sqlite3_stmt *statement, const char *name, const struct hash *hash)
@@ -356,8 +359,8 @@ static bool migrate_step(struct store *store, int64_t version, struct err *err)
     char number[64];
 
     sqlite3_snprintf(sizeof number, number, "PRAGMA user_version = %lld", (long long)version);
-    if (!run_text(store,
-                  version == 1 ? schema_text : migration_texts[version - MIGRATION_FIRST], err) ||
+    if (!run_text(store, version == 1 ? schema_text : migration_texts[version - MIGRATION_FIRST],
+                  err) ||
         !run_text(store, number, err)) {
         return err_in(err, "making schema version %lld", (long long)version);
     }
@@ -414,6 +417,10 @@ static bool open_to_write(struct store *store, struct err *err)
     char text[256];
     int64_t version;
 
+    if (sqlite3_db_readonly(store->db, "main") == 1) { /* what SQLite makes of a lack of rights */
+        err_set(err, ERR_SYSTEM, "cannot write database '%s'", store->path);
+        return err_hint(err, "its file and its folder must be writable for who runs evo");
+    }
     /* The version first: a file that is not ours is not touched. */
     if (!version_read(store, &version, err) || !wal_begin(store, err)) {
         return false;
@@ -457,8 +464,8 @@ static bool prepare_all(struct store *store, struct err *err)
 bool store_open(const char *path, enum store_mode mode, struct store **out, struct err *err)
 {
     struct store *store;
-    int flags = mode == STORE_READ ? SQLITE_OPEN_READONLY
-                                   : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    int flags =
+        mode == STORE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
 
     *out = NULL;
     if (mode == STORE_READ && access(path, F_OK) != 0) {

@@ -192,8 +192,8 @@ bool store_template_insert(struct store *store, int64_t run, const char *name, c
     return sql_run(store, s, err);
 }
 
-bool store_templates_each(struct store *store, int64_t run, store_template_fn *each,
-                          void *context, struct err *err)
+bool store_templates_each(struct store *store, int64_t run, store_template_fn *each, void *context,
+                          struct err *err)
 {
     sqlite3_stmt *s = sql_statement(store, STATEMENT_TEMPLATE_LIST);
     struct arena *arena = arena_new();
@@ -211,8 +211,7 @@ bool store_templates_each(struct store *store, int64_t run, store_template_fn *e
     return ok;
 }
 
-bool store_environment(struct store *store, const struct hello *hello, int64_t *id,
-                       struct err *err)
+bool store_environment(struct store *store, const struct hello *hello, int64_t *id, struct err *err)
 {
     sqlite3_stmt *s = sql_writer(store, STATEMENT_ENVIRONMENT_INSERT);
     bool row;
@@ -235,8 +234,8 @@ bool store_environment(struct store *store, const struct hello *hello, int64_t *
     return sql_run(store, s, err);
 }
 
-bool store_event(struct store *store, int64_t run, int64_t at, const char *kind,
-                 const char *text, struct err *err)
+bool store_event(struct store *store, int64_t run, int64_t at, const char *kind, const char *text,
+                 struct err *err)
 {
     sqlite3_stmt *s = sql_writer(store, STATEMENT_EVENT_INSERT);
 
@@ -660,7 +659,7 @@ static bool metric_insert(struct store *store, int64_t judgement, int problem, e
     return sql_run(store, s, err);
 }
 
-/* problem -1: of the whole workload. A score that is no time (nothing was timed) is not recorded. */
+/* problem -1: of the whole workload. What is no time (nothing was timed) is not recorded. */
 static bool score_insert(struct store *store, int64_t judgement, int problem,
                          const struct score *score, struct err *err)
 {
@@ -742,9 +741,8 @@ bool store_judgement_insert(struct store *store, struct judgement_row *row,
     return score_insert(store, row->id, -1, &row->score, err);
 }
 
-bool store_judgement_find(struct store *store, const struct judgement_key *key,
-                          struct arena *arena, struct judgement_row *row, bool *found,
-                          struct err *err)
+bool store_judgement_find(struct store *store, const struct judgement_key *key, struct arena *arena,
+                          struct judgement_row *row, bool *found, struct err *err)
 {
     sqlite3_stmt *s = sql_statement(store, STATEMENT_JUDGEMENT_FIND);
     bool ok;

@@ -4,8 +4,9 @@
  * One process writes (the engine), any number read (db/query.h, or the sqlite3 shell). The engine
  * works in rounds: everything between store_begin and store_commit happened or it did not, and
  * nothing is dispatched, reported or selected before its commit. After a failed commit the store is
- * rolled back and what the engine holds in memory is ahead of the disk: it must load again. Whatever
- * writes (insert, update, finish, begin, end, rescore, thin) is called inside a round; this is asserted.
+ * rolled back and what the engine holds in memory is ahead of the disk: it must load again.
+ * Whatever writes (insert, update, finish, begin, end, rescore, thin) is called inside a round; this
+ * is asserted.
  *
  * A full disk is ERR_SYSTEM with *full true (store_is_full); the caller may wait and go on.
  * Rows given in have texts of any lifetime (they are copied); rows given out live in the arena.

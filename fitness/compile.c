@@ -54,7 +54,7 @@ static const rlim_t memory_bytes_max = (rlim_t)8 << 30; /* a compile takes 100 t
 static const char verbose[] = "-Xptxas=-v";
 static const char *const own_options[] = {
     "--minimal",       "--no-cache",     verbose, "-Xptxas=--warn-on-spills",
-    "--modify-stack-limit=false", "-default-device", "-std=c++17",
+    "--modify-stack-limit=false", "-std=c++17",
 };
 enum { OWN_OPTIONS = sizeof own_options / sizeof *own_options };
 enum { OPTIONS_MAX = 1 + OWN_OPTIONS + HEADERS_OPTIONS_MAX + JOB_OPTIONS_MAX + 1 };

@@ -7,7 +7,8 @@
  *
  * Every function that touches the device returns a DEVICE_ status. DEVICE_LOST means that this
  * process is of no further use (a sticky error): the judge reports and ends, the engine starts
- * another. The text of what happened is in the struct err either way.
+ * another. The text of what happened is in the struct err either way. A device that watches its
+ * kernels (the emulated one) says what it saw them do, and is well afterwards.
  */
 #ifndef EVO_FITNESS_DEVICE_H
 #define EVO_FITNESS_DEVICE_H
@@ -29,7 +30,21 @@ enum device_status {
     DEVICE_ILLEGAL,   /* illegal or misaligned address, in a candidate: the process is lost */
     DEVICE_TRAPPED,   /* trap, assert, illegal instruction, stack: the process is lost */
     DEVICE_LOST,      /* any other sticky error: the process is lost */
+    /* What a watching device found in a candidate; it is well. */
+    DEVICE_UNSUPPORTED,   /* an instruction that it does not know */
+    DEVICE_SAW_RACE,      /* or a barrier, fence or wait that is missing or misused */
+    DEVICE_SAW_STRAY,     /* an access outside of buffers, misaligned, or a write to an input */
+    DEVICE_SAW_UNDEFINED, /* a value used that nobody wrote */
+    DEVICE_SAW_STUCK,     /* a deadlock, or no end within the budget */
+    DEVICE_SAW_TRAP,
+    DEVICE_STATUSES,
 };
+
+/* The process can do no more with its device. */
+static inline bool device_is_lost(enum device_status status)
+{
+    return status >= DEVICE_ILLEGAL && status <= DEVICE_LOST;
+}
 
 /* Opens the device named by `spec` ("0") and says in *hello what it is. */
 bool device_open(struct arena *arena, const char *spec, struct hello *hello, struct err *err);
@@ -48,6 +63,13 @@ enum device_status device_write(device_ptr to, const void *from, size_t bytes, s
 enum device_status device_read(void *to, device_ptr from, size_t bytes, struct err *err);
 /* Fills with a repeated 32-bit pattern; bytes is a multiple of 4. */
 enum device_status device_fill(device_ptr to, uint32_t pattern, size_t bytes, struct err *err);
+/*
+ * Of an allocation, the part that candidates may touch: a device that watches catches the rest at
+ * the access, where the gate's guards show writes only, and only afterwards.
+ */
+void device_bound(device_ptr at, size_t offset, size_t bytes);
+/* The next calls are watched as closely as the device can; or no more than it costs nothing. */
+void device_watch(bool closely);
 /* Writes changing garbage over the shared memory of every multiprocessor. */
 enum device_status device_scrub_shared(uint32_t pattern, struct err *err);
 
@@ -62,23 +84,34 @@ struct device_buffers {
 enum device_status device_call(struct device_module *module, const struct plan *plan,
                                const struct device_buffers *buffers, struct err *err);
 
+/* How many sets of buffers device_measure wants to rotate through. */
+int device_sets(void);
+
 /* Resident warps of the plan's first kernel, in percent of the device's maximum; NAN when unknown. */
 double device_occupancy(struct device_module *module, const struct plan *plan);
 
 struct measure_request {
     struct device_module *module;
     const struct plan *plan;
-    const struct device_buffers *sets; /* rotated through, so that pointers change: 3 or more, of
-                                          which the last is for warming up */
-    int set_count;
+    const struct device_buffers *sets; /* rotated through, so that pointers change; where there are
+                                          several, the last is for warming up */
+    int set_count;        /* device_sets() */
     double bound_us;      /* stop after the quick rung when surely above; 0: never */
     double cap_ms;        /* device time that sampling may take; above 0 */
 };
+
+enum { MEASURED_METRICS_MAX = 16 };
 
 struct measured {
     struct timing timing; /* problem index is the caller's; samples in the arena */
     double sm_clock_mhz, power_w, temperature_c; /* under load; NAN when unknown or quick */
     uint64_t throttle_reasons; /* NVML's bits; 0x4 is the power limit. 0 when unknown or quick */
+    bool modelled; /* the time is a model's, of some of the call's blocks: the sets hold no answer */
+    struct {
+        enum metric metric;
+        double value;
+    } metrics[MEASURED_METRICS_MAX]; /* what else the device knows */
+    int metric_count;
 };
 
 /*

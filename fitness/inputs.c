@@ -7,11 +7,11 @@
 #include "fitness/pool.h"
 
 /*
- * How a number is drawn. Element e of row r of a tensor takes 16 bits of mix64(key, r, e/4). One bit
- * is the sign, 15 choose one of 32768 equally probable slices of the half normal distribution, whose
- * middle, rounded to the type, is the value: one multiplication chain and one table look-up for
- * four values, and nothing but integer operations, so the bits are the same everywhere. The table
- * itself is made with + - * / and sqrt alone, which IEEE 754 fixes to the last bit.
+ * How a number is drawn. Element e of row r of a tensor takes 16 bits of mix64(key, r, e/4). One
+ * bit is the sign, 15 choose one of 32768 equally probable slices of the half normal distribution,
+ * whose middle, rounded to the type, is the value: one multiplication chain and one table look-up
+ * for four values, and nothing but integer operations, so the bits are the same everywhere. The
+ * table itself is made with + - * / and sqrt alone, which IEEE 754 fixes to the last bit.
  */
 enum { QUANTILES = 1 << 15, ROWS_PER_TASK = 256 };
 
@@ -102,7 +102,8 @@ static double normal_half_cdf(double x)
 
 static uint16_t quantile_tables[2][QUANTILES];
 
-/* Walks the type's values upwards; each quantile takes the nearest one by where the midpoint lies. */
+/* Walks the type's values upwards; each quantile takes the nearest one by where the midpoint lies.
+ */
 static void make_table(enum dtype dtype)
 {
     uint16_t bits = 0;
@@ -253,9 +254,9 @@ static void mixed_v(const struct drawing *d, struct place at, uint16_t *row)
 
 /*
  * needle: every query row points at one key, so strongly that its output is that key's V. The keys
- * pointed at are the first and the last two that the row may see, and, spread over the rows, all that
- * touch a multiple of 8: the two keys at each edge of every tile size that is a multiple of 8, and the one
- * behind. V is four times as large there. Q is a multiple of that K plus its own draw.
+ * pointed at are the first and the last two that the row may see, and, spread over the rows, all
+ * that touch a multiple of 8: the two keys at each edge of every tile size that is a multiple of 8,
+ * and the one behind. V is four times as large there. Q is a multiple of that K plus its own draw.
  */
 static int64_t visible_keys(const struct problem *p, int64_t query)
 {
@@ -281,7 +282,8 @@ static int64_t needle_of(const struct drawing *d, struct place at)
     }
     /* Needles 0 1 7 8 9 15 16 17 …: the nth is 8·((n+1)/3) + (n+1)%3 - 1. */
     int64_t count = seen / 8 * 3 + (seen % 8 == 0 ? 0 : seen % 8 == 1 ? 1 : 2);
-    /* Steps of the golden ratio: any run of rows spreads evenly over however many needles there are. */
+    /* Steps of the golden ratio: any run of rows spreads evenly over however many needles there
+     * are. */
     uint32_t turn = (uint32_t)head + (uint32_t)at.row * 2654435769u;
     int64_t n = (int64_t)((uint64_t)turn * (uint64_t)count >> 32);
     return (n + 1) / 3 * 8 + (n + 1) % 3 - 1;
@@ -339,10 +341,8 @@ static void offset_k(const struct drawing *d, struct place at, uint16_t *row)
 }
 
 static const struct family families[INPUT_FAMILIES] = {
-    [INPUT_NORMAL] = {{NULL, NULL, NULL}},
-    [INPUT_ONE_HOT] = {{one_hot_q, NULL, NULL}},
-    [INPUT_MIXED] = {{mixed_q, mixed_k, mixed_v}},
-    [INPUT_NEEDLE] = {{needle_q, NULL, needle_v}},
+    [INPUT_NORMAL] = {{NULL, NULL, NULL}},         [INPUT_ONE_HOT] = {{one_hot_q, NULL, NULL}},
+    [INPUT_MIXED] = {{mixed_q, mixed_k, mixed_v}}, [INPUT_NEEDLE] = {{needle_q, NULL, needle_v}},
     [INPUT_OFFSET] = {{offset_q, offset_k, NULL}},
 };
 
@@ -380,9 +380,8 @@ void inputs_draw(const struct problem *problem, enum input_family family, uint64
                  struct inputs *inputs, int threads)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct drawing drawing = {.problem = problem,
-                              .family = &families[family],
-                              .out = {inputs->q, inputs->k, inputs->v}};
+    struct drawing drawing = {
+        .problem = problem, .family = &families[family], .out = {inputs->q, inputs->k, inputs->v}};
     int64_t tasks = 0;
 
     pthread_once(&once, make_tables);

@@ -32,6 +32,7 @@ void inputs_draw(const struct problem *problem, enum input_family family, uint64
                  struct inputs *inputs, int threads);
 
 double half_to_double(enum dtype dtype, uint16_t bits);
-uint16_t half_from_double(enum dtype dtype, double value); /* to nearest even; overflow to infinity */
+uint16_t half_from_double(enum dtype dtype,
+                          double value); /* to nearest even; overflow to infinity */
 
 #endif

@@ -85,7 +85,7 @@ static bool get_verdict(const struct message *message, const char *key, enum ver
 static bool get_count(const struct message *message, const char *key, int64_t low, int64_t high,
                       int *value, struct err *err)
 {
-    int64_t number;
+    int64_t number = 0;
 
     if (!message_get_i64(message, key, &number, err)) {
         return false;

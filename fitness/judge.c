@@ -2,15 +2,15 @@
  * judge -- the main program of every worker that runs real code: evo-judge-cuda, and whatever else
  * implements device.h.
  *
- * A JUDGE job is a candidate as the engine found it good to try: machine code, the program that says
- * how it is launched, the problems to be solved. The judge climbs the ladder of docs/JUDGE.md: what
- * is in the images, are they what was compiled, does every problem have a launch, does each problem's
- * gate pass, smallest first; and only then, if asked, how long does each take. The first rung that
- * fails decides the verdict.
+ * A JUDGE job is a candidate as the engine found it good to try: machine code, the program that
+ * says how it is launched, the problems to be solved. The judge climbs the ladder of docs/JUDGE.md:
+ * what is in the images, are they what was compiled, does every problem have a launch, does each
+ * problem's gate pass, smallest first; and only then, if asked, how long does each take. The first
+ * rung that fails decides the verdict.
  *
- * Three ways out of a job: an answer; an answer after which this process ends, because the device is
- * spent by what the candidate did or worn by much measuring; a failure, when it is the machine that
- * let us down and another process may do better with the same job.
+ * Three ways out of a job: an answer; an answer after which this process ends, because the device
+ * is spent by what the candidate did or worn by much measuring; a failure, when it is the machine
+ * that let us down and another process may do better with the same job.
  */
 #include <math.h>
 #include <stdio.h>
@@ -28,8 +28,8 @@
 #include "fitness/worker.h"
 
 enum {
-    TIMED_SETS = 4,  /* the last warms up, the others rotate; each costs one check of its output */
-    CAP_MS = 150,    /* of sampling, per problem */
+    TIMED_SETS = 4,   /* the last warms up, the others rotate; each costs one check of its output */
+    CAP_MS = 150,     /* of sampling, per problem */
     CASES_MAX = 1000, /* per family: what a calibration run may ask for */
 };
 
@@ -94,15 +94,17 @@ static bool check_image(struct session *s, int index, struct err *err)
     if (!hash_equal(&facts->code_key, &image->code_key)) {
         hash_to_hex(&image->code_key, want);
         hash_to_hex(&facts->code_key, got);
-        return err_set(err, ERR_SYSTEM,
-                       "image %d is not what was compiled: its code key is %.16s, the job says %.16s",
-                       index, got, want);
+        return err_set(
+            err, ERR_SYSTEM,
+            "image %d is not what was compiled: its code key is %.16s, the job says %.16s", index,
+            got, want);
     }
     if (facts->writable_state_bytes > 0) {
-        return decided(s, VERDICT_INVALID,
-                       "the module has %lld bytes of __device__ variables, memory from one launch to "
-                       "the next: a candidate may have none",
-                       (long long)facts->writable_state_bytes);
+        return decided(
+            s, VERDICT_INVALID,
+            "the module has %lld bytes of __device__ variables, memory from one launch to "
+            "the next: a candidate may have none",
+            (long long)facts->writable_state_bytes);
     }
     if (*facts->calls_out != '\0') {
         return decided(s, VERDICT_INVALID, "the module calls '%s', which it does not hold",
@@ -144,8 +146,8 @@ static bool resolve_plans(struct session *s, int64_t sms, struct err *err)
         bool supported;
 
         problem_text(problem, text);
-        if (!plan_resolve(s->arena, &s->job->images[s->job->problems[i].image].program, problem, sms,
-                          &s->plans[i], &supported, err)) {
+        if (!plan_resolve(s->arena, &s->job->images[s->job->problems[i].image].program, problem,
+                          sms, &s->plans[i], &supported, err)) {
             return supported ? decided(s, VERDICT_NO_LAUNCH, "%s: %s", text, err->what)
                              : decided(s, VERDICT_UNSUPPORTED, "%s: %s", text, err->what);
         }
@@ -201,8 +203,9 @@ static bool run_gate(struct session *s, struct err *err)
 
 static double median_of(struct arena *arena, const double *values, int count)
 {
-    return count > 0 ? quantile(arena_copy(arena, values, (size_t)count * sizeof(*values)), count, 0.5)
-                     : NAN;
+    return count > 0
+               ? quantile(arena_copy(arena, values, (size_t)count * sizeof(*values)), count, 0.5)
+               : NAN;
 }
 
 static void add_measured(struct session *s, int problem, const struct measured *measured)
@@ -334,11 +337,12 @@ static bool read_options(int argc, char **argv, const char **device)
 
 static int usage(FILE *to, const char *program, int status)
 {
-    fprintf(to,
-            "usage: %s [--device DEVICE]\n"
-            "Judges candidate kernels on one device (default: 0). Speaks the worker protocol of evo\n"
-            "on stdin and stdout; evo starts it, and a person has no use for it.\n",
-            program);
+    fprintf(
+        to,
+        "usage: %s [--device DEVICE]\n"
+        "Judges candidate kernels on one device (default: 0). Speaks the worker protocol of evo\n"
+        "on stdin and stdout; evo starts it, and a person has no use for it.\n",
+        program);
     return status;
 }
 

@@ -3,8 +3,8 @@
  *
  * pool_run calls task(context, i) for every i in [0, count) on up to `threads` threads, the calling
  * one included, and returns when all have ended. Which thread takes which i is left to chance, so a
- * task must depend on i alone. The threads are made when first needed and then sleep for the life of
- * the process; calls come from one thread and do not nest.
+ * task must depend on i alone. The threads are made when first needed and then sleep for the life
+ * of the process; calls come from one thread and do not nest.
  */
 #ifndef EVO_FITNESS_POOL_H
 #define EVO_FITNESS_POOL_H

@@ -10,10 +10,10 @@
 #include "fitness/pool.h"
 
 enum {
-    ROW_STEP = 4,      /* rows that share each load of the inner loops: 8 sums in flight */
-    HALF_STEP = 16,    /* columns or keys that FP16 tensor cores add before they round */
-    KEY_TILE = 128,    /* keys; also the tile of the FP16 baseline */
-    ROWS_MAX = 64,     /* rows of one task: a tile is unpacked once for all of them */
+    ROW_STEP = 4,   /* rows that share each load of the inner loops: 8 sums in flight */
+    HALF_STEP = 16, /* columns or keys that FP16 tensor cores add before they round */
+    KEY_TILE = 128, /* keys; also the tile of the FP16 baseline */
+    ROWS_MAX = 64,  /* rows of one task: a tile is unpacked once for all of them */
     ROW_ALIGN = 64,
     SCORE_BYTES_MAX = 4 << 20, /* of a task's scores, to stay in cache */
 };
@@ -39,20 +39,19 @@ struct kernels {
     void (*finish)(float *row, int64_t count, float sum, bool bf16);
 };
 
-#define KERNEL_TABLE(set)                                                                        \
-    static const struct kernels kernels_##set = {                                                \
-        set##_f64_scores, set##_f32_scores,  set##_f64_weigh,                                    \
-        set##_f32_weigh,  set##_f64_softmax, set##_f32_softmax, set##_f64_differ,                \
-        set##_f32_finish,                                                                        \
+#define KERNEL_TABLE(set)                                                                          \
+    static const struct kernels kernels_##set = {                                                  \
+        set##_f64_scores,  set##_f32_scores,  set##_f64_weigh,  set##_f32_weigh,                   \
+        set##_f64_softmax, set##_f32_softmax, set##_f64_differ, set##_f32_finish,                  \
     }
 
 /* Chosen at the first call, not by the loader's ifunc: sanitizers run before those resolve. */
 #define VECTOR_BYTES 16
 #define KERNEL(name) plain_f64_##name
-#define SINGLE 0
+#define SINGLE       0
 #include "fitness/reference_kernels.h"
 #define KERNEL(name) plain_f32_##name
-#define SINGLE 1
+#define SINGLE       1
 #include "fitness/reference_kernels.h"
 #undef VECTOR_BYTES
 KERNEL_TABLE(plain);
@@ -63,10 +62,10 @@ KERNEL_TABLE(plain);
 #pragma GCC target("avx2,fma")
 #define VECTOR_BYTES 32
 #define KERNEL(name) avx2_f64_##name
-#define SINGLE 0
+#define SINGLE       0
 #include "fitness/reference_kernels.h"
 #define KERNEL(name) avx2_f32_##name
-#define SINGLE 1
+#define SINGLE       1
 #include "fitness/reference_kernels.h"
 #undef VECTOR_BYTES
 KERNEL_TABLE(avx2);
@@ -76,10 +75,10 @@ KERNEL_TABLE(avx2);
 #pragma GCC target("avx512f,avx512dq,prefer-vector-width=512")
 #define VECTOR_BYTES 64
 #define KERNEL(name) avx512_f64_##name
-#define SINGLE 0
+#define SINGLE       0
 #include "fitness/reference_kernels.h"
 #define KERNEL(name) avx512_f32_##name
-#define SINGLE 1
+#define SINGLE       1
 #include "fitness/reference_kernels.h"
 #undef VECTOR_BYTES
 KERNEL_TABLE(avx512);
@@ -127,7 +126,7 @@ struct job {
     const int64_t *rows;
     const struct span {
         int64_t first, count; /* of `rows`; all of one head */
-    } *spans;
+    } * spans;
 };
 
 /* A task's scratch memory, one block; every row starts at a multiple of ROW_ALIGN. */
@@ -216,8 +215,8 @@ static void load_queries(const struct job *job, struct span span, const uint16_t
 }
 
 /*
- * Keys [first, first + KEY_TILE) as columns; those past `end` stay whatever they were: finite. Eight
- * at a time, so that what is written lies together.
+ * Keys [first, first + KEY_TILE) as columns; those past `end` stay whatever they were: finite.
+ * Eight at a time, so that what is written lies together.
  */
 static void load_keys(const struct job *job, const uint16_t *k, int64_t first, int64_t end,
                       struct scratch *s)
@@ -258,8 +257,7 @@ static void load_values(const struct job *job, const uint16_t *v, int64_t first,
     }
 }
 
-static void measure_values(const struct job *job, const uint16_t *v, int64_t end,
-                           struct scratch *s)
+static void measure_values(const struct job *job, const uint16_t *v, int64_t end, struct scratch *s)
 {
     enum { PARTS = 16 }; /* sums side by side */
     float row[PROBLEM_HEAD_DIM_MAX + PARTS] = {0};
@@ -287,8 +285,8 @@ static void measure_values(const struct job *job, const uint16_t *v, int64_t end
 #define ROUNDING_SQUARE 0.18
 
 /*
- * Mean square error of a scaled score: that `measured` of the baseline's over the row, or, if larger,
- * what the sum's roundings make of the largest score, whose neighbours have the weight.
+ * Mean square error of a scaled score: that `measured` of the baseline's over the row, or, if
+ * larger, what the sum's roundings make of the largest score, whose neighbours have the weight.
  */
 static double score_noise(const struct job *job, double measured, double top)
 {
@@ -302,9 +300,9 @@ static double score_noise(const struct job *job, double measured, double top)
 
 /*
  * The rms error to be expected of an element. With weights w = p/l and independent relative errors
- * of rms ε in each w: the output is off by sqrt(ε² Σ w²a) when the sum l is taken of unrounded weights.
- * Errors δ in the scores change weights and sum alike: V's rows count by their distance from the
- * output, Σ w²|v-o|² = Σ w²a - 2 Σ w³a + Σ w²·Σ w²a when V's rows are independent.
+ * of rms ε in each w: the output is off by sqrt(ε² Σ w²a) when the sum l is taken of unrounded
+ * weights. Errors δ in the scores change weights and sum alike: V's rows count by their distance
+ * from the output, Σ w²|v-o|² = Σ w²a - 2 Σ w³a + Σ w²·Σ w²a when V's rows are independent.
  */
 static double predict_noise(const struct problem *problem, enum numerics numerics,
                             const struct spread *spread, double sum, double score_square)
@@ -353,8 +351,8 @@ static struct row_sums soften(const struct job *job, int64_t at, int64_t r, stru
         row32[j] = -INFINITY;
     }
     sums.exact = job->kernels->softmax_f64(row, s->keys, scale, s->v_squares, &spread, &max);
-    sums.baseline = job->kernels->softmax_f32(row32, s->keys, (float)scale,
-                                              p->dtype == DTYPE_BF16, &max32);
+    sums.baseline =
+        job->kernels->softmax_f32(row32, s->keys, (float)scale, p->dtype == DTYPE_BF16, &max32);
     job->out->noise[at] =
         predict_noise(p, job->numerics, &spread, sums.exact, score_noise(job, off, max));
     if (job->out->lse != NULL) {

@@ -24,9 +24,9 @@
 
 /* The caller's memory. A row that sees no key: zeros, and a log-sum-exp of -infinity. */
 struct reference {
-    double *exact, *baseline;    /* count × head_dim each */
-    double *noise;               /* count: predicted rms error of an element of this row */
-    double *lse, *baseline_lse;  /* count each; both NULL when not wanted */
+    double *exact, *baseline;   /* count × head_dim each */
+    double *noise;              /* count: predicted rms error of an element of this row */
+    double *lse, *baseline_lse; /* count each; both NULL when not wanted */
 };
 
 /*

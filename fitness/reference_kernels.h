@@ -10,18 +10,18 @@
  * vectors of the compiler's own kind, so the same text serves SSE2, AVX2, AVX-512 and others.
  */
 #if SINGLE
-#define REAL float
-#define BITS uint32_t
+#define REAL   float
+#define BITS   uint32_t
 #define SIGNED int32_t
 #else
-#define REAL double
-#define BITS uint64_t
+#define REAL   double
+#define BITS   uint64_t
 #define SIGNED int64_t
 #endif
-#define VECTOR KERNEL(vector)
-#define VECTOR_BITS KERNEL(vector_bits)
+#define VECTOR        KERNEL(vector)
+#define VECTOR_BITS   KERNEL(vector_bits)
 #define VECTOR_SIGNED KERNEL(vector_signed)
-#define LANES ((int64_t)(VECTOR_BYTES / sizeof(REAL)))
+#define LANES         ((int64_t)(VECTOR_BYTES / sizeof(REAL)))
 
 typedef REAL VECTOR __attribute__((vector_size(VECTOR_BYTES), may_alias));
 typedef BITS VECTOR_BITS __attribute__((vector_size(VECTOR_BYTES), may_alias));
@@ -34,8 +34,8 @@ static inline __attribute__((always_inline)) VECTOR KERNEL(choose)(VECTOR_SIGNED
 }
 
 /*
- * e^x for x <= 0. x = n·ln2 + r with |r| <= ln2/2; the power series of e^r up to where its next term
- * is below half a unit in the last place; 2^n by the exponent field. Results that would not be
+ * e^x for x <= 0. x = n·ln2 + r with |r| <= ln2/2; the power series of e^r up to where its next
+ * term is below half a unit in the last place; 2^n by the exponent field. Results that would not be
  * normal numbers are zero.
  */
 static inline __attribute__((always_inline)) VECTOR KERNEL(exp)(VECTOR x)
@@ -49,10 +49,20 @@ static inline __attribute__((always_inline)) VECTOR KERNEL(exp)(VECTOR x)
 #else
     const REAL magic = 0x1.8p52, ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
     const REAL least = -708.0;
-    static const REAL series[] = {1 / 6227020800.0, 1 / 479001600.0, 1 / 39916800.0, 1 / 3628800.0,
-                                  1 / 362880.0,     1 / 40320.0,     1 / 5040.0,     1 / 720.0,
-                                  1 / 120.0,        1 / 24.0,        1 / 6.0,        1 / 2.0,
-                                  1.0,              1.0};
+    static const REAL series[] = {1 / 6227020800.0,
+                                  1 / 479001600.0,
+                                  1 / 39916800.0,
+                                  1 / 3628800.0,
+                                  1 / 362880.0,
+                                  1 / 40320.0,
+                                  1 / 5040.0,
+                                  1 / 720.0,
+                                  1 / 120.0,
+                                  1 / 24.0,
+                                  1 / 6.0,
+                                  1 / 2.0,
+                                  1.0,
+                                  1.0};
     enum { MANTISSA = 52, BIAS = 1023 };
 #endif
     VECTOR_SIGNED alive = (VECTOR_SIGNED)(x >= least);
@@ -93,8 +103,8 @@ static inline __attribute__((always_inline)) VECTOR KERNEL(round_bf16)(VECTOR x)
 #endif
 
 /*
- * scores[r][j] = sum over c of q[r][c]·kt[c][j], for ROW_STEP rows at a time and every key of a tile.
- * rounded: the sum is rounded to FP16 after every 16 columns.
+ * scores[r][j] = sum over c of q[r][c]·kt[c][j], for ROW_STEP rows at a time and every key of a
+ * tile. rounded: the sum is rounded to FP16 after every 16 columns.
  */
 static void KERNEL(scores)(const REAL *q, int64_t q_stride, int64_t rows, const REAL *kt,
                            int64_t columns, bool rounded, REAL *scores, int64_t stride)
@@ -192,9 +202,9 @@ static REAL KERNEL(largest)(const REAL *x, int64_t count)
 
 /*
  * Turns a row of unscaled scores into weights e^(scale·(s - max)), in place, and returns their sum;
- * *max is the unscaled maximum. The row is padded with -infinity up to KEY_TILE. In single precision
- * the weights, not the sum, are rounded to the type. In double precision the sums of struct spread
- * are taken as well.
+ * *max is the unscaled maximum. The row is padded with -infinity up to KEY_TILE. In single
+ * precision the weights, not the sum, are rounded to the type. In double precision the sums of
+ * struct spread are taken as well.
  */
 #if SINGLE
 static REAL KERNEL(softmax)(REAL *row, int64_t count, REAL scale, bool bf16, REAL *max)

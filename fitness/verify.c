@@ -61,7 +61,7 @@ struct gate {
     enum device_status status;
     int threads;
     struct problem_args args;
-    int64_t elements; /* of the output */
+    int64_t elements;       /* of the output */
     uint16_t *first, *next; /* outputs of the first and of a later launch */
     float *first_lse, *next_lse;
     unsigned char *chunk;
@@ -107,8 +107,7 @@ static const struct {
     [DEVICE_LOST] = {VERDICT_CRASH, "it took the device down"},
 };
 
-static struct case_result case_new(const struct gate *gate, const char *rung,
-                                   const struct rig *rig)
+static struct case_result case_new(const struct gate *gate, const char *rung, const struct rig *rig)
 {
     return (struct case_result){.problem = gate->subject->problem_index,
                                 .rung = rung,
@@ -247,8 +246,7 @@ static bool rig_make(struct gate *gate, struct rig *rig, int64_t number)
         if (i == REGION_LSE && !p->lse) {
             continue;
         }
-        enum device_status status =
-            region_make(&rig->regions[i], sizes[i], rig->guard, gate->err);
+        enum device_status status = region_make(&rig->regions[i], sizes[i], rig->guard, gate->err);
         if (status == DEVICE_OK && i >= REGION_WORKSPACE &&
             plan->workspaces[i - REGION_WORKSPACE].kind == WORKSPACE_ZERO_ONCE) {
             status = region_fill(&rig->regions[i], 0, gate->err);
@@ -271,8 +269,7 @@ static bool rig_draw(struct gate *gate, struct rig *rig, enum input_family famil
     inputs_draw(gate->subject->problem, family, key, &rig->inputs, gate->threads);
     for (int i = REGION_Q; i <= REGION_V; i++) {
         const struct region *region = &rig->regions[i];
-        enum device_status status =
-            device_write(region->at, inputs[i], region->bytes, gate->err);
+        enum device_status status = device_write(region->at, inputs[i], region->bytes, gate->err);
         if (status != DEVICE_OK) {
             return device_failed(gate, status, NULL);
         }
@@ -286,16 +283,15 @@ static enum device_status rig_poison(const struct gate *gate, struct rig *rig, i
     const struct plan *plan = gate->subject->plan;
     int which = launch % 2;
     uint32_t half = poison_half[gate->subject->problem->dtype][which];
-    enum device_status status =
-        region_fill(&rig->regions[REGION_O], half | half << 16, gate->err);
+    enum device_status status = region_fill(&rig->regions[REGION_O], half | half << 16, gate->err);
 
     if (status == DEVICE_OK && gate->subject->problem->lse) {
         status = region_fill(&rig->regions[REGION_LSE], poison_single[which], gate->err);
     }
     for (int w = 0; w < plan->workspace_count && status == DEVICE_OK; w++) {
         if (plan->workspaces[w].kind != WORKSPACE_ZERO_ONCE) {
-            status = region_fill(&rig->regions[REGION_WORKSPACE + w], poison_single[which],
-                                 gate->err);
+            status =
+                region_fill(&rig->regions[REGION_WORKSPACE + w], poison_single[which], gate->err);
         }
     }
     if (status == DEVICE_OK) {
@@ -330,8 +326,8 @@ static bool repeats(const unsigned char *memory, size_t size, const unsigned cha
 
 /*
  * Reads device memory a chunk at a time and compares it with what it must be: `expected`, or where
- * that is NULL the 32-bit pattern as it lies in memory from `from` on. *at is the offset of the first
- * byte that differs, -1 when none does.
+ * that is NULL the 32-bit pattern as it lies in memory from `from` on. *at is the offset of the
+ * first byte that differs, -1 when none does.
  */
 static bool compare_memory(struct gate *gate, device_ptr from, size_t bytes,
                            const unsigned char *expected, uint32_t pattern, int64_t *at)
@@ -363,8 +359,8 @@ static bool check_guards(struct gate *gate, struct rig *rig, int index, struct c
     const struct region *region = &rig->regions[index];
     size_t behind = GUARD_BYTES + region->bytes;
     uint32_t turned = region->bytes % 4 == 0 ? rig->guard
-                      : rig->guard >> 8 * (region->bytes % 4) |
-                            rig->guard << (32 - 8 * (region->bytes % 4));
+                                             : rig->guard >> 8 * (region->bytes % 4) |
+                                                   rig->guard << (32 - 8 * (region->bytes % 4));
     int64_t at;
 
     if (!compare_memory(gate, region->base, GUARD_BYTES, NULL, rig->guard, &at)) {
@@ -568,13 +564,13 @@ static bool check_sane(struct gate *gate, const struct observation *seen, struct
 /* ---- comparison with the reference ---------------------------------------------------------- */
 
 struct row_measure {
-    double error, baseline;  /* rms of what was got, and of the baseline, against the exact row */
-    double expected;         /* rms that the class must be expected to make, output rounding included */
-    double ulp;              /* rms of the output type's step at the exact values */
-    double square;           /* mean square of the exact row */
-    double baseline_max;     /* largest |baseline - exact| */
-    double excess;           /* largest |got - exact| - step */
-    int64_t column;          /* of that */
+    double error, baseline; /* rms of what was got, and of the baseline, against the exact row */
+    double expected;     /* rms that the class must be expected to make, output rounding included */
+    double ulp;          /* rms of the output type's step at the exact values */
+    double square;       /* mean square of the exact row */
+    double baseline_max; /* largest |baseline - exact| */
+    double excess;       /* largest |got - exact| - step */
+    int64_t column;      /* of that */
 };
 
 struct comparison {
@@ -730,18 +726,20 @@ static bool check_output(struct gate *gate, const struct comparison *c, struct c
     describe_worst(c, &t, most <= t.element && most_row > 1 ? worst_row : worst, row);
     const int64_t *at = row->worst;
     if (most > t.element) {
-        return case_fail(gate, row, VERDICT_WRONG,
-                         "the output is off by %.3g at batch %lld, head %lld, row %lld, column %lld "
-                         "(expected %.6g, got %.6g), where %.3g is allowed",
-                         row->error_max, (long long)at[0], (long long)at[1], (long long)at[2],
-                         (long long)at[3], row->expected, row->got, row->error_allowed);
+        return case_fail(
+            gate, row, VERDICT_WRONG,
+            "the output is off by %.3g at batch %lld, head %lld, row %lld, column %lld "
+            "(expected %.6g, got %.6g), where %.3g is allowed",
+            row->error_max, (long long)at[0], (long long)at[1], (long long)at[2], (long long)at[3],
+            row->expected, row->got, row->error_allowed);
     }
     if (most_row > 1) {
-        return case_fail(gate, row, VERDICT_WRONG,
-                         "row %lld of batch %lld, head %lld is off by %.3g (rms), %.3g times what is "
-                         "allowed",
-                         (long long)at[2], (long long)at[0], (long long)at[1],
-                         c->measures[worst_row].error, most_row);
+        return case_fail(
+            gate, row, VERDICT_WRONG,
+            "row %lld of batch %lld, head %lld is off by %.3g (rms), %.3g times what is "
+            "allowed",
+            (long long)at[2], (long long)at[0], (long long)at[1], c->measures[worst_row].error,
+            most_row);
     }
     if (t.frobenius_got > t.frobenius) {
         return case_fail(gate, row, VERDICT_WRONG,
@@ -771,10 +769,11 @@ static bool check_lse(struct gate *gate, const struct comparison *c, struct case
         }
         row->expected = exact[r];
         row->got = got;
-        return case_fail(gate, row, VERDICT_WRONG,
-                         "the log-sum-exp of row %lld (expected %.7g, got %.7g) is off by more than "
-                         "the %.3g allowed",
-                         (long long)c->rows[r], exact[r], got, allowed);
+        return case_fail(
+            gate, row, VERDICT_WRONG,
+            "the log-sum-exp of row %lld (expected %.7g, got %.7g) is off by more than "
+            "the %.3g allowed",
+            (long long)c->rows[r], exact[r], got, allowed);
     }
     return true;
 }
@@ -791,7 +790,8 @@ static double reference_cost(const struct problem *p)
     return keys * (double)(p->batch * p->heads * p->head_dim * 2);
 }
 
-/* Bits of the rows taken from a block of `size`: `wanted` of them, evenly spaced from a random start. */
+/* Bits of the rows taken from a block of `size`: `wanted` of them, evenly spaced from a random
+ * start. */
 static uint64_t pick_in_block(struct rng *rng, int64_t size, int64_t wanted)
 {
     int64_t step = size / (wanted < size ? wanted : size);
@@ -804,14 +804,16 @@ static uint64_t pick_in_block(struct rng *rng, int64_t size, int64_t wanted)
 }
 
 /*
- * Every row where the reference can afford it; else in each head the first row, the last, and as many
- * of each block of 64 as it can afford, at least one. Drawn after the candidate has run.
+ * Every row where the reference can afford it; else in each head the first row, the last, and as
+ * many of each block of 64 as it can afford, at least one. Drawn after the candidate has run.
  */
 static int64_t *pick_rows(const struct gate *gate, uint64_t key, int64_t *count)
 {
     const struct problem *p = gate->subject->problem;
     double share = REFERENCE_BUDGET / reference_cost(p);
-    int64_t wanted = share >= 1 ? ROW_BLOCK : share * ROW_BLOCK < 1 ? 1 : (int64_t)(share * ROW_BLOCK);
+    int64_t wanted = share >= 1              ? ROW_BLOCK
+                     : share * ROW_BLOCK < 1 ? 1
+                                             : (int64_t)(share * ROW_BLOCK);
     int64_t blocks = (p->q_len + ROW_BLOCK - 1) / ROW_BLOCK;
     int64_t room = p->batch * p->heads * (blocks * (wanted < 32 ? 2 * wanted : ROW_BLOCK) + 2);
     int64_t *rows = xmalloc((size_t)room * sizeof(*rows));
@@ -872,8 +874,8 @@ static bool check_correct(struct gate *gate, struct rig *rig, struct case_result
 /* The rungs a case stands for; a shape's first case climbs all of them. */
 struct climb {
     int launches;
-    bool first;       /* record launch, sanity and stable as rungs of their own */
-    bool timed;       /* launch 0 has happened, while it was timed */
+    bool first; /* record launch, sanity and stable as rungs of their own */
+    bool timed; /* launch 0 has happened, while it was timed */
 };
 
 static void rung_passed(struct gate *gate, const struct rig *rig, struct case_result *row,
@@ -900,9 +902,8 @@ static bool launch_all(struct gate *gate, struct rig *rig, const struct climb *c
 static bool check_stable(struct gate *gate, const struct climb *climb,
                          const struct observation *seen, struct case_result *row)
 {
-    const char *words = climb->timed
-                            ? "changed when the timed call was made once more, untimed"
-                            : "changed from one launch to another on the same input";
+    const char *words = climb->timed ? "changed when the timed call was made once more, untimed"
+                                     : "changed from one launch to another on the same input";
 
     for (int launch = 1; launch < climb->launches; launch++) {
         if (seen[launch].changed.count > 0) {

@@ -2,10 +2,10 @@
  * verify -- the correctness gate: is what this program computes attention?
  *
  * docs/JUDGE.md states the contract. For every shape of the job and every input family the program
- * runs on freshly drawn inputs, with its output and workspaces poisoned (NaN and a finite sentinel in turn), guard
- * bytes around every buffer, garbage in shared memory; only after it ran is the FP64 reference
- * computed, on CPU threads, together with a trusted baseline of the program's numerics class. The
- * error allowed is a multiple of what that baseline makes, never a bare number.
+ * runs on freshly drawn inputs, with its output and workspaces poisoned (NaN and a finite sentinel
+ * in turn), guard bytes around every buffer, garbage in shared memory; only after it ran is the
+ * FP64 reference computed, on CPU threads, together with a trusted baseline of the program's
+ * numerics class. The error allowed is a multiple of what that baseline makes, never a bare number.
  *
  * Rungs, each only if the one before passed: launch, sanity, correct, stable. Cases are appended to
  * the result as evidence; the first failure ends the gate.

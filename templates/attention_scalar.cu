@@ -35,7 +35,7 @@ EVO_NUMERICS(0)
 EVO_LAUNCH(attention, (ceil_div(q_len, WARPS), heads, batch), THREADS, 0,
            (Q, K, V, O, LSE, problem))
 
-constexpr int GROUPS = 32 / LANES; /* of lanes in a warp, each with its own keys */
+enum : int { GROUPS = 32 / LANES }; /* of lanes in a warp, each with its own keys */
 using Type = as_input<BF16>;
 using Row = vector_load<Type, VEC>;
 

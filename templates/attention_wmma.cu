@@ -90,7 +90,7 @@ enum {
 
 using Type = as_input<BF16>;
 using Team = Rows::team<THREADS, BLOCK_M>;
-constexpr int OUTPUT_VEC = 8; /* elements of V that the scalar product loads at once */
+enum : int { OUTPUT_VEC = 8 }; /* elements of V that the scalar product loads at once */
 
 /* One tile's scores, unmasked, in shared memory. */
 __device__ inline void make_scores(const evo_half *q, const evo_half *k, float *sums)

@@ -69,7 +69,7 @@ static void write_source(const char *source, struct buf *out)
 static void write_constants(const struct program *program, struct buf *out)
 {
     for (int i = 0; i < program->constant_count; i++) {
-        buf_printf(out, "constexpr i64 %s = %lld;\n", program->constants[i].name,
+        buf_printf(out, "enum : i64 { %s = %lld };\n", program->constants[i].name,
                    (long long)program->constants[i].value);
     }
 }

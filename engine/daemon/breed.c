@@ -98,6 +98,7 @@ static bool hash_of_plans(struct engine *engine, const struct flight *flight, st
     struct hasher hasher;
 
     hash_begin(&hasher, "evo plans 1");
+    hash_i64(&hasher, "numerics", flight->proposal.numerics); /* what it is measured against */
     for (int i = 0; i < engine->space.problem_count; i++) {
         const struct image *image = &flight->images[engine->space.problems[i].image];
         struct plan plan;

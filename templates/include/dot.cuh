@@ -90,10 +90,10 @@ __device__ inline void dot_scores(const evo_half *Q, const evo_half *K, Put put)
  * Threads are counted from the other end of the team: see softmax_in_steps.
  */
 template <class Team, class Type, int COLUMNS, int TILE_D, int VEC> struct output_tile {
-    static constexpr int PIECE = VEC < TILE_D ? VEC : TILE_D, PIECES = TILE_D / PIECE;
-    static constexpr int COLUMN_GROUPS = COLUMNS / TILE_D;
-    static constexpr int ROW_GROUPS = Team::SIZE / COLUMN_GROUPS;
-    static constexpr int ROWS = Team::ROWS / ROW_GROUPS;
+    enum : int { PIECE = VEC < TILE_D ? VEC : TILE_D, PIECES = TILE_D / PIECE };
+    enum : int { COLUMN_GROUPS = COLUMNS / TILE_D };
+    enum : int { ROW_GROUPS = Team::SIZE / COLUMN_GROUPS };
+    enum : int { ROWS = Team::ROWS / ROW_GROUPS };
     float o[ROWS][TILE_D] = {};
 
     __device__ static int row(int i)

@@ -17,47 +17,61 @@
 #define EVO_BOTH constexpr
 #endif
 
+/*
+ * They are templates so that they fit a gene's own type exactly, and so better than CUDA's, which
+ * the compiler finds as well because genes are declared beside them.
+ */
 namespace evo
 {
-EVO_BOTH int min(int a, int b) { return b < a ? b : a; }
-EVO_BOTH int max(int a, int b) { return a < b ? b : a; }
-template <typename... Rest> EVO_BOTH int min(int a, int b, Rest... rest)
+template <typename A, typename B> EVO_BOTH int min(A a, B b) { return (int)b < (int)a ? (int)b : (int)a; }
+template <typename A, typename B> EVO_BOTH int max(A a, B b) { return (int)a < (int)b ? (int)b : (int)a; }
+template <typename A, typename B, typename C, typename... Rest>
+EVO_BOTH int min(A a, B b, C c, Rest... rest)
 {
-    return evo::min(evo::min(a, b), rest...);
+    return evo::min(evo::min(a, b), c, rest...);
 }
-template <typename... Rest> EVO_BOTH int max(int a, int b, Rest... rest)
+template <typename A, typename B, typename C, typename... Rest>
+EVO_BOTH int max(A a, B b, C c, Rest... rest)
 {
-    return evo::max(evo::max(a, b), rest...);
+    return evo::max(evo::max(a, b), c, rest...);
 }
 /* The quotient rounded up; a >= 0, b > 0. Not (a + b - 1) / b, which overflows near the top. */
 EVO_BOTH int ceil_div(int a, int b) { return a / b + (a % b != 0); }
 /* The floor of the logarithm; a > 0. */
-EVO_BOTH int log2(int a) { return a < 2 ? 0 : 1 + evo::log2(a / 2); }
+template <typename A> EVO_BOTH int log2(A a) { return (int)a < 2 ? 0 : 1 + evo::log2((int)a / 2); }
 EVO_BOTH int pow2(int a) { return 1 << a; }
 
 template <typename A, typename B> struct same {
-    static constexpr int value = 0;
+    enum : int { value = 0 };
 };
 template <typename A> struct same<A, A> {
-    static constexpr int value = 1;
+    enum : int { value = 1 };
 };
 template <typename... Types> struct labels; /* naming it checks that every label is a type */
 } /* namespace evo */
 
 #define EVO_LABELS(...) __VA_ARGS__
 
-/* Constants. They are int, so that indices computed from them stay 32 bits wide. */
-#define EVO_GIVEN(name, doc)        [[maybe_unused]] constexpr int name = EVO_VALUE_##name;
-#define EVO_GENE(name, domain, doc) [[maybe_unused]] constexpr int name = EVO_VALUE_##name;
+/*
+ * Constants. Enumerators, not constexpr variables: NVRTC gives every variable at file scope a place
+ * in global memory, which would make machine code depend on genes that it does not use, and would
+ * be state between launches. They are int, so that indices computed from them stay 32 bits wide.
+ */
+#ifdef __GNUC__
+#pragma GCC diagnostic ignored "-Wenum-compare" /* two genes are of two types, and may be compared */
+#endif
+#define EVO_CONSTANT(name, value) enum : int { name = (value) };
+#define EVO_GIVEN(name, doc)        EVO_CONSTANT(name, EVO_VALUE_##name)
+#define EVO_GENE(name, domain, doc) EVO_CONSTANT(name, EVO_VALUE_##name)
 #define EVO_CHOICE(name, list, doc)                                                                \
     using evo_labels_##name [[maybe_unused]] = evo::labels<EVO_LABELS list>;                       \
     using name = EVO_VALUE_##name;
 #define EVO_LET(name, expr, doc)                                                                   \
     namespace evo                                                                                  \
     {                                                                                              \
-    constexpr int let_##name = (expr);                                                             \
+    EVO_CONSTANT(let_##name, expr)                                                                 \
     }                                                                                              \
-    [[maybe_unused]] constexpr int name = evo::let_##name;
+    EVO_CONSTANT(name, evo::let_##name)
 
 /* 1 when the choice fell on the label. */
 #define EVO_IS(name, label) (evo::same<name, label>::value)

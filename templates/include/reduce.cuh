@@ -12,7 +12,7 @@
  * one team needs block barriers; a warp as a team needs no more than __syncwarp.
  */
 template <int THREADS, int BLOCK_ROWS> struct team_block {
-    static constexpr int SIZE = THREADS, WARPS = THREADS / 32, ROWS = BLOCK_ROWS;
+    enum : int { SIZE = THREADS, WARPS = THREADS / 32, ROWS = BLOCK_ROWS };
     __device__ static int rank() { return threadIdx.x; }
     __device__ static int warp() { return threadIdx.x / 32; }
     __device__ static int first_row() { return 0; }
@@ -20,7 +20,7 @@ template <int THREADS, int BLOCK_ROWS> struct team_block {
 };
 
 template <int THREADS, int BLOCK_ROWS> struct team_warp {
-    static constexpr int SIZE = 32, WARPS = 1, ROWS = BLOCK_ROWS / (THREADS / 32);
+    enum : int { SIZE = 32, WARPS = 1, ROWS = BLOCK_ROWS / (THREADS / 32) };
     __device__ static int rank() { return threadIdx.x % 32; }
     __device__ static int warp() { return 0; }
     __device__ static int first_row() { return threadIdx.x / 32 * ROWS; }
@@ -28,11 +28,11 @@ template <int THREADS, int BLOCK_ROWS> struct team_warp {
 };
 
 struct rows_shared { /* every warp works on every row */
-    static constexpr int PER_WARP = 0;
+    enum : int { PER_WARP = 0 };
     template <int THREADS, int BLOCK_ROWS> using team = team_block<THREADS, BLOCK_ROWS>;
 };
 struct rows_private { /* each warp keeps rows of its own */
-    static constexpr int PER_WARP = 1;
+    enum : int { PER_WARP = 1 };
     template <int THREADS, int BLOCK_ROWS> using team = team_warp<THREADS, BLOCK_ROWS>;
 };
 
@@ -72,7 +72,7 @@ template <class Op, int LANES> __device__ inline float reduce_shuffle(float x)
  * maximum, its exponentials and their sum may follow each other without a barrier (KEEPS_ROWS).
  */
 template <int LANES> struct reduce_lanes {
-    static constexpr int KEEPS_ROWS = 1, USES_SCRATCH = 0, WIDTH = LANES;
+    enum : int { KEEPS_ROWS = 1, USES_SCRATCH = 0, WIDTH = LANES };
 
     /* Calls each(row, lane) for every row of the team. */
     template <class Team, class Each> __device__ static void sweep(Each each)
@@ -105,7 +105,7 @@ struct reduce_warp : reduce_lanes<32> {};
  * them to the threads afresh, so between two steps the whole team must meet.
  */
 struct reduce_tree {
-    static constexpr int KEEPS_ROWS = 0, USES_SCRATCH = 1;
+    enum : int { KEEPS_ROWS = 0, USES_SCRATCH = 1 };
 
     template <class Op, class Team, int COLUMNS, int PITCH, int STEP_ID, class Done>
     __device__ static void rows(const float *table, float *scratch, Done done)

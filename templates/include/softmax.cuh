@@ -31,10 +31,11 @@ struct guard_none {
     __device__ static float sum(float x) { return x; }
 };
 struct guard_finite {
-    static constexpr float LARGEST = 3.402823466e38f, SMALLEST = 1.175494351e-38f;
-    __device__ static float score(float x) { return fminf(fmaxf(x, -LARGEST), LARGEST); }
+    __device__ static float largest() { return 3.402823466e38f; }
+    __device__ static float smallest() { return 1.175494351e-38f; }
+    __device__ static float score(float x) { return fminf(fmaxf(x, -largest()), largest()); }
     __device__ static float exponent(float x) { return fminf(x, 0); }
-    __device__ static float sum(float x) { return x > 0 ? fmaxf(x, SMALLEST) : 0; }
+    __device__ static float sum(float x) { return x > 0 ? fmaxf(x, smallest()) : 0; }
 };
 
 /* exp(scale · (score - maximum)); 0 for a hidden key, also while the row has seen no key at all. */

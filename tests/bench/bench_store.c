@@ -4,8 +4,8 @@
  *     bench_store [PLACES [RESULTS_PER_S QUERY_MS STATUS_MS]]
  *
  * Fills a database in /tmp with PLACES candidates (default 100000), each from proposal to verdict
- * with build, attempts, six cases, four times SAMPLES samples and two metrics, GROUP of them a round
- * with synchronous=FULL, and asks it as the commands do: a fresh reader each time. Fails when
+ * with build, attempts, six cases, four times SAMPLES samples and two metrics, GROUP of them a
+ * round with synchronous=FULL, and asks it as the commands do: a fresh reader each time. Fails when
  * recording is slower, or an answer later, than the bars given.
  */
 #include "base/clock.h"
@@ -37,8 +37,8 @@ static void record_place(struct fixture *f, int64_t place)
     }
     fixture_propose(f, &row);
     fixture_build(f, &row, fixture_hash("image", place), false);
-    MUST(f, store_attempt_begin(f->store, f->run, place, ROLE_JUDGE, "cuda:0", 1, &attempt,
-                                &f->err));
+    MUST(f,
+         store_attempt_begin(f->store, f->run, place, ROLE_JUDGE, "cuda:0", 1, &attempt, &f->err));
     judgement = fixture_judge(f, &row, place, time_of(place), verdict, SAMPLES);
     MUST(f, store_attempt_end(f->store, attempt, 2, verdict_names[verdict], &f->err));
     fixture_finish(f, &row, place, judgement, verdict);
@@ -71,8 +71,8 @@ static void ask_best(struct store *store, struct fixture *f, int64_t last)
 
 static void ask_best_of_family_and_shape(struct store *store, struct fixture *f, int64_t last)
 {
-    struct best_filter filter = {.numerics = -1, .limit = 10, .family = "attention_wmma",
-                                 .problem = FIXTURE_PROBLEM_B};
+    struct best_filter filter = {
+        .numerics = -1, .limit = 10, .family = "attention_wmma", .problem = FIXTURE_PROBLEM_B};
     struct kernel_row *rows;
     int64_t count;
 

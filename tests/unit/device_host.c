@@ -53,17 +53,26 @@ enum bug {
 
 struct variant {
     struct host_variant public;
-    int64_t tile;          /* keys per online softmax step */
-    bool backward;         /* keys from last to first */
-    int splits;            /* ranges of keys, merged at the end */
-    enum rounding p;       /* of the weights */
+    int64_t tile;    /* keys per online softmax step */
+    bool backward;   /* keys from last to first */
+    int splits;      /* ranges of keys, merged at the end */
+    enum rounding p; /* of the weights */
     bool half_scores, half_sums;
     enum bug bug;
 };
 
-#define RIGHT(name, problem) {name, NUMERICS_FP32, VERDICT_PASS, NULL, problem}
-#define RIGHT16(name) {name, NUMERICS_FP16, VERDICT_PASS, NULL, NULL}
-#define WRONG(name, verdict, says, problem) {name, NUMERICS_FP32, VERDICT_##verdict, says, problem}
+#define RIGHT(name, problem)                                                                       \
+    {                                                                                              \
+        name, NUMERICS_FP32, VERDICT_PASS, NULL, problem                                           \
+    }
+#define RIGHT16(name)                                                                              \
+    {                                                                                              \
+        name, NUMERICS_FP16, VERDICT_PASS, NULL, NULL                                              \
+    }
+#define WRONG(name, verdict, says, problem)                                                        \
+    {                                                                                              \
+        name, NUMERICS_FP32, VERDICT_##verdict, says, problem                                      \
+    }
 
 /* `p` TO_F16 means: to the problem's own type. */
 static const struct variant variants[] = {
@@ -104,8 +113,8 @@ static const struct variant variants[] = {
      ONE_ELEMENT_OFF},
     {WRONG("small_head_off", WRONG, "off by", "1x4x64x32"), 64, false, 1, TO_F16, false, false,
      SMALL_HEAD_OFF},
-    {WRONG("truncate_output", WRONG, "less exact", "1x8x128x64"), 64, false, 1, TO_F16, false, false,
-     TRUNCATE_OUTPUT},
+    {WRONG("truncate_output", WRONG, "less exact", "1x8x128x64"), 64, false, 1, TO_F16, false,
+     false, TRUNCATE_OUTPUT},
     {WRONG("write_past", OUT_OF_BOUNDS, "past the end of the output", NULL), 64, false, 1, TO_F16,
      false, false, WRITE_PAST},
     {WRONG("write_before", OUT_OF_BOUNDS, "before the output", NULL), 64, false, 1, TO_F16, false,
@@ -114,8 +123,8 @@ static const struct variant variants[] = {
      WRITE_FAR},
     {WRONG("write_input", OUT_OF_BOUNDS, "input K, at byte 6", NULL), 64, false, 1, TO_F16, false,
      false, WRITE_INPUT},
-    {WRONG("workspace_past", OUT_OF_BOUNDS, "1 bytes past the end of workspace 0", NULL), 64, false, 1,
-     TO_F16, false, false, WORKSPACE_PAST},
+    {WRONG("workspace_past", OUT_OF_BOUNDS, "1 bytes past the end of workspace 0", NULL), 64, false,
+     1, TO_F16, false, false, WORKSPACE_PAST},
     {WRONG("workspace_dirty", INVALID, "zero_once", NULL), 64, false, 1, TO_F16, false, false,
      WORKSPACE_DIRTY},
     {WRONG("workspace_trusted", WRONG, "", NULL), 64, false, 1, TO_F16, false, false,
@@ -134,8 +143,8 @@ static const struct variant variants[] = {
     {WRONG("make_nan", WRONG, "not finite", NULL), 64, false, 1, TO_F16, false, false, MAKE_NAN},
     {WRONG("lse_base_two", WRONG, "log-sum-exp", "1x2x40x32:lse"), 64, false, 1, TO_F16, false,
      false, LSE_BASE_TWO},
-    {WRONG("lse_unwritten", WRONG, "log-sum-exps were never written", "1x2x40x32:lse"), 64, false, 1,
-     TO_F16, false, false, LSE_UNWRITTEN},
+    {WRONG("lse_unwritten", WRONG, "log-sum-exps were never written", "1x2x40x32:lse"), 64, false,
+     1, TO_F16, false, false, LSE_UNWRITTEN},
     {WRONG("refused", NO_LAUNCH, "refused", NULL), 64, false, 1, TO_F16, false, false,
      RETURN_REFUSED},
     {WRONG("illegal", OUT_OF_BOUNDS, "illegal address", NULL), 64, false, 1, TO_F16, false, false,
@@ -317,8 +326,7 @@ static void attend_row(const struct call *c, int64_t b, int64_t h, int64_t i)
     for (int d = 0; d < c->p.head_dim; d++) {
         double x = keys == 0 ? 0 : (double)(s.out[d] / s.sum);
         o[d] = half_from_double(c->dtype, x);
-        if (c->variant->bug == TRUNCATE_OUTPUT &&
-            fabs(half_to_double(c->dtype, o[d])) > fabs(x)) {
+        if (c->variant->bug == TRUNCATE_OUTPUT && fabs(half_to_double(c->dtype, o[d])) > fabs(x)) {
             o[d]--;
         }
     }
@@ -355,7 +363,8 @@ static void spoil(struct device_module *module, const struct call *c, const uint
 
     switch (module->variant->bug) {
     case ONE_ELEMENT_OFF:
-        c->o[last / 2] = half_from_double(c->dtype, half_to_double(c->dtype, c->o[last / 2]) * 1.02);
+        c->o[last / 2] =
+            half_from_double(c->dtype, half_to_double(c->dtype, c->o[last / 2]) * 1.02);
         break;
     case SMALL_HEAD_OFF: /* a hundredth, which is nothing where another head is 64 times as large */
         for (int64_t e = 0; e < c->p.q_len * c->p.head_dim; e++) {

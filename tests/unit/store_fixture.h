@@ -75,7 +75,8 @@ static inline void fixture_run(struct fixture *f)
 {
     struct run_row run = {.name = "phase4", .seed_path = "seeds/phase4.yaml", .seed_text = "name:",
                           .device_spec = "cuda:0", .strategy = "evo", .evo_version = "0.1.0",
-                          .device = "NVIDIA H200", .boot_id = "boot", .rng_seed = UINT64_MAX,
+                          .device = "NVIDIA H200", .device_arch = 90,
+                          .device_smem_max = 232448, .device_sms = 132, .boot_id = "boot", .rng_seed = UINT64_MAX,
                           .secret = UINT64_MAX - 1, .budget_evaluations = 2000,
                           .ended_because = "", .created_at = 1700000000000};
     struct hello hello = {.protocol = JOB_PROTOCOL, .role = ROLE_JUDGE, .backend = "cuda",

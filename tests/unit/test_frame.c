@@ -197,7 +197,7 @@ static void what_is_not_exactly_a_frame_is_refused(void **state)
     }
     assert_true(decodes("judge\n\n", 7));
     assert_true(decodes("judge\nid \n\n", 11)); /* an empty value is a value */
-    assert_true(decodes("judge\nbody a 0\nbody a 1\n\nx", 27));
+    assert_true(decodes("judge\nbody a 0\nbody a 1\n\nx", 26));
 }
 
 /* A head of `count` equal lines. */

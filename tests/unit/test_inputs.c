@@ -69,7 +69,8 @@ static void halves_round_to_nearest_even(void **state)
             assert_int_equal(half_from_double((enum dtype)dtype, middle), even);
             assert_int_equal(half_from_double((enum dtype)dtype, -middle), even | 0x8000);
             assert_int_equal(half_from_double((enum dtype)dtype, nextafter(middle, 0)), bits);
-            assert_int_equal(half_from_double((enum dtype)dtype, nextafter(middle, 1e300)), bits + 1);
+            assert_int_equal(half_from_double((enum dtype)dtype, nextafter(middle, 1e300)),
+                             bits + 1);
         }
         assert_int_equal(half_from_double((enum dtype)dtype, 1e300), infinity);
         assert_int_equal(half_from_double((enum dtype)dtype, -INFINITY), infinity | 0x8000);
@@ -194,7 +195,8 @@ static double dot(const struct problem *p, const uint16_t *a, const uint16_t *b)
 
 static void every_value_is_finite_and_every_score_fits_a_half(void **state)
 {
-    static const char *const problems[] = {"1x2x64x64", "1x2x64x128", "1x2x64x256", "1x4x40x64:bf16"};
+    static const char *const problems[] = {"1x2x64x64", "1x2x64x128", "1x2x64x256",
+                                           "1x4x40x64:bf16"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++) {
@@ -207,7 +209,8 @@ static void every_value_is_finite_and_every_score_fits_a_half(void **state)
                 assert_true(isfinite(half_to_double(p.dtype, in.v[e])));
             }
             for (int64_t q = 0; q < p.q_len; q++) {
-                double score = dot(&p, in.q + q * p.head_dim, in.k + (q * 7 % p.kv_len) * p.head_dim);
+                double score =
+                    dot(&p, in.q + q * p.head_dim, in.k + (q * 7 % p.kv_len) * p.head_dim);
                 assert_true(fabs(score / problem_scale(&p)) < 30000);
             }
             discard(&in);
@@ -257,12 +260,13 @@ static void mixed_scales_differ_by_rows_and_heads(void **state)
 }
 
 /*
- * Every needle row gives one key nearly all the weight, and over the rows of a few heads those keys are
- * the first, the last, and both sides of every tile edge, whatever the tile.
+ * Every needle row gives one key nearly all the weight, and over the rows of a few heads those keys
+ * are the first, the last, and both sides of every tile edge, whatever the tile.
  */
 static void needles_lie_on_every_tile_edge(void **state)
 {
-    static const char *const problems[] = {"1x4x512x64", "1x12x200/300x64:causal", "2x2x130x128:bshd"};
+    static const char *const problems[] = {"1x4x512x64", "1x12x200/300x64:causal",
+                                           "2x2x130x128:bshd"};
 
     (void)state;
     for (size_t n = 0; n < sizeof(problems) / sizeof(problems[0]); n++) {

@@ -85,8 +85,9 @@ static double attend(const struct fixture *f, int64_t row, double *out)
         double weight = exp(scores[j] - max);
         sum += weight;
         for (int64_t c = 0; c < p->head_dim; c++) {
-            out[c] += weight * half_to_double(p->dtype, f->inputs.v[b * a.v[0] + kv * a.v[1] +
-                                                                    j * a.v[2] + c]);
+            out[c] +=
+                weight *
+                half_to_double(p->dtype, f->inputs.v[b * a.v[0] + kv * a.v[1] + j * a.v[2] + c]);
         }
     }
     for (int64_t c = 0; c < p->head_dim && sum > 0; c++) {
@@ -99,17 +100,25 @@ static double attend(const struct fixture *f, int64_t row, double *out)
 static void exact_rows_are_the_definition_to_fourteen_digits(void **state)
 {
     static const char *const problems[] = {
-        "1x1x1x64",          "1x2x130x64",           "2x3x65x128",       "1x4/2x40/200x32",
-        "1x2x70x64:causal",  "1x2x50/20x32:causal",  "1x2x20/50x32:causal:lse",
-        "2x2x33x64:bshd",    "1x6/3x40x80:bf16:bshd", "1x1x5/3x8:causal", "1x1x7x1", "1x1x9x17",
+        "1x1x1x64",
+        "1x2x130x64",
+        "2x3x65x128",
+        "1x4/2x40/200x32",
+        "1x2x70x64:causal",
+        "1x2x50/20x32:causal",
+        "1x2x20/50x32:causal:lse",
+        "2x2x33x64:bshd",
+        "1x6/3x40x80:bf16:bshd",
+        "1x1x5/3x8:causal",
+        "1x1x7x1",
+        "1x1x9x17",
         "1x1x3/1000x256:lse",
     };
 
     (void)state;
     for (size_t n = 0; n < sizeof(problems) / sizeof(problems[0]); n++) {
         for (int family = 0; family < INPUT_FAMILIES; family++) {
-            struct fixture f =
-                compute(problems[n], (enum input_family)family, NUMERICS_FP32, 1, 2);
+            struct fixture f = compute(problems[n], (enum input_family)family, NUMERICS_FP32, 1, 2);
             double want[512];
             for (int64_t r = 0; r < f.count; r++) {
                 double lse = attend(&f, r, want), scale = 1e-6;
@@ -245,7 +254,8 @@ static void the_predicted_noise_is_what_the_baseline_makes(void **state)
 /* The machine a judge runs on must not decide what is right. */
 static void every_instruction_set_computes_the_same(void **state)
 {
-    static const char *const problems[] = {"1x2x131x64:causal:lse", "1x2x40/300x48:bf16", "1x1x9x17"};
+    static const char *const problems[] = {"1x2x131x64:causal:lse", "1x2x40/300x48:bf16",
+                                           "1x1x9x17"};
     const struct kernels *sets[3] = {&kernels_plain};
     int count = 1;
 

@@ -95,7 +95,8 @@ static void the_schema_has_its_settings(void **state)
     /* Every table is strict: text in a number's column is refused, not kept. */
     assert_string_equal(raw_ask(f->path, "SELECT count(*) FROM pragma_table_list "
                                          "WHERE schema = 'main' AND type = 'table' "
-                                         "AND name NOT LIKE 'sqlite_%' AND NOT strict"), "0");
+                                         "AND name NOT LIKE 'sqlite_%' AND NOT strict"),
+                        "0");
 }
 
 static void a_missing_database_is_told_with_what_to_do(void **state)
@@ -174,6 +175,10 @@ static void an_empty_file_is_filled_or_told(void **state)
     store_close(store);
     assert_true(store_open(path, STORE_READ, &store, &f->err));
     store_close(store);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/empty-wal", f->folder); /* a reader may not remove them */
+    unlink(path);
+    snprintf(path, sizeof path, "%s/empty-shm", f->folder);
     unlink(path);
 }
 
@@ -383,6 +388,7 @@ static void a_run_comes_back_as_it_was(void **state)
     run.device_spec = "replay:x";
     run.device = "replay";
     run.boot_id = "another";
+    run.device_sms = 114;
     begin(f);
     MUST(f, store_run_update(f->store, &run, &f->err));
     commit(f);
@@ -393,6 +399,9 @@ static void a_run_comes_back_as_it_was(void **state)
     assert_string_equal(run.device_spec, "replay:x");
     assert_string_equal(run.device, "replay");
     assert_string_equal(run.boot_id, "another");
+    assert_int_equal(run.device_sms, 114);
+    assert_int_equal(run.device_arch, 90);
+    assert_int_equal(run.device_smem_max, 232448);
     assert_int_equal(run.budget_evaluations, 3000);
     assert_int_equal(run.elapsed_ms, 12345);
     assert_true(run.device_ms == 678.5);
@@ -426,8 +435,8 @@ static void templates_come_back_with_their_text(void **state)
     fixture_run(f);
     MUST(f, store_template_insert(f->store, f->run, "attention_tiled", "t/attention_tiled.cu",
                                   "// \xc3\xa9 tiles, and more", 14, &f->err));
-    MUST(f, store_template_insert(f->store, f->run, "attention_scalar", "t/attention_scalar.cu",
-                                  "", 0, &f->err));
+    MUST(f, store_template_insert(f->store, f->run, "attention_scalar", "t/attention_scalar.cu", "",
+                                  0, &f->err));
     commit(f);
     MUST(f, store_templates_each(f->store, f->run, see_template, &seen, &f->err));
     assert_int_equal(seen.count, 2);
@@ -437,8 +446,12 @@ static void templates_come_back_with_their_text(void **state)
 static void an_environment_is_the_same_until_what_matters_changes(void **state)
 {
     struct fixture *f = *state;
-    struct hello hello = {.role = ROLE_JUDGE, .backend = "cuda", .version = "gate 1",
-                          .device = "NVIDIA H200", .device_id = "GPU-1", .device_arch = 90};
+    struct hello hello = {.role = ROLE_JUDGE,
+                          .backend = "cuda",
+                          .version = "gate 1",
+                          .device = "NVIDIA H200",
+                          .device_id = "GPU-1",
+                          .device_arch = 90};
     int64_t first, again, other;
 
     begin(f);
@@ -629,7 +642,8 @@ static void the_schema_refuses_what_must_not_be(void **state)
     static const struct {
         const char *text, *why;
     } tries[] = {
-        {"INSERT INTO score (judgement, problem, version, us, low, high) VALUES (2, -1, 1, 5, 4, 6)",
+        {"INSERT INTO score (judgement, problem, version, us, low, high) VALUES (2, -1, 1, 5, 4, "
+         "6)",
          "FOREIGN KEY"}, /* judgement 2 is wrong: no score without a pass */
         {"INSERT INTO score VALUES (2, -1, 1, 'wrong', 5, 4, 6)", "verdict = 'pass'"},
         {"INSERT INTO score (judgement, problem, version, us, low, high) VALUES (1, 7, 1, 0, 0, 0)",
@@ -649,9 +663,11 @@ static void the_schema_refuses_what_must_not_be(void **state)
         {"INSERT INTO parent VALUES (1, 2, 0, 9)", "parent < place"},
         {"UPDATE candidate SET state = 'done' WHERE place = 2", "CHECK"},
         {"UPDATE candidate SET state = 'done', verdict = 'pass', finished_at = 1, evaluation = 3 "
-         "WHERE place = 2", "judgement IS NOT NULL"},
+         "WHERE place = 2",
+         "judgement IS NOT NULL"},
         {"UPDATE candidate SET state = 'done', verdict = 'pass', finished_at = 1, evaluation = 3, "
-         "judgement = 2 WHERE place = 2", "FOREIGN KEY"}, /* judged wrong, so it did not pass */
+         "judgement = 2 WHERE place = 2",
+         "FOREIGN KEY"}, /* judged wrong, so it did not pass */
         {"UPDATE candidate SET alias_of = 2 WHERE place = 2", "alias_of < place"},
         {"UPDATE tally SET candidates = -1", "candidates >= 0"},
         {"INSERT INTO event (run, at, kind, text) VALUES (1, 'now', 'a', 'b')", "cannot store"},
@@ -695,10 +711,12 @@ static void samples_are_little_endian_doubles_in_the_order_taken(void **state)
         snprintf(expected + 2 * i, 3, "%02X", bytes[i]);
     }
     assert_string_equal(raw_ask(f->path, "SELECT hex(substr(us, 1, 8)) FROM sample "
-                                         "WHERE problem = 0 AND clock = 'span'"), expected);
+                                         "WHERE problem = 0 AND clock = 'span'"),
+                        expected);
     assert_string_equal(raw_ask(f->path, "SELECT length(us) FROM sample"), "400");
     assert_string_equal(raw_ask(f->path, "SELECT round(graph_us, 6) FROM timing "
-                                         "WHERE problem = 0"), "90.0");
+                                         "WHERE problem = 0"),
+                        "90.0");
 }
 
 static void scores_are_made_again_from_samples_alone(void **state)
@@ -707,7 +725,8 @@ static void scores_are_made_again_from_samples_alone(void **state)
     char before[512];
     int64_t rescored;
     static const char dump[] =
-        "SELECT group_concat(judgement || ' ' || problem || ' ' || us || ' ' || low || ' ' || high, "
+        "SELECT group_concat(judgement || ' ' || problem || ' ' || us || ' ' || low || ' ' || "
+        "high, "
         "'; ') FROM (SELECT * FROM score WHERE judgement < 3 ORDER BY judgement, problem)";
 
     begin(f);
@@ -720,8 +739,10 @@ static void scores_are_made_again_from_samples_alone(void **state)
     commit(f);
     snprintf(before, sizeof before, "%s", raw_ask(f->path, dump));
     /* Make them scores of an older version, as after a change of the definition. */
-    assert_int_equal(raw_exec(f->path, "DROP TRIGGER score_is_final; DROP TRIGGER score_stays;"
-                                       "DELETE FROM score; DELETE FROM standing", NULL, 0),
+    assert_int_equal(raw_exec(f->path,
+                              "DROP TRIGGER score_is_final; DROP TRIGGER score_stays;"
+                              "DELETE FROM score; DELETE FROM standing",
+                              NULL, 0),
                      SQLITE_OK);
     reopen(f);
     begin(f);
@@ -747,7 +768,8 @@ static void thinning_drops_samples_of_old_losers_only(void **state)
     commit(f);
     /* Best: 4 and, of the equal 3 and 5, both. Young: 7, 8, 9. Thinned: 0, 1, 6. */
     assert_string_equal(raw_ask(f->path, "SELECT group_concat(DISTINCT c.place) FROM candidate c "
-                                         "JOIN sample s USING (judgement)"), "3,4,5,7,8,9");
+                                         "JOIN sample s USING (judgement)"),
+                        "3,4,5,7,8,9");
     assert_string_equal(raw_ask(f->path, "SELECT count(*) FROM score"), "27");
     assert_string_equal(raw_ask(f->path, "SELECT count(*) FROM timing"), "18");
     assert_string_equal(raw_ask(f->path, "SELECT count(*) FROM leaderboard"), "9");
@@ -810,8 +832,8 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_candidate_finishes_once, setup, teardown),
         cmocka_unit_test_setup_teardown(every_verdict_has_its_place_in_the_schema, setup, teardown),
-        cmocka_unit_test_setup_teardown(attempts_left_open_are_closed_at_a_start_and_counted,
-                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(attempts_left_open_are_closed_at_a_start_and_counted, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_known_judgement_is_found_by_its_key, setup, teardown),
         cmocka_unit_test_setup_teardown(the_schema_refuses_what_must_not_be, setup, teardown),
         cmocka_unit_test_setup_teardown(samples_are_little_endian_doubles_in_the_order_taken, setup,

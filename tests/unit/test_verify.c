@@ -76,10 +76,14 @@ static void trial_close(struct trial *t)
 }
 
 static const char *const default_problems[] = {
-    "1x2x40x32", "1x2x70x64", "2x4/2x33/50x32", "1x3x40x64:bf16",
+    "1x2x40x32",
+    "1x2x70x64",
+    "2x4/2x33/50x32",
+    "1x3x40x64:bf16",
 };
 
-/* The number of cases, shrunk for everyday use; EVO_CALIBRATE=1000 is what docs/JUDGE.md reports. */
+/* The number of cases, shrunk for everyday use; EVO_CALIBRATE=1000 is what docs/JUDGE.md reports.
+ */
 static int64_t calibration_cases(int64_t everyday)
 {
     const char *text = getenv("EVO_CALIBRATE");
@@ -103,9 +107,12 @@ static void pass_all(const struct host_variant *variant, const char *problem, in
 static void independent_right_computations_pass_every_case(void **state)
 {
     static const char *const problems[] = {
-        "1x2x40x32",          "1x1x1x64",             "1x1x1/2x64",        "1x1x1/3x8",
-        "2x2x3/5x16",         "1x2x70x64:causal",     "1x4/2x33/50x32",    "1x2x30/12x32:causal:lse",
-        "1x3x40x64:bf16",     "1x2x20/150x64:bf16:lse", "2x3x17x48:bshd:lse", "1x1x64/300x128",
+        "1x2x40x32",          "1x1x1x64",
+        "1x1x1/2x64",         "1x1x1/3x8",
+        "2x2x3/5x16",         "1x2x70x64:causal",
+        "1x4/2x33/50x32",     "1x2x30/12x32:causal:lse",
+        "1x3x40x64:bf16",     "1x2x20/150x64:bf16:lse",
+        "2x3x17x48:bshd:lse", "1x1x64/300x128",
         "1x2x9x17",           "1x1x2/7x3:bf16",
     };
     int64_t cases = calibration_cases(14) / (int64_t)(sizeof(problems) / sizeof(problems[0]));
@@ -116,9 +123,8 @@ static void independent_right_computations_pass_every_case(void **state)
         if (variant == NULL) {
             break;
         }
-        for (size_t n = 0; variant->verdict == VERDICT_PASS &&
-                           n < sizeof(problems) / sizeof(problems[0]);
-             n++) {
+        for (size_t n = 0;
+             variant->verdict == VERDICT_PASS && n < sizeof(problems) / sizeof(problems[0]); n++) {
             pass_all(variant, problems[n], cases);
         }
     }
@@ -130,8 +136,7 @@ static void fail_one(const struct host_variant *variant, const char *problem, ui
     enum device_status status = trial_run(&t, secret, 1);
     const struct case_result *last = &t.result->cases[t.result->case_count - 1];
 
-    if (t.result->verdict != variant->verdict ||
-        strstr(t.result->reason, variant->says) == NULL) {
+    if (t.result->verdict != variant->verdict || strstr(t.result->reason, variant->says) == NULL) {
         fail_msg("%s on %s: verdict %s, '%s'", variant->name, problem,
                  verdict_names[t.result->verdict], t.result->reason);
     }
@@ -403,8 +408,13 @@ static struct judge_job make_job(struct arena *arena, const char *name, const ch
                                  enum effort effort)
 {
     static struct program_constant none[1];
-    struct judge_job job = {.id = 5, .genes = "", .image_count = 1, .problem_count = 2,
-                            .secret = 77, .effort = effort, .cases_per_family = 1,
+    struct judge_job job = {.id = 5,
+                            .genes = "",
+                            .image_count = 1,
+                            .problem_count = 2,
+                            .secret = 77,
+                            .effort = effort,
+                            .cases_per_family = 1,
                             .want_samples = true};
     struct cubin_facts facts;
     struct buf file = {0};
@@ -416,13 +426,20 @@ static struct judge_job make_job(struct arena *arena, const char *name, const ch
         !cubin_read(arena, file.data, file.length, &facts, &err)) {
         fail_msg("%s", err.what);
     }
-    job.images[0] = (struct judge_image){
-        .cubin = arena_copy(arena, file.data, file.length), .cubin_bytes = file.length, .ptx = "",
-        .code_key = facts.code_key,
-        .program = {.constants = none, .kernel_count = 1, .supports_count = 1,
-                    .supports = {{"kv_len < 1000", "few keys"}},
-                    .kernels[0] = {.name = name, .grid = {"1", "1", "1"}, .threads = "32",
-                                   .smem = "0", .args = {"Q"}, .arg_count = 1}}};
+    job.images[0] = (struct judge_image){.cubin = arena_copy(arena, file.data, file.length),
+                                         .cubin_bytes = file.length,
+                                         .ptx = "",
+                                         .code_key = facts.code_key,
+                                         .program = {.constants = none,
+                                                     .kernel_count = 1,
+                                                     .supports_count = 1,
+                                                     .supports = {{"kv_len < 1000", "few keys"}},
+                                                     .kernels[0] = {.name = name,
+                                                                    .grid = {"1", "1", "1"},
+                                                                    .threads = "32",
+                                                                    .smem = "0",
+                                                                    .args = {"Q"},
+                                                                    .arg_count = 1}}};
     job.problems[0].problem = parse("1x2x40x32");
     job.problems[1].problem = parse("1x1x10x32");
     buf_free(&file);
