@@ -208,15 +208,16 @@ WHERE j.code_key = :code_key AND j.plan_key = :plan_key AND j.workload = :worklo
 -- :name case_insert
 INSERT INTO case_result (judgement, ordinal, problem, rung, family, seed, verdict, error_max,
                          error_allowed, frobenius, frobenius_allowed, rows_checked, rows_total,
-                         worst_batch, worst_head, worst_row, worst_column, expected, got, reason)
+                         worst_batch, worst_head, worst_row, worst_column, expected, got, reason,
+                         shape)
 VALUES (:judgement, :ordinal, :problem, :rung, :family, :seed, :verdict, :error_max,
         :error_allowed, :frobenius, :frobenius_allowed, :rows_checked, :rows_total,
-        :worst_batch, :worst_head, :worst_row, :worst_column, :expected, :got, :reason)
+        :worst_batch, :worst_head, :worst_row, :worst_column, :expected, :got, :reason, :shape)
 
 -- :name case_list
 SELECT problem, rung, family, seed, verdict, error_max, error_allowed, frobenius,
        frobenius_allowed, rows_checked, rows_total, worst_batch, worst_head, worst_row,
-       worst_column, expected, got, reason
+       worst_column, expected, got, reason, shape
 FROM case_result WHERE judgement = :judgement ORDER BY ordinal
 
 -- :name timing_insert

@@ -638,6 +638,7 @@ bool query_cases(struct store *store, struct arena *arena, int64_t judgement,
             .expected = sql_f64(s, 15, NAN),
             .got = sql_f64(s, 16, NAN),
             .reason = sql_text(s, 17, arena),
+            .shape = sql_text(s, 18, arena),
         };
     }
     return ok;

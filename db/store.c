@@ -564,6 +564,7 @@ static bool case_insert(struct store *store, int64_t judgement, int ordinal,
     sql_bind_f64(s, ":expected", c->expected);
     sql_bind_f64(s, ":got", c->got);
     sql_bind_text(s, ":reason", c->reason ? c->reason : "");
+    sql_bind_text(s, ":shape", c->shape ? c->shape : "");
     return sql_run(store, s, err);
 }
 

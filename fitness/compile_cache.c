@@ -38,7 +38,7 @@ static bool folder_make(const char *path, struct err *err)
     if (strlen(path) >= sizeof part) {
         return err_set(err, ERR_USER, "the path '%.80s…' is too long", path);
     }
-    strcpy(part, path);
+    memcpy(part, path, strlen(path) + 1);
     for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
         if (slash != NULL) {
             *slash = '\0';

@@ -57,6 +57,7 @@ enum device_status device_load(const struct judge_image *image, struct device_mo
                                struct err *err);
 void device_unload(struct device_module *module); /* NULL is fine */
 
+/* Nobody knows what new memory holds: it may have been used before. */
 enum device_status device_alloc(size_t bytes, device_ptr *at, struct err *err);
 void device_free(device_ptr at);
 enum device_status device_write(device_ptr to, const void *from, size_t bytes, struct err *err);

@@ -23,7 +23,9 @@ enum {
     SCRUB_THREADS = 1024,
     SCRUB_LIMIT_NS = 1000 * 1000,
     PARAMS_MAX = 64,
+    IDLE_BLOCKS_MAX = 64, /* of device memory: the buffers of some five calls */
 };
+static const size_t idle_bytes_max = (size_t)4 << 30;
 
 /*
  * The backend's own kernels, in PTX so that the driver can compile them for any device.
@@ -119,6 +121,12 @@ struct device_module {
     int entry_count;
 };
 
+struct block {
+    struct block *next;
+    CUdeviceptr at;
+    size_t bytes;
+};
+
 /* The device of this process. Zero but for lock_fd until device_open. */
 static struct {
     CUdevice device;
@@ -133,6 +141,8 @@ static struct {
     uint32_t *flag; /* host memory that the device sees */
     CUdeviceptr flag_device, arrived;
     uint32_t ticket;
+
+    struct block *used, *idle; /* of device memory; idle: the one freed last comes first */
 
     int64_t busy_since_us, busy_until_us;
     bool lost; /* a sticky error: nothing works any more, cleaning up included */
@@ -379,10 +389,13 @@ bool device_open(struct arena *arena, const char *spec, struct hello *hello, str
     return false;
 }
 
+static void trim_idle(int count, size_t bytes);
+
 /* After a sticky error the end of the process is what cleans up. */
 void device_close(void)
 {
     sensors_close();
+    trim_idle(0, 0);
     if (gpu.context != NULL && !gpu.lost) {
         clocks_close();
         if (gpu.own != NULL) {
@@ -459,6 +472,16 @@ enum device_status cuda_hold(struct err *err)
 }
 
 void cuda_release(void) { __atomic_store_n(gpu.flag, gpu.ticket, __ATOMIC_RELEASE); }
+
+/* Nobody can bound a buffer for the hardware, or watch it. */
+void device_bound(device_ptr at, size_t offset, size_t bytes)
+{
+    (void)at;
+    (void)offset;
+    (void)bytes;
+}
+
+void device_watch(bool closely) { (void)closely; }
 
 enum device_status device_scrub_shared(uint32_t pattern, struct err *err)
 {
@@ -596,22 +619,90 @@ void device_unload(struct device_module *module)
 
 /* Memory ------------------------------------------------------------------------------------- */
 
+/* Lets go of idle blocks, those freed longest ago first, down to `count` and `bytes`. */
+static void trim_idle(int count, size_t bytes)
+{
+    struct block **at = &gpu.idle;
+    int kept = 0;
+    size_t kept_bytes = 0;
+
+    while (*at != NULL) {
+        struct block *block = *at;
+
+        if (kept < count && kept_bytes + block->bytes <= bytes) {
+            kept++;
+            kept_bytes += block->bytes;
+            at = &block->next;
+            continue;
+        }
+        *at = block->next;
+        if (!gpu.lost) {
+            cuMemFree(block->at);
+        }
+        free(block);
+    }
+}
+
+static struct block *take_idle(size_t bytes)
+{
+    for (struct block **at = &gpu.idle; *at != NULL; at = &(*at)->next) {
+        struct block *block = *at;
+
+        if (block->bytes == bytes) {
+            *at = block->next;
+            return block;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * Candidates of one workload ask for the same sizes again and again, and the driver takes some
+ * 100 us for each: what is freed is kept a while. Nobody may count on what is in new memory.
+ */
 enum device_status device_alloc(size_t bytes, device_ptr *at, struct err *err)
 {
-    CUdeviceptr memory = 0;
-    CUresult code = cuMemAlloc(&memory, bytes);
-    char what[64];
+    struct block *block = take_idle(bytes);
 
-    *at = memory;
-    snprintf(what, sizeof what, "cannot allocate %zu bytes", bytes);
-    return cuda_status(code, err, what);
+    *at = 0;
+    if (block == NULL) {
+        CUdeviceptr memory = 0;
+        CUresult code = cuMemAlloc(&memory, bytes);
+        char what[64];
+
+        if (code == CUDA_ERROR_OUT_OF_MEMORY && gpu.idle != NULL) {
+            trim_idle(0, 0);
+            code = cuMemAlloc(&memory, bytes);
+        }
+        if (code != CUDA_SUCCESS) {
+            snprintf(what, sizeof what, "cannot allocate %zu bytes", bytes);
+            return cuda_status(code, err, what);
+        }
+        block = xmalloc(sizeof *block);
+        *block = (struct block){.at = memory, .bytes = bytes};
+    }
+    block->next = gpu.used;
+    gpu.used = block;
+    *at = block->at;
+    return DEVICE_OK;
 }
 
 void device_free(device_ptr at)
 {
-    if (at != 0) {
-        cuMemFree(at);
+    struct block **from = &gpu.used, *block;
+
+    while (*from != NULL && (*from)->at != at) {
+        from = &(*from)->next;
     }
+    block = *from;
+    if (block == NULL) {
+        assert(at == 0 && "freed what was not allocated");
+        return;
+    }
+    *from = block->next;
+    block->next = gpu.idle;
+    gpu.idle = block;
+    trim_idle(IDLE_BLOCKS_MAX, idle_bytes_max);
 }
 
 /* Copies go through the stream, so that they keep their place among fills and calls. */

@@ -21,6 +21,7 @@ const char *const verdict_names[VERDICT_COUNT] = {
 
 static const char *const role_names[ROLE_COUNT] = {"compile", "judge"};
 static const char *const effort_names[] = {"correct", "measure"};
+static const char *const use_names[USE_COUNT] = {"whole", "once", "time", "gate"};
 
 /* The index of `text` among `count` names, or -1. */
 static int name_find(const char *const *names, int count, const char *text)
@@ -101,7 +102,7 @@ static bool get_count(const struct message *message, const char *key, int64_t lo
 
 static bool get_bool(const struct message *message, const char *key, bool *value, struct err *err)
 {
-    int number;
+    int number = 0;
 
     if (!get_count(message, key, 0, 1, &number, err)) {
         return false;
@@ -409,8 +410,8 @@ struct message *judge_encode(struct arena *arena, const struct judge_job *job)
         char text[PROBLEM_TEXT_MAX];
 
         problem_text(&job->problems[i].problem, text);
-        message_put(message, "problem", "%d %.17g %s", job->problems[i].image,
-                    job->problems[i].bound_us, text);
+        message_put(message, "problem", "%d %.17g %s %s", job->problems[i].image,
+                    job->problems[i].bound_us, use_names[job->problems[i].use], text);
     }
     for (int i = 0; i < job->image_count; i++) {
         const struct judge_image *image = &job->images[i];
@@ -450,8 +451,10 @@ static bool get_problem(struct arena *arena, const struct message *message, cons
                         struct judge_job *job, struct err *err)
 {
     char *rest = arena_dup(arena, line);
+    const char *word;
+    enum use use = USE_WHOLE;
     int64_t image;
-    int at = job->problem_count;
+    int at = job->problem_count, timed = 0;
 
     if (at == JOB_PROBLEMS_MAX) {
         return too_many(message, "problem", err);
@@ -461,8 +464,22 @@ static bool get_problem(struct arena *arena, const struct message *message, cons
         (image > 0 && image >= job->image_count)) {
         return malformed(message, "problem", line, err);
     }
+    word = next_word(&rest);
+    while (use < USE_COUNT && word != NULL && strcmp(word, use_names[use]) != 0) {
+        use++;
+    }
+    if (word == NULL || use == USE_COUNT || rest == NULL) {
+        return malformed(message, "problem", line, err);
+    }
     job->problems[at].image = (int)image;
+    job->problems[at].use = use;
     job->problem_count++;
+    for (int i = 0; i < job->problem_count; i++) {
+        timed += job->problems[i].use != USE_GATE;
+    }
+    if (timed > JOB_TIMED_MAX) {
+        return too_many(message, "problem", err);
+    }
     return problem_parse(rest, &job->problems[at].problem, err);
 }
 
@@ -556,6 +573,7 @@ static bool parse_case(struct arena *arena, const char *line, const char *reason
             return false;
         }
     }
+    one->shape = "";
     one->reason = arena_dup(arena, reason);
     return next_f64_or_nan(&rest, &one->expected) && next_f64_or_nan(&rest, &one->got) &&
            rest == NULL;
@@ -600,12 +618,12 @@ static bool get_timing(struct arena *arena, const struct message *message, const
     char *rest = arena_dup(arena, line);
     int64_t problem, quick;
 
-    if (result->timing_count == JOB_PROBLEMS_MAX) {
+    if (result->timing_count == JOB_TIMED_MAX) {
         return too_many(message, "timing", err);
     }
     if (!next_i64(&rest, &problem) || !next_i64(&rest, &quick) ||
         !next_f64(&rest, &timing->tick_us) || timing->tick_us < 0 || rest != NULL || problem < 0 ||
-        problem >= JOB_PROBLEMS_MAX || quick < 0 || quick > 1) {
+        problem >= JOB_TIMED_MAX || quick < 0 || quick > 1) {
         return malformed(message, "timing", line, err);
     }
     for (int i = 0; i < result->timing_count; i++) {
@@ -632,7 +650,7 @@ static bool parse_metric(struct arena *arena, const char *line, struct judge_res
     int64_t problem;
     int at = result->metric_count;
 
-    if (!next_i64(&rest, &problem) || problem < -1 || problem >= JOB_PROBLEMS_MAX) {
+    if (!next_i64(&rest, &problem) || problem < -1 || problem >= JOB_TIMED_MAX) {
         return false;
     }
     name = next_word(&rest);

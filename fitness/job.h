@@ -23,9 +23,10 @@
 #include "fitness/problem.h"
 
 enum {
-    JOB_PROTOCOL = 1,     /* raised with every change of a message */
+    JOB_PROTOCOL = 2,     /* raised with every change of a message */
     JOB_IMAGES_MAX = 8,   /* static problems of a workload */
-    JOB_PROBLEMS_MAX = 32, /* shapes of a workload */
+    JOB_TIMED_MAX = 32,    /* shapes of a workload */
+    JOB_PROBLEMS_MAX = 64, /* with those that only the gate sees */
     JOB_ENTRIES_MAX = PROGRAM_KERNELS_MAX,
     JOB_CASES_MAX = 256,
     JOB_SAMPLES_MAX = 4096, /* per problem and clock */
@@ -130,6 +131,15 @@ struct judge_image {
     struct program program;
 };
 
+/* What a problem of a job is there for. */
+enum use {
+    USE_WHOLE, /* the whole gate, then the clock */
+    USE_ONCE,  /* one case of the gate, one launch; then the clock */
+    USE_TIME,  /* the clock alone */
+    USE_GATE,  /* the whole gate alone; skipped when the program does not support it */
+    USE_COUNT,
+};
+
 struct judge_job {
     int64_t id;
     const char *genes; /* text of the genome: names the candidate for people and recordings */
@@ -143,7 +153,8 @@ struct judge_job {
          * after the quick rung. 0: none.
          */
         double bound_us;
-    } problems[JOB_PROBLEMS_MAX];
+        enum use use;
+    } problems[JOB_PROBLEMS_MAX]; /* those of the workload first, then those for the gate alone */
     int problem_count;
     uint64_t secret; /* inputs are drawn from it; never the same twice */
     enum effort effort;
@@ -154,6 +165,7 @@ struct judge_job {
 /* One comparison of the gate, as evidence. */
 struct case_result {
     int problem;         /* index in the job */
+    const char *shape;   /* its text where it is none of the workload's, else ""; not sent: the engine knows */
     const char *rung;    /* launch sanity correct stable timed */
     const char *family;  /* input family; "" where none */
     uint64_t seed;
@@ -184,7 +196,7 @@ struct judge_result {
     bool replayed;      /* the verdict was read from a recording */
     struct case_result cases[JOB_CASES_MAX];
     int case_count;
-    struct timing timings[JOB_PROBLEMS_MAX];
+    struct timing timings[JOB_TIMED_MAX];
     int timing_count;
     struct {
         int problem; /* -1: of the whole candidate */

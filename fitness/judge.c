@@ -28,7 +28,6 @@
 #include "fitness/worker.h"
 
 enum {
-    TIMED_SETS = 4,   /* the last warms up, the others rotate; each costs one check of its output */
     CAP_MS = 150,     /* of sampling, per problem */
     CASES_MAX = 1000, /* per family: what a calibration run may ask for */
 };
@@ -44,6 +43,7 @@ struct session {
     struct judge_result *result;
     struct device_module *modules[JOB_IMAGES_MAX];
     struct plan plans[JOB_PROBLEMS_MAX];
+    bool skipped[JOB_PROBLEMS_MAX]; /* for the gate alone, and not supported */
     int order[JOB_PROBLEMS_MAX]; /* of the problems: by work, least first */
     enum device_status status;
 };
@@ -125,6 +125,9 @@ static bool load_image(struct session *s, int index, struct err *err)
     if (status == DEVICE_REFUSED) {
         return decided(s, VERDICT_INVALID, "the device refused the module: %s", err->what);
     }
+    if (status == DEVICE_UNSUPPORTED) {
+        return decided(s, VERDICT_UNSUPPORTED, "%s", err->what);
+    }
     return err_in(err, "loading image %d", index);
 }
 
@@ -138,24 +141,39 @@ static bool load_images(struct session *s, struct err *err)
     return true;
 }
 
+static bool resolve_plan(struct session *s, int index, int64_t sms, struct err *err)
+{
+    const struct problem *problem = &s->job->problems[index].problem;
+    char text[PROBLEM_TEXT_MAX];
+    bool supported;
+
+    if (plan_resolve(s->arena, &s->job->images[s->job->problems[index].image].program, problem, sms,
+                     &s->plans[index], &supported, err) &&
+        supported) {
+        return true;
+    }
+    if (!supported && s->job->problems[index].use == USE_GATE) {
+        s->skipped[index] = true;
+        return true;
+    }
+    problem_text(problem, text);
+    return decided(s, supported ? VERDICT_NO_LAUNCH : VERDICT_UNSUPPORTED, "%s: %s", text,
+                   err->what);
+}
+
+/* Nothing passes without having been through the gate on some shape. */
 static bool resolve_plans(struct session *s, int64_t sms, struct err *err)
 {
-    for (int i = 0; i < s->job->problem_count; i++) {
-        const struct problem *problem = &s->job->problems[i].problem;
-        char text[PROBLEM_TEXT_MAX];
-        bool supported;
+    int gated = 0;
 
-        problem_text(problem, text);
-        if (!plan_resolve(s->arena, &s->job->images[s->job->problems[i].image].program, problem,
-                          sms, &s->plans[i], &supported, err)) {
-            return supported ? decided(s, VERDICT_NO_LAUNCH, "%s: %s", text, err->what)
-                             : decided(s, VERDICT_UNSUPPORTED, "%s: %s", text, err->what);
+    for (int i = 0; i < s->job->problem_count; i++) {
+        if (!resolve_plan(s, i, sms, err)) {
+            return false;
         }
-        if (!supported) {
-            return decided(s, VERDICT_UNSUPPORTED, "%s: %s", text, err->what);
-        }
+        gated += s->job->problems[i].use != USE_TIME && !s->skipped[i];
     }
-    return true;
+    return gated > 0 || decided(s, VERDICT_UNSUPPORTED,
+                                "it supports none of the shapes that this device's gate can afford");
 }
 
 /* Least work first: what is wrong is most often wrong everywhere, and found soonest there. */
@@ -192,7 +210,13 @@ static bool run_gate(struct session *s, struct err *err)
     cases = cases < 1 ? 1 : cases > CASES_MAX ? CASES_MAX : cases;
     for (int i = 0; i < s->job->problem_count && s->status == DEVICE_OK; i++) {
         struct verify_subject subject = subject_of(s, s->order[i]);
-        s->status = verify_run(s->arena, &subject, s->job->secret, cases, s->result, err);
+        enum use use = s->job->problems[s->order[i]].use;
+
+        if (use == USE_TIME || s->skipped[s->order[i]]) {
+            continue;
+        }
+        s->status = verify_run(s->arena, &subject, s->job->secret, use == USE_ONCE ? 0 : cases,
+                               s->result, err);
         if (s->result->verdict != VERDICT_NONE) {
             break;
         }
@@ -212,11 +236,25 @@ static void add_measured(struct session *s, int problem, const struct measured *
 {
     const struct plan *plan = &s->plans[problem];
     struct judge_result *result = s->result;
-    struct timing *timing = &result->timings[result->timing_count++];
+    int at = result->timing_count++;
+    struct timing *timing;
+    const char *missing;
     uint32_t smem = 0;
 
+    while (at > 0 && result->timings[at - 1].problem > problem) { /* told in order of problems */
+        result->timings[at] = result->timings[at - 1];
+        at--;
+    }
+    timing = &result->timings[at];
     *timing = measured->timing;
     timing->problem = problem;
+    missing = measured->modelled ? "the time is modelled"
+              : timing->quick    ? "the quick rung was the last"
+                                 : NULL;
+    for (int i = 0; i < measured->metric_count; i++) {
+        metric_add(result, problem, measured->metrics[i].metric, measured->metrics[i].value,
+                   "the device does not say");
+    }
     for (int k = 0; k < plan->kernel_count; k++) {
         smem = plan->kernels[k].smem_bytes > smem ? plan->kernels[k].smem_bytes : smem;
     }
@@ -225,12 +263,25 @@ static void add_measured(struct session *s, int problem, const struct measured *
                device_occupancy(s->modules[s->job->problems[problem].image], plan),
                "the driver does not say");
     metric_add(result, problem, METRIC_SM_CLOCK_MHZ, measured->sm_clock_mhz,
-               timing->quick ? "the quick rung was the last" : "NVML does not say");
+               missing != NULL ? missing : "NVML does not say");
     metric_add(result, problem, METRIC_POWER_W, measured->power_w,
-               timing->quick ? "the quick rung was the last" : "NVML does not say");
+               missing != NULL ? missing : "NVML does not say");
     metric_add(result, problem, METRIC_GRAPH_US,
                median_of(s->arena, timing->graph_us, timing->graph_count),
-               timing->quick ? "the quick rung was the last" : "no graph was timed");
+               missing != NULL ? missing : "no graph was timed");
+}
+
+/* What a failure says of the candidate while it is timed; one that says nothing is the machine's. */
+static void decide_timing(struct session *s, int problem, const struct err *err)
+{
+    bool gated = s->job->problems[problem].use != USE_TIME;
+    enum verdict verdict = verify_verdict_of(s->status);
+
+    if (verdict != VERDICT_NONE && s->status != DEVICE_LOST &&
+        (s->status != DEVICE_REFUSED || !gated)) {
+        decided(s, verdict, "it failed while it was timed%s: %s",
+                gated ? ", after passing the gate" : "", err->what);
+    }
 }
 
 /* Times one problem and verifies what the timed calls left behind. */
@@ -244,18 +295,17 @@ static bool measure_problem(struct session *s, int problem, struct err *err)
                                       .bound_us = s->job->problems[problem].bound_us,
                                       .cap_ms = CAP_MS};
 
-    s->status = verify_sets_make(s->arena, &subject, s->job->secret, TIMED_SETS, &sets, err);
+    s->status = verify_sets_make(s->arena, &subject, s->job->secret, device_sets(), &sets, err);
     if (s->status == DEVICE_OK) {
         request.sets = verify_sets_buffers(sets, &request.set_count);
         s->status = device_measure(s->arena, &request, &measured, err);
-        if (s->status == DEVICE_ILLEGAL || s->status == DEVICE_TRAPPED) {
-            decided(s, s->status == DEVICE_ILLEGAL ? VERDICT_OUT_OF_BOUNDS : VERDICT_CRASH,
-                    "it failed while it was timed, after passing the gate: %s", err->what);
-        }
+        decide_timing(s, problem, err);
     }
     if (s->status == DEVICE_OK) {
         add_measured(s, problem, &measured);
-        s->status = verify_sets_check(s->arena, sets, s->result, err);
+        if (!measured.modelled) {
+            s->status = verify_sets_check(s->arena, sets, s->result, err);
+        }
     }
     verify_sets_free(sets);
     return s->status == DEVICE_OK && s->result->verdict == VERDICT_NONE;
@@ -267,7 +317,8 @@ static bool measure_all(struct session *s, struct err *err)
     bool well = true;
 
     for (int i = 0; i < s->job->problem_count && well; i++) {
-        well = measure_problem(s, s->order[i], err);
+        well = s->job->problems[s->order[i]].use == USE_GATE ||
+               measure_problem(s, s->order[i], err);
     }
     metric_add(s->result, -1, METRIC_MEASURE_MS, (double)(clock_now_us() - start) / 1e3, "");
     return well;
@@ -309,7 +360,7 @@ static bool handle(void *context, struct arena *arena, const struct message *mes
     s->status = DEVICE_OK;
     order_problems(s);
     climb(s, judge->sms, err);
-    spent = s->status != DEVICE_OK && s->status != DEVICE_REFUSED;
+    spent = device_is_lost(s->status);
     for (int i = 0; i < job->image_count; i++) {
         device_unload(s->modules[i]);
     }

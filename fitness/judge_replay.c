@@ -144,7 +144,12 @@ static void answer_row(const struct replay *replay, struct arena *arena,
         return;
     }
     for (int i = 0; i < job->problem_count; i++) {
-        struct timing *timing = &result->timings[result->timing_count++];
+        struct timing *timing;
+
+        if (job->problems[i].use == USE_GATE) {
+            continue;
+        }
+        timing = &result->timings[result->timing_count++];
 
         timing->problem = i;
         timing->span_us = arena_alloc(arena, sizeof *timing->span_us);

@@ -16,6 +16,7 @@ enum {
     WARM_US = 50 * 1000,        /* busy this long, and */
     WARM_LAUNCHES = 10,         /* own calls at least, but */
     WARM_LIMIT_US = 200 * 1000, /* no longer than this (and two calls), for very slow programs */
+    WARM_QUICK_US = 5 * 1000,   /* enough to tell a program that is slower by quick_margin */
     QUICK_SAMPLES = 8,          /* five could not bound a median at 95 % */
     SAMPLES_MIN = 50,
     SAMPLES_MIN_SHORT = 200, /* where a tick of the clock is a visible part of the time: */
@@ -42,6 +43,7 @@ enum {
     OPS_MAX = POISONS_MAX + PROGRAM_WORKSPACES_MAX + PROGRAM_KERNELS_MAX,
 };
 static const double interval_goal = 0.005; /* half of it, relative */
+static const double quick_margin = 1.1;    /* a rested device was seen to lose up to 7 % */
 static const double record_tick_us = 0.032;
 
 /* Activity records --------------------------------------------------------------------------- */
@@ -202,6 +204,9 @@ void clocks_close(void)
     pthread_mutex_unlock(&activity.lock);
     clocks_disarm(&ignored);
 }
+
+/* The last warms up, the others rotate; each costs one check of its output. */
+int device_sets(void) { return 4; }
 
 bool device_is_worn(void) { return activity.worn || activity.measures >= MEASURES_MAX; }
 
@@ -415,6 +420,7 @@ struct sampler {
     struct op ops[OPS_MAX];
     int op_count, poison_count;
     int rotation;   /* sets that are sampled; with three or more the last one is for warming up */
+    int warmed;     /* calls made to warm up so far */
     int64_t calls;  /* enqueued for samples so far */
     double call_us; /* of the device, poison included: an estimate */
     double sampled_us;
@@ -510,10 +516,10 @@ static enum device_status enqueue_unsampled(struct sampler *sampler, int calls, 
 }
 
 /* Never looks at how the times spread, only at how long it has lasted. */
-static enum device_status warm_up(struct sampler *sampler, struct err *err)
+static enum device_status warm_up(struct sampler *sampler, int64_t enough_us, struct err *err)
 {
     int64_t spent_us = 0;
-    int launches = 0, calls = 1;
+    int calls = 1;
 
     for (;;) {
         int64_t start_us = clock_now_us(), took_us;
@@ -526,10 +532,10 @@ static enum device_status warm_up(struct sampler *sampler, struct err *err)
         }
         took_us = clock_now_us() - start_us;
         spent_us += took_us;
-        launches += calls;
+        sampler->warmed += calls;
         sampler->call_us = (double)(took_us > 0 ? took_us : 1) / calls;
-        if ((cuda_busy_us() >= WARM_US && launches >= WARM_LAUNCHES) ||
-            (spent_us >= WARM_LIMIT_US && launches >= 2)) {
+        if ((cuda_busy_us() >= enough_us && sampler->warmed >= WARM_LAUNCHES) ||
+            (spent_us >= WARM_LIMIT_US && sampler->warmed >= 2)) {
             return DEVICE_OK;
         }
         calls = clamp(BATCH_US / sampler->call_us, 1, CALLS_MAX);
@@ -556,7 +562,9 @@ static bool check_batch(const struct sampler *sampler, const struct record *batc
         const struct record *record = &batch[i];
         size_t at = (i - 1) % (size_t)sampler->op_count; /* of the hold: not used */
 
-        if (record->start_ns == 0 || record->end_ns <= record->start_ns) {
+        /* What is set in less than a tick of the clock ends when it began. */
+        if (record->start_ns == 0 || record->end_ns < record->start_ns ||
+            (record->end_ns == record->start_ns && record->kind != RECORD_MEMSET)) {
             return err_set(err, ERR_DEVICE, "activity record %zu of %zu has no time", i + 1, count);
         }
         if (i > 0 && (record->correlation == batch[i - 1].correlation ||
@@ -684,34 +692,54 @@ static bool sampled_enough(const struct sampler *sampler)
 }
 
 /* All of the first eight above the bound: the median is not, with probability 1/256 at most. */
-static bool surely_slower(const struct sampler *sampler)
+static bool surely_slower(const struct sampler *sampler, double bound_us)
 {
     for (int i = 0; i < sampler->count; i++) {
-        if (sampler->spans_us[i] <= sampler->request->bound_us) {
+        if (sampler->spans_us[i] <= bound_us) {
             return false;
         }
     }
-    return sampler->request->bound_us > 0 && sampler->count >= QUICK_SAMPLES;
+    return bound_us > 0 && sampler->count >= QUICK_SAMPLES;
 }
 
-static enum device_status sample(struct sampler *sampler, bool *quick, struct err *err)
+static enum device_status sample_first(struct sampler *sampler, double bound_us, bool *quick,
+                                       struct err *err)
 {
-    *quick = false;
     sampler->count = 0;
     sampler->sampled_us = 0;
     do {
-        bool first_rung = sampler->count < QUICK_SAMPLES;
         enum device_status status = sample_batch(sampler, batch_calls(sampler), err);
 
         if (status != DEVICE_OK) {
             return status;
         }
-        if (first_rung && surely_slower(sampler)) {
-            *quick = true;
-            return DEVICE_OK;
-        }
-    } while (!sampled_enough(sampler));
+    } while (sampler->count < QUICK_SAMPLES && !sampled_enough(sampler));
+    *quick = surely_slower(sampler, bound_us);
     return DEVICE_OK;
+}
+
+static enum device_status sample(struct sampler *sampler, bool *quick, struct err *err)
+{
+    enum device_status status = sample_first(sampler, sampler->request->bound_us, quick, err);
+
+    while (status == DEVICE_OK && !*quick && !sampled_enough(sampler)) {
+        status = sample_batch(sampler, batch_calls(sampler), err);
+    }
+    return status;
+}
+
+/* Most candidates are far from the bound: those need no warm device to be told. */
+static enum device_status sample_rested(struct sampler *sampler, bool *quick, struct err *err)
+{
+    enum device_status status;
+
+    if (sampler->request->bound_us <= 0) {
+        return DEVICE_OK;
+    }
+    status = warm_up(sampler, WARM_QUICK_US, err);
+    return status != DEVICE_OK
+               ? status
+               : sample_first(sampler, sampler->request->bound_us * quick_margin, quick, err);
 }
 
 /* Reads the sensors while calls run, after the samples: reading may disturb the device. */
@@ -730,10 +758,15 @@ static enum device_status sense(struct sampler *sampler, struct measured *measur
 static enum device_status measure_spans(struct sampler *sampler, struct measured *measured,
                                         struct err *err)
 {
+    enum device_status status = sample_rested(sampler, &measured->timing.quick, err);
+
+    if (status != DEVICE_OK || measured->timing.quick) {
+        return status;
+    }
     for (int try = 0; try < COOLING_TRIES; try++) {
         const struct timespec cooling = {.tv_sec = (time_t)1 << try};
-        enum device_status status = warm_up(sampler, err);
 
+        status = warm_up(sampler, WARM_US, err);
         if (status == DEVICE_OK) {
             status = sample(sampler, &measured->timing.quick, err);
         }

@@ -26,6 +26,19 @@ const struct metric_row metric_table[METRIC_COUNT] = {
                            "time of a compile worker: source to machine code"},
     [METRIC_GATE_MS] = {"gate_ms", "ms", "less", "clock", "time of the correctness gate"},
     [METRIC_MEASURE_MS] = {"measure_ms", "ms", "less", "clock", "time spent taking samples"},
+    [METRIC_EMU_BLOCKS] = {"emu_blocks", "1", "", "model", "blocks of all grids of the call"},
+    [METRIC_EMU_SAMPLED_BLOCKS] = {"emu_sampled_blocks", "1", "", "model",
+                                   "blocks that were run for the modelled time"},
+    [METRIC_EMU_WARP_OPS] = {"emu_warp_ops", "1", "less", "model",
+                             "PTX instructions of warps, of the whole call"},
+    [METRIC_EMU_SHARED_WAVEFRONTS] = {"emu_shared_wavefronts", "1", "less", "model",
+                                      "passes through shared memory, of the whole call"},
+    [METRIC_EMU_BANK_CONFLICTS] = {"emu_bank_conflicts", "1", "less", "model",
+                                   "those beyond what the bytes alone would need"},
+    [METRIC_EMU_L2_SECTORS] = {"emu_l2_sectors", "1", "less", "model",
+                               "sectors of 32 bytes from beyond L1, of the whole call"},
+    [METRIC_EMU_TENSOR_FLOPS] = {"emu_tensor_flops", "1", "", "model",
+                                 "FLOP on tensor cores, of the whole call"},
 };
 
 enum metric metric_find(const char *name)

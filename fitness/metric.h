@@ -21,6 +21,13 @@ enum metric {
     METRIC_COMPILE_MS,
     METRIC_GATE_MS,        /* what the correctness gate cost */
     METRIC_MEASURE_MS,
+    METRIC_EMU_BLOCKS, /* what an emulated device counted; from its sampled blocks, scaled to the grid */
+    METRIC_EMU_SAMPLED_BLOCKS,
+    METRIC_EMU_WARP_OPS,
+    METRIC_EMU_SHARED_WAVEFRONTS,
+    METRIC_EMU_BANK_CONFLICTS,
+    METRIC_EMU_L2_SECTORS,
+    METRIC_EMU_TENSOR_FLOPS,
     METRIC_COUNT,
 };
 

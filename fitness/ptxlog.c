@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 /*
@@ -116,10 +117,8 @@ static void note_warning(struct reader *reader, const char *line)
         used + strlen(text) + 2 > PTXLOG_WARNINGS_MAX) {
         return;
     }
-    if (used > 0) {
-        strcat(reader->warnings, "; ");
-    }
-    strcat(reader->warnings, text);
+    snprintf(reader->warnings + used, PTXLOG_WARNINGS_MAX + 1 - used, "%s%s", used > 0 ? "; " : "",
+             text);
 }
 
 static void begin_entry(struct reader *reader, const char *quoted)

@@ -105,7 +105,18 @@ static const struct {
     [DEVICE_ILLEGAL] = {VERDICT_OUT_OF_BOUNDS, "it touched an illegal address"},
     [DEVICE_TRAPPED] = {VERDICT_CRASH, "it trapped"},
     [DEVICE_LOST] = {VERDICT_CRASH, "it took the device down"},
+    [DEVICE_UNSUPPORTED] = {VERDICT_UNSUPPORTED, "the device does not know what it does"},
+    [DEVICE_SAW_RACE] = {VERDICT_RACY, "the device saw"},
+    [DEVICE_SAW_STRAY] = {VERDICT_OUT_OF_BOUNDS, "the device saw"},
+    [DEVICE_SAW_UNDEFINED] = {VERDICT_INVALID, "the device saw"},
+    [DEVICE_SAW_STUCK] = {VERDICT_TIMEOUT, "the device saw"},
+    [DEVICE_SAW_TRAP] = {VERDICT_CRASH, "the device saw"},
 };
+
+enum verdict verify_verdict_of(enum device_status status)
+{
+    return device_verdicts[status].verdict;
+}
 
 static struct case_result case_new(const struct gate *gate, const char *rung, const struct rig *rig)
 {
@@ -179,6 +190,7 @@ static enum device_status region_make(struct region *region, size_t bytes, uint3
         return status;
     }
     region->at = region->base + GUARD_BYTES;
+    device_bound(region->base, GUARD_BYTES, bytes);
     return device_fill(region->base, guard, region_total(region), err);
 }
 
@@ -889,6 +901,7 @@ static bool launch_all(struct gate *gate, struct rig *rig, const struct climb *c
                        struct case_result *row, struct observation *seen)
 {
     for (int launch = 0; launch < climb->launches; launch++) {
+        device_watch(climb->first && launch == 0); /* watching is slow: once for each shape */
         if (!(climb->timed && launch == 0) && !rig_call(gate, rig, launch, row)) {
             return false;
         }
@@ -990,12 +1003,18 @@ enum device_status verify_run(struct arena *arena, const struct verify_subject *
                         .err = err,
                         .status = DEVICE_OK};
     struct climb climb = {.launches = LAUNCHES_STABLE, .first = true};
+    int64_t cases = cases_per_family;
+    int families = INPUT_FAMILIES;
     struct rig rig;
 
+    if (cases_per_family == 0) {
+        climb = (struct climb){.launches = 1};
+        cases = families = 1;
+    }
     gate_open(&gate);
     bool well = rig_make(&gate, &rig, 0);
-    for (int64_t n = 0; n < cases_per_family && well; n++) {
-        for (int family = 0; family < INPUT_FAMILIES && well; family++) {
+    for (int64_t n = 0; n < cases && well; n++) {
+        for (int family = 0; family < families && well; family++) {
             uint64_t key = derive(&gate, "case", family, n);
             well = rig_draw(&gate, &rig, (enum input_family)family, key) &&
                    case_run(&gate, &rig, &climb);

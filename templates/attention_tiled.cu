@@ -15,8 +15,8 @@
  *     2  each warp keeps rows of its own, and in them __syncwarp is enough; only the tiles, which
  *        the block copies together, need it whole: tile, free
  *
- * A tree reduction adds its own meetings, one between two levels (and under 4, where the threads of
- * a tree do not keep their rows, those around the exponentials).
+ * A tree reduction adds its own meetings, one between two levels. Its threads keep no rows, so there
+ * is no policy of 4 under it.
  *
  * What makes it fast: register tiles (TILE_M, TILE_N, TILE_D) turn one load from shared memory into
  * several FMAs; padding and vector loads avoid bank conflicts; a second stage hides the copy behind
@@ -67,6 +67,8 @@ EVO_REQUIRE(HEAD_DIM == 64 || HEAD_DIM == 128, "a head has 64 or 128 columns")
 EVO_REQUIRE(SMEM_BYTES <= DEVICE_SMEM_MAX,
             "the tiles, scores and statistics must fit in shared memory")
 EVO_REQUIRE(BARRIERS != 2 || BLOCK_M >= WARPS, "with 2 barriers each warp keeps at least one row")
+EVO_REQUIRE(BARRIERS != 4 || !EVO_IS(Reduce, reduce_tree),
+            "4 barriers need lanes that keep their rows, which a tree's do not")
 EVO_REQUIRE(PAD % VEC == 0, "padded rows must start where a vector may")
 EVO_REQUIRE(VEC >= 2 || EVO_IS(Copy, copy_registers), "an asynchronous copy moves at least 4 bytes")
 EVO_REQUIRE(VEC >= 2 || EVO_IS(Dot, dot_float), "FP16 pairs need vectors of two")
@@ -104,18 +106,15 @@ using Type = as_input<BF16>;
 using Rows = evo_if<BARRIERS == 2, rows_private, rows_shared>;
 using Team = Rows::team<THREADS, BLOCK_M>;
 
-/* Scores to weights, in place: in steps under 6, else in one sweep where lanes keep their rows. */
+/* Scores to weights, in place: in one sweep where lanes keep their rows, else in steps. */
 __device__ inline void softmax(softmax_rows rows, float *scores, float *scratch, float factor)
 {
-    if constexpr (BARRIERS == 6)
+    if constexpr (BARRIERS == 6 || !Reduce::KEEPS_ROWS)
         softmax_in_steps<Exp, Guard, Reduce, Team, BLOCK_N, SCORE_PITCH, BARRIER_MAXIMA,
                          BARRIER_WEIGHTS, BARRIER_TREE>(rows, scores, scratch, factor);
-    else if constexpr (Reduce::KEEPS_ROWS)
+    else
         softmax_in_one<Exp, Guard, Reduce, Team, BLOCK_N, as_float, SCORE_PITCH, as_float,
                        SCORE_PITCH>(rows, scores, scores, factor, [](int) { return BLOCK_N; });
-    else
-        softmax_in_steps<Exp, Guard, Reduce, Team, BLOCK_N, SCORE_PITCH, BARRIER_TREE, BARRIER_TREE,
-                         BARRIER_TREE>(rows, scores, scratch, factor);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)

@@ -167,6 +167,25 @@ static bool check_counts(const struct setup *setup, const struct count *counts,
     return true;
 }
 
+/* An include that is missing shows only when a source is put together; any genome will do. */
+static bool check_sources(const struct setup *setup, const struct search_space *space,
+                          struct err *err)
+{
+    struct buf source = {0};
+    bool ok = true;
+
+    for (int i = 0; i < setup->family_count && ok; i++) {
+        struct genome genome = {.family = (uint16_t)i};
+
+        if (setup->families[i]->text != NULL) {
+            ok = render_source(setup->templates, setup->families[i], &genome,
+                               &space->statics[0].givens, &source, err);
+        }
+    }
+    buf_free(&source);
+    return ok;
+}
+
 static bool check(struct cli *cli, struct err *err)
 {
     struct setup *setup = arena_alloc(cli->arena, sizeof *setup);
@@ -176,7 +195,7 @@ static bool check(struct cli *cli, struct err *err)
     const char *arch;
 
     if (!read_seed(cli, setup, err) || !choose_device(cli, &setup->seed, &device, err) ||
-        !setup_space(setup, &device, space, &arch, err)) {
+        !setup_space(setup, &device, space, &arch, err) || !check_sources(setup, space, err)) {
         return false;
     }
     for (int i = 0; i < setup->family_count; i++) {

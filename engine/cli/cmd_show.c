@@ -38,6 +38,13 @@ static const char *problem_name(const struct facts *facts, int problem)
                : NULL;
 }
 
+/* A slow device's gate judges on shapes of its own: such a case names them. */
+static const char *case_shape(const struct facts *facts, const struct case_result *result)
+{
+    return result->shape != NULL && *result->shape != '\0' ? result->shape
+                                                           : problem_name(facts, result->problem);
+}
+
 /* ---- as text ---- */
 
 static void heading(const char *text)
@@ -166,7 +173,7 @@ static void print_cases(struct arena *arena, const struct facts *facts)
         const char *cells[] = {
             result->rung,
             result->family,
-            problem_name(facts, result->problem),
+            case_shape(facts, result),
             verdict_names[result->verdict],
             number_text(arena, result->error_max),
             number_text(arena, result->error_allowed),
@@ -264,7 +271,7 @@ static json_t *cases_json(const struct facts *facts)
         const struct case_result *result = &facts->cases[i];
         json_t *object = json_pack(
             "{s:o, s:o, s:o, s:o, s:o, s:o}", "rung", json_text(result->rung), "inputs",
-            json_text(result->family), "problem", json_text(problem_name(facts, result->problem)),
+            json_text(result->family), "problem", json_text(case_shape(facts, result)),
             "verdict", json_text(verdict_names[result->verdict]), "error_max",
             json_number(result->error_max), "error_allowed", json_number(result->error_allowed));
 

@@ -19,6 +19,7 @@
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "daemon/engine.h"
+#include "search/population.h"
 
 enum {
     BEGIN_MS_MAX = 60 * 1000, /* a GPU's first context can take tens of seconds */
@@ -77,6 +78,7 @@ static const char *join_devices(const struct cli *cli)
 static bool read_options(const struct cli *cli, struct engine_options *options, struct err *err)
 {
     const char *seed = cli_value(cli, "seed"), *strategy = cli_value(cli, "strategy");
+    enum seed_strategy known;
 
     *options = (struct engine_options){
         .db_path = cli_db(cli),
@@ -89,8 +91,9 @@ static bool read_options(const struct cli *cli, struct engine_options *options, 
         .budget_device_ms = -1,
         .fresh = cli_has(cli, "new"),
     };
-    if (strategy != NULL && strcmp(strategy, "evo") != 0 && strcmp(strategy, "random") != 0) {
-        return err_set(err, ERR_USER, "'--strategy' must be evo or random, not '%s'", strategy);
+    if (strategy != NULL && !strategy_parse(strategy, &known)) {
+        return err_set(err, ERR_USER, "'--strategy' must be evo, ga, hill or random, not '%s'",
+                       strategy);
     }
     if (seed == NULL && access(options->db_path, F_OK) != 0) {
         err_set(err, ERR_USER, "there is no seed and no database '%s' to go on with",

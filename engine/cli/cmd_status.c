@@ -1,4 +1,5 @@
 #include <stdarg.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/proc.h"
@@ -44,6 +45,36 @@ static void print_best(struct arena *arena, const struct status_row *row)
         line("gain", "%s over the seed's founder (%s)", text_gain(arena, progress_gain(row)),
              text_us(arena, row->founder.us));
     }
+}
+
+/*
+ * What the best was judged on, where that is not the workload alone: a slow device's gate has shapes
+ * of its own.
+ */
+static bool print_judged(struct cli *cli, struct err *err)
+{
+    struct kernel_row kernel;
+    struct case_result *cases;
+    const char *text = "", *last = "";
+    int64_t count;
+
+    if (!cli_candidate(cli, "best", &kernel, err) ||
+        !query_cases(cli->store, cli->arena, kernel.candidate.judgement, &cases, &count, err)) {
+        return false;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        const char *shape = cases[i].shape;
+
+        if (*shape == '\0' && cases[i].problem >= 0 && cases[i].problem < kernel.problem_count) {
+            shape = kernel.problems[cases[i].problem].problem;
+        }
+        if (strcmp(shape, last) != 0) { /* cases of a shape stand in a row */
+            text = arena_printf(cli->arena, "%s%s%s", text, *text != '\0' ? ", " : "", shape);
+            last = shape;
+        }
+    }
+    line("judged on", "%s; times are modelled", text);
+    return true;
 }
 
 static void print_status(struct arena *arena, const struct status_row *row, pid_t pid)
@@ -135,7 +166,7 @@ static bool status(struct cli *cli, struct err *err)
         return cli_json(status_json(&row, pid), err);
     }
     print_status(cli->arena, &row, pid);
-    return true;
+    return strcmp(row.backend, "emu") != 0 || row.best_place < 0 || print_judged(cli, err);
 }
 
 int cmd_status(int argc, char **argv) { return cli_run(argc, argv, status); }

@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/exported.h"
 #include "cli/text.h"
+#include "daemon/shapes.h"
 #include "daemon/trial.h"
 #include "fitness/score.h"
 
@@ -43,7 +44,7 @@ static void add_shapes(struct verification *verification)
     ragged.kv_len = ragged.kv_len > 1 ? ragged.kv_len - 1 : 1;
     small.batch = 1;
     small.q_len = small.kv_len = 7;
-    if (job->problem_count + 2 <= JOB_PROBLEMS_MAX) {
+    if (job->problem_count + 2 <= JOB_TIMED_MAX) {
         job->problems[job->problem_count++].problem = ragged;
         job->problems[job->problem_count++].problem = small;
     }
@@ -72,6 +73,26 @@ static bool drop_unsupported(struct cli *cli, struct verification *verification,
     return true;
 }
 
+/* A slow device judges large shapes less thoroughly, and small ones besides. */
+static void choose_shapes(struct cli *cli, struct verification *verification)
+{
+    bool emulated = trial_is_emulated(cli->arena, cli_value(cli, "device"));
+    struct hello hello = {.backend = emulated ? "emu" : "cuda"};
+    struct shapes *shapes = arena_alloc(cli->arena, sizeof *shapes);
+    struct judge_job *job = &verification->job;
+
+    shapes->count = job->problem_count;
+    for (int i = 0; i < job->problem_count; i++) {
+        shapes->list[i].problem = job->problems[i].problem;
+    }
+    shapes_choose(shapes, &hello, NULL, 0);
+    job->problem_count = shapes->count;
+    for (int i = 0; i < shapes->count; i++) {
+        job->problems[i].problem = shapes->list[i].problem;
+        job->problems[i].use = shapes->list[i].use;
+    }
+}
+
 static bool compile(struct cli *cli, struct verification *verification, struct err *err)
 {
     const struct exported *exported = &verification->exported;
@@ -85,6 +106,9 @@ static bool compile(struct cli *cli, struct verification *verification, struct e
 
     for (int i = 0; i < job.entry_count; i++) {
         job.entries[i] = exported->program.kernels[i].name;
+    }
+    if (trial_is_emulated(cli->arena, cli_value(cli, "device"))) {
+        job.options[job.option_count++] = "-lineinfo";
     }
     return trial_compile(cli->arena, &job, &verification->built, err);
 }
@@ -169,6 +193,17 @@ static void print_build(struct cli *cli, const struct verification *verification
                                  built->reason));
 }
 
+static const char *time_text(struct arena *arena, const char *shape, const struct timing *timing,
+                             const struct score *score)
+{
+    if (timing->graph_count == 0) { /* one clock, and that is a model's */
+        return arena_printf(arena, "%s: %s, modelled", shape, text_us(arena, score->us));
+    }
+    return arena_printf(arena, "%s: %s %s, %d samples; %s by graph", shape,
+                        text_us(arena, score->us), text_interval(arena, score), timing->span_count,
+                        text_us(arena, quantile(timing->graph_us, timing->graph_count, 0.5)));
+}
+
 static void print_shape(struct cli *cli, const struct verification *verification, int problem)
 {
     const struct judge_result *result = &verification->result;
@@ -198,13 +233,7 @@ static void print_shape(struct cli *cli, const struct verification *verification
         if (timing->problem == problem &&
             score_of_samples(timing->span_us, timing->span_count, timing->tick_us, &score)) {
             print_line(true, "time",
-                       arena_printf(cli->arena, "%s: %s %s, %d samples; %s by graph", shape,
-                                    text_us(cli->arena, score.us),
-                                    text_interval(cli->arena, &score), timing->span_count,
-                                    text_us(cli->arena, timing->graph_count > 0
-                                                            ? quantile(timing->graph_us,
-                                                                       timing->graph_count, 0.5)
-                                                            : 0)));
+                       time_text(cli->arena, shape, timing, &score));
         }
     }
 }
@@ -278,7 +307,11 @@ static bool body(struct cli *cli, struct err *err)
         return false;
     }
     add_shapes(verification);
-    if (!drop_unsupported(cli, verification, err) || !compile(cli, verification, err)) {
+    if (!drop_unsupported(cli, verification, err)) {
+        return false;
+    }
+    choose_shapes(cli, verification);
+    if (!compile(cli, verification, err)) {
         return false;
     }
     if (verification->built.verdict == VERDICT_NONE && !judge(cli, verification, err)) {

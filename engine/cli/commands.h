@@ -4,10 +4,12 @@
 #ifndef EVO_CLI_COMMANDS_H
 #define EVO_CLI_COMMANDS_H
 
+int cmd_bench_search(int argc, char **argv);
 int cmd_best(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_emulate(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_genes(int argc, char **argv);
 int cmd_help(int argc, char **argv);

@@ -5,7 +5,9 @@
 #include "generated/export_head.h" /* the files of engine/cli/export, as strings */
 #include "generated/export_launcher.h"
 #include "generated/export_main.h"
+#include "generated/export_prototypes.h"
 
+enum { PROBLEMS_MAX = sizeof ((struct exported *)0)->problems / sizeof(struct problem) };
 static const char PROGRAM_BEGIN[] = "// evo:program-begin";
 static const char PROGRAM_END[] = "// evo:program-end";
 static const char DEVICE_BEGIN[] = "// evo:device-begin";
@@ -46,7 +48,7 @@ static void write_program(const struct exported *exported, struct buf *out)
          line = strtok_r(NULL, "\n", &save)) {
         buf_printf(out, "%s%s\n", LINE, line);
     }
-    buf_printf(out, "%s\n", PROGRAM_END);
+    buf_printf(out, "%s\n\n", PROGRAM_END);
     buf_free(&wire);
     arena_free(arena);
 }
@@ -64,7 +66,6 @@ static void write_source(const char *source, struct buf *out)
         source += length + (source[length] == '\n');
     }
 }
-
 
 static void write_constants(const struct program *program, struct buf *out)
 {
@@ -177,12 +178,24 @@ static void write_launch(const struct program *program, struct buf *out)
     buf_puts(out, "    return 0;\n}\n} // namespace evo_host\n\n");
 }
 
-
+/* What the launcher and the main of the file ask about the problem. */
+static void write_problem(const struct problem *problem, struct buf *out)
+{
+    buf_printf(out,
+               "#define EVO_HEAD_DIM %lld\n"
+               "#define EVO_SEQUENCE_FIRST %d // 1: memory is [batch, rows, heads, EVO_HEAD_DIM]\n"
+               "#define EVO_MAIN_SHAPE %lld, %lld, %lld, %lld, %lld\n"
+               "#define EVO_MAIN_CAUSAL %d\n"
+               "#define EVO_MAIN_BF16 %d\n"
+               "#define EVO_MAIN_LSE %d\n\n",
+               (long long)problem->head_dim, problem->sequence_first, (long long)problem->batch,
+               (long long)problem->heads, (long long)problem->kv_heads,
+               (long long)problem->q_len, (long long)problem->kv_len, problem->causal,
+               problem->dtype == DTYPE_BF16, problem->lse);
+}
 
 void exported_write(const struct exported *exported, struct buf *out)
 {
-    const struct problem *problem = &exported->problems[0];
-
     buf_printf(out, "// %s\n//\n", exported->title);
     write_comment(out, exported->provenance);
     buf_printf(out,
@@ -190,9 +203,11 @@ void exported_write(const struct exported *exported, struct buf *out)
                "// Build:  nvcc -O3 -std=c++17 -arch=%s -c FILE.cu\n"
                "// Try:    nvcc -O3 -std=c++17 -arch=%s -DEVO_MAIN FILE.cu -o try && ./try\n"
                "// Verify: evo verify FILE.cu\n"
+               "// Call:   #include it in C or C++, where it is two prototypes; link -lcudart -lstdc++\n"
                "//\n",
                exported->arch, exported->arch);
     write_program(exported, out);
+    buf_puts(out, export_prototypes);
     buf_printf(out, "\n%s\n", DEVICE_BEGIN);
     write_source(exported->source, out);
     buf_printf(out, "%s\n\n", DEVICE_END);
@@ -202,101 +217,208 @@ void exported_write(const struct exported *exported, struct buf *out)
     write_supports(&exported->program, out);
     write_workspaces(&exported->program, out);
     write_launch(&exported->program, out);
-    buf_printf(out,
-               "#define EVO_HEAD_DIM %lld\n"
-               "#define EVO_MAIN_SHAPE %lld, %lld, %lld, %lld, %lld\n"
-               "#define EVO_MAIN_CAUSAL %d\n%s\n",
-               (long long)problem->head_dim, (long long)problem->batch,
-               (long long)problem->heads, (long long)problem->kv_heads,
-               (long long)problem->q_len, (long long)problem->kv_len, problem->causal,
-               problem->dtype == DTYPE_BF16 ? "#define EVO_BF16 1\n" : "");
+    write_problem(&exported->problems[0], out);
     buf_puts(out, export_launcher);
     buf_puts(out, export_main);
+    buf_puts(out, "#endif // __CUDACC__\n");
 }
 
 /* ---- reading ---- */
 
-static bool not_ours(const char *path, const char *mark, struct err *err)
+/* A text and where in the file it stands. */
+struct part {
+    const char *at, *end;
+    int line; /* of its first byte, from 1 */
+};
+
+/* The line that is exactly `mark`, from `at` on; NULL: there is none. */
+static const char *find_mark(const char *at, const char *mark)
 {
-    err_set(err, ERR_USER, "%s: the line '%s' is missing", path, mark);
-    return err_hint(err, "evo verifies files that 'evo export' wrote");
+    size_t length = strlen(mark);
+
+    while (*at != '\0') {
+        size_t line = strcspn(at, "\n");
+
+        if (line - (line > 0 && at[line - 1] == '\r') == length &&
+            strncmp(at, mark, length) == 0) {
+            return at;
+        }
+        at += line + (at[line] == '\n');
+    }
+    return NULL;
 }
 
-/* The lines between two marks; false if either is missing. */
-static bool between(const char *text, const char *begin, const char *end, const char **from,
-                    size_t *length)
+static int line_of(const char *text, const char *at)
 {
-    const char *at = strstr(text, begin), *stop;
+    int line = 1;
 
-    if (at == NULL || (at = strchr(at, '\n')) == NULL ||
-        (stop = strstr(++at, end)) == NULL) {
-        return false;
+    for (; text < at; text++) {
+        line += *text == '\n';
     }
-    *from = at;
-    *length = (size_t)(stop - at);
+    return line;
+}
+
+/* The lines between two marks. */
+static bool find_part(const char *path, const char *text, const char *begin, const char *end,
+                      struct part *part, struct err *err)
+{
+    const char *from = find_mark(text, begin), *to;
+
+    if (from == NULL) {
+        err_set(err, ERR_USER, "%s: the line '%s' is missing", path, begin);
+        return err_hint(err, "evo verifies files that 'evo export' wrote");
+    }
+    part->line = line_of(text, from) + 1;
+    to = find_mark(from, end);
+    if (to == NULL) {
+        err_set(err, ERR_USER, "%s:%d:1: the line '%s' is missing below this one", path,
+                part->line - 1, end);
+        return err_hint(err, "the file is cut short or damaged; 'evo export' writes it again");
+    }
+    part->at = strchr(from, '\n') + 1;
+    part->end = to;
     return true;
 }
 
-static bool read_program(struct arena *arena, const char *path, const char *lines, size_t length,
+/* A program with this line alone, and what no program may lack: is the line right by itself? */
+static bool line_is_right(struct arena *arena, const char *line)
+{
+    static const char *const keys[] = {"numerics ", "define ", "supports ", "workspace ",
+                                       "kernel "};
+    enum { KEYS = sizeof keys / sizeof *keys };
+    struct message *message;
+    struct program program;
+    struct buf wire = {0};
+    struct err ignored = {0};
+    bool right;
+    int key = 0;
+
+    while (key < KEYS && !str_starts(line, keys[key])) {
+        key++;
+    }
+    buf_printf(&wire, "program\n%s%s%s\n\n", line,
+               str_starts(line, "numerics ") ? "" : "\nnumerics 0",
+               str_starts(line, "kernel ") ? "" : "\nkernel k | 1 | 1 | 1 | 1 | 0 | O");
+    right = key < KEYS && message_decode(arena, wire.data, wire.length, &message, &ignored) &&
+            program_get(arena, message, &program, &ignored);
+    buf_free(&wire);
+    return right;
+}
+
+/* One line of the declaration: of ours, or of the program, which is gathered in `wire`. */
+static bool read_line(struct arena *arena, const char *line, struct exported *exported,
+                      struct buf *wire, struct err *err)
+{
+    if (str_starts(line, "arch ")) {
+        exported->arch = line + strlen("arch ");
+        return str_starts(exported->arch, "sm_") ||
+               err_set(err, ERR_USER, "'%.40s' is no architecture (sm_90a is)", exported->arch);
+    }
+    if (str_starts(line, "problem ")) {
+        if (exported->problem_count == PROBLEMS_MAX) {
+            return err_set(err, ERR_USER, "more than %d problems", PROBLEMS_MAX);
+        }
+        return problem_parse(line + strlen("problem "),
+                             &exported->problems[exported->problem_count++], err);
+    }
+    if (wire->length == 0 ? strcmp(line, "program") != 0 : !line_is_right(arena, line)) {
+        return err_set(err, ERR_USER, "'%.200s' is no part of a program", line);
+    }
+    buf_printf(wire, "%s\n", line);
+    return true;
+}
+
+static bool read_lines(struct arena *arena, const char *path, const struct part *part,
+                       struct exported *exported, struct buf *wire, struct err *err)
+{
+    const char *at = part->at;
+
+    for (int number = part->line; at < part->end; number++) {
+        size_t length = strcspn(at, "\r\n");
+
+        if (!str_starts(at, LINE)) {
+            err_set(err, ERR_USER, "%s:%d:1: a line here begins with '%s'", path, number, LINE);
+            return err_hint(err, "the file is damaged; 'evo export' writes it again");
+        }
+        if (!read_line(arena, arena_text(arena, at + strlen(LINE), length - strlen(LINE)),
+                       exported, wire, err)) {
+            return err_in(err, "%s:%d:%d", path, number, (int)strlen(LINE) + 1);
+        }
+        at += strcspn(at, "\n") + 1;
+    }
+    buf_puts(wire, "\n");
+    return true;
+}
+
+/* The shapes must be those that the constants were compiled for. */
+static bool problems_fit(const struct exported *exported, struct err *err)
+{
+    static const char *const names[] = {"HEAD_DIM", "CAUSAL", "BF16", "LSE"};
+
+    if (exported->problem_count == 0) {
+        return err_set(err, ERR_USER, "it names no problem that it solves");
+    }
+    for (int i = 0; i < exported->problem_count; i++) {
+        const struct problem *problem = &exported->problems[i];
+        const int64_t values[] = {problem->head_dim, problem->causal,
+                                  problem->dtype == DTYPE_BF16, problem->lse};
+
+        if (!problem_same_static(problem, &exported->problems[0])) {
+            return err_set(err, ERR_USER, "its problems need different programs");
+        }
+        for (int at = 0; at < exported->program.constant_count; at++) {
+            const struct program_constant *constant = &exported->program.constants[at];
+
+            for (size_t j = 0; j < sizeof names / sizeof *names; j++) {
+                if (strcmp(constant->name, names[j]) == 0 && constant->value != values[j]) {
+                    return err_set(err, ERR_USER, "its problem has %s %lld, its program %lld",
+                                   names[j], (long long)values[j], (long long)constant->value);
+                }
+            }
+        }
+    }
+    return true;
+}
+
+static bool read_program(struct arena *arena, const char *path, const struct part *part,
                          struct exported *exported, struct err *err)
 {
-    struct buf wire = {0};
     struct message *message;
-    const char *at = lines, *end = lines + length, *text;
-    size_t each = 0;
-    bool ok;
+    struct buf wire = {0};
+    bool ok = read_lines(arena, path, part, exported, &wire, err);
 
-    while (at < end) {
-        size_t line = strcspn(at, "\n");
-
-        if (str_starts(at, LINE)) {
-            buf_add(&wire, at + strlen(LINE), line - strlen(LINE));
-            buf_puts(&wire, "\n");
+    if (ok) {
+        ok = message_decode(arena, wire.data, wire.length, &message, err) &&
+             program_get(arena, message, &exported->program, err) && problems_fit(exported, err);
+        if (!ok) {
+            err_in(err, "%s:%d:1", path, part->line);
+            err->kind = ERR_USER; /* whose message it is makes no difference here */
         }
-        at += line + 1;
     }
-    buf_puts(&wire, "\n");
-    ok = message_decode(arena, wire.data, wire.length, &message, err) &&
-         program_get(arena, message, &exported->program, err);
     buf_free(&wire);
-    if (!ok) {
-        return err_in(err, "%s", path);
-    }
-    text = message_get(message, "arch");
-    exported->arch = text != NULL ? text : "sm_90a";
-    while ((text = message_each(message, "problem", &each)) != NULL) {
-        if (exported->problem_count == JOB_PROBLEMS_MAX) {
-            return err_set(err, ERR_USER, "%s: more than %d problems", path, JOB_PROBLEMS_MAX);
-        }
-        if (!problem_parse(text, &exported->problems[exported->problem_count++], err)) {
-            return err_in(err, "%s", path);
-        }
-    }
-    return exported->problem_count > 0 ||
-           err_set(err, ERR_USER, "%s: it names no problem that it solves", path);
+    return ok;
 }
 
 bool exported_read(struct arena *arena, const char *path, const char *text, size_t length,
                    struct exported *exported, struct err *err)
 {
-    const char *from;
-    size_t size;
+    struct part part;
 
     memset(exported, 0, sizeof *exported);
     if (strlen(text) != length) {
-        return err_set(err, ERR_USER, "%s: it holds a NUL byte", path);
+        return err_set(err, ERR_USER, "%s:%d:1: it holds a NUL byte", path,
+                       line_of(text, text + strlen(text)));
     }
-    if (!between(text, PROGRAM_BEGIN, PROGRAM_END, &from, &size)) {
-        return not_ours(path, PROGRAM_BEGIN, err);
-    }
-    if (!read_program(arena, path, from, size, exported, err)) {
-        return false;
-    }
-    if (!between(text, DEVICE_BEGIN, DEVICE_END, &from, &size)) {
-        return not_ours(path, DEVICE_BEGIN, err);
-    }
-    exported->source = arena_text(arena, from, size);
     exported->title = path;
     exported->provenance = "";
+    exported->arch = "sm_90a";
+    if (!find_part(path, text, PROGRAM_BEGIN, PROGRAM_END, &part, err) ||
+        !read_program(arena, path, &part, exported, err) ||
+        !find_part(path, text, DEVICE_BEGIN, DEVICE_END, &part, err)) {
+        return false;
+    }
+    /* The compiler's messages name lines of the file. */
+    exported->source = arena_printf(arena, "#line %d\n%s", part.line,
+                                    arena_text(arena, part.at, (size_t)(part.end - part.at)));
     return true;
 }

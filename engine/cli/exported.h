@@ -26,7 +26,7 @@ struct exported {
     const char *title;      /* "attention_tiled n147" */
     const char *provenance; /* lines for people, without comment marks */
     struct program program;
-    struct problem problems[JOB_PROBLEMS_MAX]; /* what it was bred for, one static problem */
+    struct problem problems[JOB_TIMED_MAX]; /* what it was bred for, one static problem */
     int problem_count;
     const char *arch;
     const char *source; /* the rendered device source */

@@ -28,11 +28,12 @@ const struct command command_table[] = {
      "evo start --seed seeds/phase4.yaml --budget 5m",
      {{"seed", 0, "FILE", "what to search for; see evo-seed(5)"},
       DB,
-      {"device", 0, "DEVICE", "auto, cuda:N or replay:FILE (a recorded run or space); repeated: "
+      {"device", 0, "DEVICE", "auto, cuda:N, emu (the emulated device: no GPU, modelled "
+                              "times) or replay:FILE (a recorded run or space); repeated: "
                               "several judges (default: as the seed says)"},
       {"budget", 0, "LIMIT", "end after this much: 10m, 90s or 2h of time, gpu:5m of the GPU's "
                              "time, 2000 evaluations, or several with commas"},
-      {"strategy", 0, "NAME", "evo, or random: the same space searched blindly, to compare with"},
+      {"strategy", 0, "NAME", "evo, or to compare with: ga (operators without a model), hill, random"},
       FOLDER,
       {"new", 0, NULL, "begin a new run even if the database holds an open one"},
       {"foreground", 0, NULL, "do not detach: for systemd and CI"},
@@ -101,9 +102,40 @@ const struct command command_table[] = {
       DB}},
     {"verify", GROUP_KEEP, cmd_verify, "FILE.cu", 1, 1, "judge an exported file from that alone",
      "Compiles an exported source, puts it through the whole gate and times it, on a device of "
-     "this machine.",
+     "this machine; where there is no GPU, on the emulated one.",
      "evo verify winner.cu",
-     {{"device", 0, "DEVICE", "auto or cuda:N (default: auto)"}, JSON}},
+     {{"device", 0, "DEVICE", "auto, cuda:N or emu (default: auto)"}, JSON}},
+    {"emulate", GROUP_KEEP, cmd_emulate, "FILE.cu|ID", 1, 1,
+     "run one kernel on the emulated device; find its races",
+     "Compiles an exported file, or a candidate of the database, and runs one call of it on the "
+     "emulated device: no GPU is needed. Tells every race, stray or undefined access, misused "
+     "barrier and deadlock with its line of source, and whether the output is right. With "
+     "--profile also what the call does and how long a modelled chip takes for it.",
+     "evo emulate best --sanitize all --profile",
+     {{"shape", 0, "S", "the shape of the call (default: a small, ragged one)"},
+      {"sanitize", 0, "LIST", "all, none, or of bounds,initialised,races,async (default: all)"},
+      {"profile", 0, NULL, "count what it does and model its time"},
+      {"blocks", 0, "N", "of each grid, run for the profile; 0: all (default: 8)"},
+      {"chip", 0, "NAME", "the chip to emulate (default: H200)"},
+      DB, JSON}},
+    {"bench-search", GROUP_KEEP, cmd_bench_search, "", 0, 0,
+     "how few evaluations a search needs, on recorded spaces",
+     "Runs the search of 'evo start' on recorded search spaces, a table answering in place of "
+     "compilers and a GPU, on all cores. Prints the median of the best after 25, 50, 100, 200 and "
+     "400 evaluations relative to the optimum, the mean of evaluations to within 10, 5 and 1 % of "
+     "it, and the score P against random search over evaluations and over time: 0 is random "
+     "search, 1 the optimum at once. Where peers.csv lies beside the spaces, the best other "
+     "tuner's median is printed in brackets.",
+     "evo bench-search --spaces tests/data/space_gemm.csv --evals 5",
+     {{"spaces", 0, "PATH", "a folder of recorded spaces, or one of them; repeated: all of these"},
+      {"strategy", 0, "NAME", "evo, ga, hill or random; repeated: each (default: evo)"},
+      {"repeats", 0, "N", "runs of each strategy on each space (default: 20)"},
+      {"evals", 0, "N", "evaluations of a run (default: 400)"},
+      {"lag", 0, "N", "as in a seed: a proposal reads outcomes N places back (default: 1)"},
+      {"noise", 0, NULL, "draw times around the recorded ones, with their recorded spread"},
+      {"jobs", 0, "N", "processes at once (default: one a core)"},
+      {"csv", 0, NULL, "print CSV instead of a table"},
+      JSON}},
     {"dump", GROUP_KEEP, cmd_dump, "", 0, 0, "the lineage as canonical text",
      "A line for each candidate in order of place: parents, operator, genes, hashes, verdict, "
      "score. Two runs that did the same have the same dump, byte for byte, however often they "

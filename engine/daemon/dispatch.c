@@ -72,6 +72,20 @@ static bool score_result(const struct engine *engine, const struct judge_result 
     return true;
 }
 
+/* Cases of shapes that are none of the workload's say so by themselves. */
+static void name_shapes(struct engine *engine, struct judge_result *result)
+{
+    for (int i = 0; i < result->case_count; i++) {
+        struct case_result *one = &result->cases[i];
+        char text[PROBLEM_TEXT_MAX];
+
+        if (one->problem >= engine->shapes.timed && one->problem < engine->shapes.count) {
+            problem_text(&engine->shapes.list[one->problem].problem, text);
+            one->shape = arena_dup(engine->round, text);
+        }
+    }
+}
+
 /* Records what was found out about a flight's program, for it and for its twins. */
 static bool conclude(struct engine *engine, struct flight *flight,
                      const struct judge_result *result, const struct score *scores,
@@ -193,6 +207,9 @@ static bool dispatch_compile(struct engine *engine, struct flight *flight, int w
     for (int i = 0; i < job.entry_count; i++) {
         job.entries[i] = image->program.kernels[i].name;
     }
+    if (engine->emulated) {
+        job.options[job.option_count++] = "-lineinfo";
+    }
     if (!note_attempt(engine, flight, ROLE_COMPILE, worker, err)) {
         return false;
     }
@@ -228,11 +245,14 @@ static bool dispatch_judge(struct engine *engine, struct flight *flight, int wor
             .program = flight->images[i].program,
         };
     }
-    job->problem_count = engine->space.problem_count;
+    job->problem_count = engine->shapes.count;
     for (int i = 0; i < job->problem_count; i++) {
-        job->problems[i].problem = engine->space.problems[i].problem;
-        job->problems[i].image = engine->space.problems[i].image;
-        job->problems[i].bound_us = flight->proposal.bound_us;
+        const struct shape *shape = &engine->shapes.list[i];
+
+        job->problems[i].problem = shape->problem;
+        job->problems[i].image = shape->image;
+        job->problems[i].use = shape->use;
+        job->problems[i].bound_us = shape->use != USE_GATE ? flight->proposal.bound_us : 0;
     }
     /* An attempt's number never comes twice, so neither do the inputs of the gate. */
     rng = rng_at(engine->run.secret, STREAM_SECRET, (uint64_t)engine->attempts[worker]);
@@ -409,6 +429,7 @@ static bool attend_judge(struct engine *engine, const struct fleet_event *event,
             err_set(&bad, ERR_SYSTEM, "answered for another job, or passed it without times");
         } else {
             *outcome = verdict_names[result->verdict];
+            name_shapes(engine, result);
             return conclude(engine, flight, result, scores, whole, err);
         }
     }

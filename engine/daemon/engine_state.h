@@ -1,7 +1,8 @@
 /*
- * engine_state -- the engine's own struct, shared by the three files that are its loop:
+ * engine_state -- the engine's own struct, shared by the four files that are its loop:
  *
- *     engine.c    starting, recovering, rounds, budgets, endings
+ *     engine.c    rounds, settling, budgets, endings
+ *     recover.c   a new run, or one that goes on: rows become state
  *     breed.c     proposing: from a settled past to sources that wait for a compiler
  *     dispatch.c  jobs to workers, answers from workers, verdicts
  */
@@ -13,6 +14,7 @@
 #include "daemon/places.h"
 #include "daemon/queue.h"
 #include "daemon/setup.h"
+#include "daemon/shapes.h"
 #include "db/store.h"
 
 /* A job to be sent once the round's transaction is on disk. */
@@ -42,6 +44,8 @@ struct engine {
     struct run_row run;
     struct search_space space; /* from here on valid once a judge has said what the device is */
     bool ready;
+    struct shapes shapes; /* what is timed, and what the gate judges on */
+    bool emulated;        /* the judge names lines of source in what it finds */
     const char *arch;
     struct hash workload;
     int64_t environment;
@@ -61,6 +65,16 @@ struct engine {
     struct dispatch dispatches[FLEET_WORKERS_MAX];
     int dispatch_count;
 };
+
+/* ---- recover.c ---- */
+
+/* Makes the run that the options ask for, or takes it from the database; one transaction. */
+bool engine_load(struct engine *engine, struct err *err);
+/*
+ * A judge said what its device is. The first opens the space and recalls the places; times of
+ * different devices never mix, so all others must have the same model.
+ */
+bool engine_meet_judge(struct engine *engine, const struct fleet_event *event, struct err *err);
 
 /* ---- breed.c ---- */
 

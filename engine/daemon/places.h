@@ -20,7 +20,7 @@ struct outcome {
     int64_t place;
     struct genome genome;
     int numerics, depth;
-    double us; /* 0: no score, or an alias */
+    double us; /* 0: no score; below 0: an alias, of which -us is known */
 };
 
 struct places;

@@ -550,13 +550,12 @@ static bool read_selection(struct parse *parse, const struct node *node, const s
 
 static bool read_strategy(struct parse *parse, const struct node *node, const struct field *field)
 {
-    static const char *const words[] = {"evo", "random"};
     int value;
 
-    if (!read_enum(parse, node, field->key, words, COUNT(words), &value)) {
+    if (!read_enum(parse, node, field->key, strategy_names, STRATEGY_COUNT, &value)) {
         return false;
     }
-    parse->seed->strategy = value == 0 ? STRATEGY_EVO : STRATEGY_RANDOM;
+    parse->seed->strategy = (enum seed_strategy)value;
     return true;
 }
 
@@ -588,31 +587,45 @@ static const struct node *item_after(const struct node *list, const struct node 
     return list->kind == NODE_LIST ? item->next : NULL;
 }
 
-static bool read_workload(struct parse *parse, const struct node *node, const struct field *field)
+static bool read_shapes(struct parse *parse, const struct node *node, const char *key,
+                        struct problem problems[SEED_PROBLEMS_MAX], int *count)
 {
-    struct seed *seed = parse->seed;
     const struct node *item;
 
-    if (!list_of(parse, node, field->key, SEED_PROBLEMS_MAX, &item)) {
+    if (!list_of(parse, node, key, SEED_PROBLEMS_MAX, &item)) {
         return false;
     }
     for (; item != NULL; item = item_after(node, item)) {
-        struct problem *problem = &seed->problems[seed->problem_count];
+        struct problem *problem = &problems[*count];
 
         if (!node_is(parse, item, NODE_TEXT, "shape")) {
             return false;
         }
         if (!problem_parse(item->text, problem, parse->err)) {
-            return located(parse->err, seed->path, item->line, item->column);
+            return located(parse->err, parse->seed->path, item->line, item->column);
         }
-        for (int i = 0; i < seed->problem_count; i++) {
-            if (problem_equal(&seed->problems[i], problem)) {
+        for (int i = 0; i < *count; i++) {
+            if (problem_equal(&problems[i], problem)) {
                 return node_fail(parse, item, "shape '%s' stands here twice", item->text);
             }
         }
-        seed->problem_count++;
+        ++*count;
     }
     return true;
+}
+
+static bool read_workload(struct parse *parse, const struct node *node, const struct field *field)
+{
+    struct seed *seed = parse->seed;
+
+    return read_shapes(parse, node, field->key, seed->problems, &seed->problem_count);
+}
+
+static bool read_emu_shapes(struct parse *parse, const struct node *node, const struct field *field)
+{
+    struct seed *seed = parse->seed;
+
+    return read_shapes(parse, node, field->key, seed->emu_problems, &seed->emu_problem_count);
 }
 
 static bool read_restriction(struct parse *parse, const struct node *gene, int family)
@@ -764,7 +777,7 @@ static bool read_numerics(struct parse *parse, const struct node *node, const st
     return true;
 }
 
-/* auto, cuda:N, replay:FILE. Relative paths are the engine's to resolve: it knows who gave them. */
+/* auto, emu[:CHIP], cuda:N, replay:FILE. Relative paths are the engine's to resolve: it knows who gave them. */
 static bool device_is_known(const char *text)
 {
     int64_t index;
@@ -775,7 +788,8 @@ static bool device_is_known(const char *text)
     if (str_starts(text, "replay:")) {
         return text[strlen("replay:")] != '\0' && strchr(text, ',') == NULL;
     }
-    return strcmp(text, "auto") == 0;
+    return strcmp(text, "auto") == 0 || strcmp(text, "emu") == 0 ||
+           (str_starts(text, "emu:") && text[strlen("emu:")] != '\0' && strchr(text, ',') == NULL);
 }
 
 static bool read_device(struct parse *parse, const struct node *node, const struct field *field)
@@ -793,7 +807,7 @@ static bool read_device(struct parse *parse, const struct node *node, const stru
         }
         if (!device_is_known(item->text)) {
             node_fail(parse, item, "unknown device '%.64s'", item->text);
-            err_hint(parse->err, "a device is auto, cuda:N or replay:FILE");
+            err_hint(parse->err, "a device is auto, cuda:N, emu or replay:FILE");
             goto out;
         }
         buf_printf(&joined, "%s%s", joined.length > 0 ? "," : "", item->text);
@@ -936,6 +950,7 @@ static const struct field worker_fields[] = {
 
 static const struct field gate_fields[] = {
     {"cases", read_int, AT(gate_cases), 1, 32, NULL, 0},
+    {"emu_shapes", read_emu_shapes, 0, 0, 0, NULL, 0},
 };
 
 static const struct field seed_fields[] = {
@@ -965,24 +980,20 @@ static void seed_defaults(struct arena *arena, const char *path, const char *tex
         .text = arena_text(arena, text, length),
         .text_bytes = length,
         .numerics = {true, false},
-        .islands = 2,
-        .elites = 16,
-        .selection = SELECTION_TOURNAMENT,
-        .tournament = 3,
-        .migration = 0.05,
-        .weights = {[OPERATOR_STEP] = 4,
-                    [OPERATOR_MULTI] = 2,
-                    [OPERATOR_CROSSOVER] = 2,
-                    [OPERATOR_IMMIGRANT] = 1,
-                    [OPERATOR_JUMP] = 1},
-        .strategy = STRATEGY_EVO,
-        .rng_seed = 1,
+        .islands = search_defaults.islands,
+        .elites = search_defaults.elites,
+        .selection = search_defaults.selection,
+        .tournament = search_defaults.tournament,
+        .migration = search_defaults.migration,
+        .strategy = search_defaults.strategy,
+        .rng_seed = search_defaults.rng_seed,
         .lag = 32,
         .device = "auto",
         .compile_deadline_ms = 60 * 1000,
         .judge_deadline_ms = 120 * 1000,
         .gate_cases = 1,
     };
+    memcpy(seed->weights, search_defaults.weights, sizeof seed->weights);
 }
 
 /* "seeds/phase4.yaml" is called phase4 unless it says otherwise. */
@@ -1039,6 +1050,29 @@ static bool check_images(struct parse *parse, const struct node *root)
     return true;
 }
 
+/* A shape is judged with the program of one that it shares all compile-time constants with. */
+static bool check_emu_shapes(struct parse *parse, const struct node *root)
+{
+    const struct seed *seed = parse->seed;
+
+    for (int i = 0; i < seed->emu_problem_count; i++) {
+        char text[PROBLEM_TEXT_MAX];
+        bool found = false;
+
+        for (int j = 0; j < seed->problem_count; j++) {
+            found = found || problem_same_static(&seed->emu_problems[i], &seed->problems[j]);
+        }
+        if (!found) {
+            problem_text(&seed->emu_problems[i], text);
+            node_fail(parse, node_of(root, "gate", "emu_shapes"),
+                      "shape '%s' shares no program with a shape of the workload", text);
+            return err_hint(parse->err, "its head dimension, type, causal and lse must be those of "
+                                        "a shape under 'workload'");
+        }
+    }
+    return true;
+}
+
 static bool check_whole(struct parse *parse, const struct node *root)
 {
     static const char *const required[] = {"workload", "families"};
@@ -1054,7 +1088,7 @@ static bool check_whole(struct parse *parse, const struct node *root)
                                                  "'families: [attention_tiled]'");
         }
     }
-    for (int i = 0; i < OPERATOR_COUNT; i++) {
+    for (int i = 0; i < OPERATOR_DRAWN; i++) {
         weights += seed->weights[i];
     }
     if (weights <= 0) {
@@ -1067,7 +1101,7 @@ static bool check_whole(struct parse *parse, const struct node *root)
                   GATE_FAMILIES, seed->problem_count, JOB_CASES_MAX);
         return err_hint(parse->err, "lower 'cases', or judge fewer shapes");
     }
-    return check_images(parse, root);
+    return check_images(parse, root) && check_emu_shapes(parse, root);
 }
 
 bool seed_parse(struct arena *arena, const char *path, const char *text, size_t length,

@@ -26,7 +26,7 @@ enum {
     SEED_DEPTH_MAX = 32,
     SEED_FAMILIES_MAX = 32,
     SEED_FOUNDERS_MAX = 256,
-    SEED_PROBLEMS_MAX = JOB_PROBLEMS_MAX,
+    SEED_PROBLEMS_MAX = JOB_TIMED_MAX,
     SEED_JUDGES_MAX = 32,
     SEED_ISLANDS_MAX = 64,
     SEED_RESTRICTIONS_MAX = 256,
@@ -67,7 +67,7 @@ struct seed {
     enum seed_selection selection;
     int tournament;        /* default 3 */
     double migration;      /* chance that a parent comes from the next island; default 0.05 */
-    double weights[OPERATOR_COUNT]; /* how often each operator is drawn; 0: never */
+    double weights[OPERATOR_DRAWN]; /* how often each operator is drawn; 0: never */
 
     enum seed_strategy strategy;
     uint64_t rng_seed;     /* default 1 */
@@ -81,6 +81,9 @@ struct seed {
     const char *arch;      /* NULL: the device's; else sm_90a … */
     int64_t compile_deadline_ms, judge_deadline_ms; /* defaults 60 s, 120 s */
     int gate_cases;        /* random cases for each input family and shape; default 1 */
+    /* What an emulated device's gate judges on in full, instead of shapes it derives; see shapes.h. */
+    struct problem emu_problems[SEED_PROBLEMS_MAX];
+    int emu_problem_count;
     const char *templates; /* a folder of the user's own families, or NULL; relative to the seed */
 };
 

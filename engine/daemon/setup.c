@@ -8,12 +8,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/proc.h"
 
 /* ---- the device ---- */
 
 static const char REPLAY[] = "replay:";
 static const char CUDA[] = "cuda:";
+static const char EMU[] = "emu"; /* emu, or emu:CHIP */
+
+enum {
+    EMU_JUDGES_MAX = 16,
+    EMU_JUDGE_THREADS = 2, /* a gate's shapes have too few blocks for more */
+};
 
 /* A path in a seed is relative to the seed's folder; on the command line, to the current one. */
 static const char *resolve_path(struct arena *arena, const char *path, const char *beside)
@@ -32,6 +39,28 @@ static const char *resolve_path(struct arena *arena, const char *path, const cha
     return path;
 }
 
+static bool is_emulated(const char *spec)
+{
+    return strcmp(spec, EMU) == 0 || (str_starts(spec, EMU) && spec[strlen(EMU)] == ':');
+}
+
+/* `auto` without a GPU; said once, aloud: what a model times is no measurement. */
+static bool falls_back(struct arena *arena)
+{
+    static bool said;
+    struct err ignored;
+
+    if (setup_program(arena, "evo-judge-emu", &ignored) == NULL) {
+        return false;
+    }
+    if (!said) {
+        log_line("setup", "no NVIDIA GPU was found: kernels run on the emulated device, their "
+                          "times are a model's");
+        said = true;
+    }
+    return true;
+}
+
 static bool has_gpu(void) { return access("/dev/nvidiactl", F_OK) == 0; }
 
 /* Checks the form of a device's name and makes it absolute. NULL with err set. */
@@ -42,16 +71,19 @@ static const char *resolve_device(struct arena *arena, const char *spec, const c
         return arena_printf(arena, "%s%s", REPLAY,
                             resolve_path(arena, spec + strlen(REPLAY), beside));
     }
-    if (str_starts(spec, CUDA)) {
+    if (str_starts(spec, CUDA) || is_emulated(spec)) {
         return arena_dup(arena, spec);
     }
     if (strcmp(spec, "auto") != 0) {
         err_set(err, ERR_USER, "unknown device '%s'", spec);
-        err_hint(err, "devices are auto, cuda:N (or cuda:0,cuda:1) and replay:FILE");
+        err_hint(err, "devices are auto, cuda:N (or cuda:0,cuda:1), emu and replay:FILE");
         return NULL;
     }
     if (own_judges) { /* the seed's own command lines are all there is */
         return "auto";
+    }
+    if (!has_gpu() && falls_back(arena)) {
+        return EMU;
     }
     if (!has_gpu()) {
         err_set(err, ERR_DEVICE, "no NVIDIA GPU was found on this machine");
@@ -230,6 +262,23 @@ static bool staff_judge(const struct setup *setup, struct fleet *fleet, const ch
            fleet_add(fleet, ROLE_JUDGE, name, argv, setup->seed.judge_deadline_ms, err);
 }
 
+/* On few cores one judge with two threads; more cores, more judges. */
+static bool staff_emulators(const struct setup *setup, struct fleet *fleet, struct err *err)
+{
+    const char *chip = setup->device_spec + strlen(EMU);
+    int threads = cores() < EMU_JUDGE_THREADS ? cores() : EMU_JUDGE_THREADS;
+    int count = cores() / threads < EMU_JUDGES_MAX ? cores() / threads : EMU_JUDGES_MAX;
+
+    chip = arena_printf(setup->arena, "%s/%d", *chip == ':' ? chip + 1 : "", threads);
+    for (int i = 0; i < count; i++) {
+        if (!staff_judge(setup, fleet, arena_printf(setup->arena, "emu:%d", i), "evo-judge-emu",
+                         "--device", chip, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool staff_device(const struct setup *setup, struct fleet *fleet, struct err *err)
 {
     struct arena *arena = setup->arena;
@@ -239,12 +288,15 @@ static bool staff_device(const struct setup *setup, struct fleet *fleet, struct 
         return staff_judge(setup, fleet, "replay", "evo-judge-replay", NULL,
                            rest + strlen(REPLAY), err);
     }
+    if (is_emulated(rest)) {
+        return staff_emulators(setup, fleet, err);
+    }
     for (char *name = strtok_r(rest, ",", &save); name != NULL; name = strtok_r(NULL, ",", &save)) {
         int64_t ordinal;
 
         if (!str_starts(name, CUDA) || !str_to_i64(name + strlen(CUDA), &ordinal) || ordinal < 0) {
             err_set(err, ERR_USER, "unknown device '%s'", name);
-            return err_hint(err, "devices are auto, cuda:N (or cuda:0,cuda:1) and replay:FILE");
+            return err_hint(err, "devices are auto, cuda:N (or cuda:0,cuda:1), emu and replay:FILE");
         }
         if (!staff_judge(setup, fleet, name, "evo-judge-cuda", "--device", name + strlen(CUDA),
                          err)) {
@@ -370,10 +422,12 @@ struct search_config setup_config(const struct setup *setup, const struct run_ro
         .elites = seed->elites,
         .tournament = seed->tournament,
         .selection = seed->selection,
-        .strategy = strcmp(run->strategy, "random") == 0 ? STRATEGY_RANDOM : STRATEGY_EVO,
         .migration = seed->migration,
     };
 
     memcpy(config.weights, seed->weights, sizeof config.weights);
+    if (!strategy_parse(run->strategy, &config.strategy)) {
+        config.strategy = STRATEGY_GA; /* a database of before there were others */
+    }
     return config;
 }

@@ -74,24 +74,50 @@ bool trial_compile(struct arena *arena, const struct compile_job *job, struct bu
     }
 }
 
+/* The worker for a device, and what its --device says. False: no such device. */
+static bool choose_judge(struct arena *arena, const char *device, const char *argv[4],
+                         struct err *err)
+{
+    bool automatic = device == NULL || strcmp(device, "auto") == 0;
+
+    if (trial_is_emulated(arena, device)) {
+        argv[0] = setup_program(arena, "evo-judge-emu", err);
+        argv[2] = automatic || device[3] == '\0' ? "0" : device + 4;
+    } else if (automatic || str_starts(device, "cuda:")) {
+        if (access("/dev/nvidiactl", F_OK) != 0) {
+            err_set(err, ERR_DEVICE, "no NVIDIA GPU was found on this machine");
+            return err_hint(err, "'--device emu' judges on the emulated device");
+        }
+        argv[0] = setup_program(arena, "evo-judge-cuda", err);
+        argv[2] = automatic ? "0" : device + 5;
+    } else {
+        err_set(err, ERR_USER, "a file cannot be judged on '%s'", device);
+        return err_hint(err, "devices that run code are cuda:0, cuda:1, … and emu");
+    }
+    argv[1] = "--device";
+    argv[3] = NULL;
+    return argv[0] != NULL;
+}
+
+bool trial_is_emulated(struct arena *arena, const char *device)
+{
+    struct err ignored;
+
+    if (device != NULL && strcmp(device, "auto") != 0) {
+        return strcmp(device, "emu") == 0 || str_starts(device, "emu:");
+    }
+    return access("/dev/nvidiactl", F_OK) != 0 &&
+           setup_program(arena, "evo-judge-emu", &ignored) != NULL;
+}
+
 bool trial_judge(struct arena *arena, const char *device, const struct judge_job *job,
                  int64_t deadline_ms, struct hello *hello, struct judge_result *result,
                  struct err *err)
 {
-    const char *ordinal = device == NULL || strcmp(device, "auto") == 0 ? "0" : device + 5;
-    const char *program = setup_program(arena, "evo-judge-cuda", err);
-    const char *argv[] = {program, "--device", ordinal, NULL};
+    const char *argv[4];
     struct fleet_event event;
 
-    if (device != NULL && strcmp(device, "auto") != 0 && !str_starts(device, "cuda:")) {
-        err_set(err, ERR_USER, "a file cannot be judged on '%s'", device);
-        return err_hint(err, "devices that run code are cuda:0, cuda:1, …");
-    }
-    if (access("/dev/nvidiactl", F_OK) != 0) {
-        err_set(err, ERR_DEVICE, "no NVIDIA GPU was found on this machine");
-        return err_hint(err, "judging an exported kernel needs the kind of GPU it was made for");
-    }
-    if (program == NULL || !ask(arena, ROLE_JUDGE, "judge", argv, judge_encode(arena, job),
+    if (!choose_judge(arena, device, argv, err) || !ask(arena, ROLE_JUDGE, "judge", argv, judge_encode(arena, job),
                                 job->id, deadline_ms, hello, &event, err)) {
         return false;
     }

@@ -18,7 +18,14 @@ bool trial_compile(struct arena *arena, const struct compile_job *job, struct bu
                    struct err *err);
 
 /*
- * Hands the job to a judge on `device` (cuda:N; NULL or auto: the first GPU). *hello describes it.
+ * Whether `device` (NULL: auto) is the emulated one: asked for, or for want of a GPU. Its gate judges
+ * on other shapes (shapes.h), and a program for it is compiled with lines of source.
+ */
+bool trial_is_emulated(struct arena *arena, const char *device);
+
+/*
+ * Hands the job to a judge on `device` (cuda:N, emu; NULL or auto: the first GPU, else the emulated
+ * device). *hello describes it.
  * A judge that dies with the job gives the verdict crash, one past the deadline timeout.
  */
 bool trial_judge(struct arena *arena, const char *device, const struct judge_job *job,

@@ -6,6 +6,8 @@ const char *const operator_names[OPERATOR_COUNT] = {
     [OPERATOR_FOUNDER] = "founder",     [OPERATOR_STEP] = "step",
     [OPERATOR_MULTI] = "multi",         [OPERATOR_CROSSOVER] = "crossover",
     [OPERATOR_IMMIGRANT] = "immigrant", [OPERATOR_JUMP] = "jump",
+    [OPERATOR_PREDICT] = "predict",     [OPERATOR_REFINE] = "refine",
+    [OPERATOR_CLIMB] = "climb",
 };
 
 static const struct family *family_of(const struct search_space *space,
@@ -23,6 +25,17 @@ struct genome mutate_random(const struct search_space *space, int family, struct
         genome.at[i] = (uint8_t)rng_below(rng, (uint32_t)fam->genes[i].count);
     }
     return genome;
+}
+
+bool genome_next(const struct family *family, struct genome *genome)
+{
+    for (int i = family->gene_count - 1; i >= 0; i--) {
+        if (++genome->at[i] < family->genes[i].count) {
+            return true;
+        }
+        genome->at[i] = 0;
+    }
+    return false;
 }
 
 /* The genes that have another value to go to; returns how many. */
@@ -181,4 +194,7 @@ const struct operator_row operator_table[OPERATOR_COUNT] = {
     [OPERATOR_CROSSOVER] = {2, apply_crossover},
     [OPERATOR_IMMIGRANT] = {0, apply_immigrant},
     [OPERATOR_JUMP] = {1, apply_jump},
+    [OPERATOR_PREDICT] = {1, NULL}, /* these three are guide.c's and population.c's to apply */
+    [OPERATOR_REFINE] = {1, NULL},
+    [OPERATOR_CLIMB] = {1, NULL},
 };

@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "search/guide.h"
 #include "search/mutate.h"
+#include "search/seen.h"
 #include "search/select.h"
 
 enum {
+    TRIES_GUIDE = 256,      /* picks of the guide that may turn out not to be admitted */
     TRIES_OPERATOR = 48,    /* draws of operators before settling for an immigrant */
     TRIES_IMMIGRANT = 4096, /* draws of immigrants before walking the space in order */
     WALK_MAX = 1 << 22,     /* genomes such a walk looks at in each family */
@@ -18,15 +21,12 @@ enum {
 /* A single shape's time that is this many times that of the island's worst member cannot enter it. */
 static const double BOUND_SLACK = 1.02;
 
+/* The share of places that the guide leaves to operators that know nothing: a model may be wrong. */
+static const double UNGUIDED = 0.02;
+
 struct island {
     struct member *members; /* best first */
     int count, numerics;
-};
-
-/* A set of 64-bit prefixes of genome hashes: at 10^6 genomes a false "seen" has odds of 3e-8. */
-struct seen {
-    uint64_t *slots; /* 0: empty */
-    size_t mask, count;
 };
 
 struct population {
@@ -34,8 +34,42 @@ struct population {
     struct search_config config;
     struct island *islands;
     struct seen seen;
+    struct guide *guide; /* NULL: the strategy does without */
     int64_t folded;
 };
+
+const char *const strategy_names[STRATEGY_COUNT] = {
+    [STRATEGY_EVO] = "evo",
+    [STRATEGY_GA] = "ga",
+    [STRATEGY_HILL] = "hill",
+    [STRATEGY_RANDOM] = "random",
+};
+
+const struct search_config search_defaults = {
+    .rng_seed = 1,
+    .islands = 2,
+    .elites = 16,
+    .tournament = 3,
+    .selection = SELECTION_TOURNAMENT,
+    .strategy = STRATEGY_EVO,
+    .migration = 0.05,
+    .weights = {[OPERATOR_STEP] = 4,
+                [OPERATOR_MULTI] = 2,
+                [OPERATOR_CROSSOVER] = 2,
+                [OPERATOR_IMMIGRANT] = 1,
+                [OPERATOR_JUMP] = 1},
+};
+
+bool strategy_parse(const char *name, enum seed_strategy *strategy)
+{
+    for (int i = 0; i < STRATEGY_COUNT; i++) {
+        if (strcmp(strategy_names[i], name) == 0) {
+            *strategy = (enum seed_strategy)i;
+            return true;
+        }
+    }
+    return false;
+}
 
 /* ---- what the space admits ---- */
 
@@ -91,6 +125,13 @@ static bool meets_requirements(const struct search_space *space, const struct ge
     return true;
 }
 
+bool space_meets(const struct search_space *space, const struct genome *genome, int *numerics)
+{
+    int64_t values[JOB_IMAGES_MAX][FAMILY_SYMBOLS_MAX];
+
+    return meets_requirements(space, genome, values, numerics, NULL);
+}
+
 bool space_admits(const struct search_space *space, const struct genome *genome, int *numerics,
                   struct refusal *refusal)
 {
@@ -98,56 +139,6 @@ bool space_admits(const struct search_space *space, const struct genome *genome,
 
     return meets_requirements(space, genome, values, numerics, refusal) &&
            supports_shapes(space, genome, values, refusal);
-}
-
-/* ---- genomes seen ---- */
-
-static uint64_t seen_key(const struct hash *hash)
-{
-    uint64_t key;
-
-    memcpy(&key, hash->bytes, sizeof key);
-    return key != 0 ? key : 1;
-}
-
-static bool seen_has(const struct seen *seen, uint64_t key)
-{
-    for (size_t at = key & seen->mask;; at = (at + 1) & seen->mask) {
-        if (seen->slots[at] == 0 || seen->slots[at] == key) {
-            return seen->slots[at] == key;
-        }
-    }
-}
-
-static void seen_put(struct seen *seen, uint64_t key)
-{
-    size_t at = key & seen->mask;
-
-    while (seen->slots[at] != 0) {
-        if (seen->slots[at] == key) {
-            return;
-        }
-        at = (at + 1) & seen->mask;
-    }
-    seen->slots[at] = key;
-    seen->count++;
-}
-
-static void seen_add(struct seen *seen, uint64_t key)
-{
-    if (2 * (seen->count + 1) > seen->mask + 1) {
-        struct seen larger = {.mask = 2 * seen->mask + 1};
-
-        larger.slots = xcalloc(larger.mask + 1, sizeof *larger.slots);
-        for (size_t i = 0; i <= seen->mask; i++) {
-            if (seen->slots[i] != 0) {
-                seen_put(&larger, seen->slots[i]);
-            }
-        }
-        free(seen->slots);
-        *seen = larger;
-    }
-    seen_put(seen, key);
 }
 
 /* ---- life ---- */
@@ -185,8 +176,10 @@ struct population *population_new(const struct search_space *space,
         population->islands[i].members = xcalloc((size_t)config->elites, sizeof(struct member));
     }
     deal_classes(population);
-    population->seen.mask = 1023;
-    population->seen.slots = xcalloc(population->seen.mask + 1, sizeof *population->seen.slots);
+    seen_begin(&population->seen);
+    if (config->strategy == STRATEGY_EVO) {
+        population->guide = guide_new(space, config->rng_seed);
+    }
     return population;
 }
 
@@ -199,13 +192,18 @@ void population_free(struct population *population)
         free(population->islands[i].members);
     }
     free(population->islands);
-    free(population->seen.slots);
+    seen_end(&population->seen);
+    guide_free(population->guide);
     free(population);
 }
 
-void population_mark(struct population *population, const struct hash *genome_hash)
+void population_mark(struct population *population, int64_t place, const struct genome *genome,
+                     const struct hash *genome_hash)
 {
     seen_add(&population->seen, seen_key(genome_hash));
+    if (population->guide != NULL) {
+        guide_mark(population->guide, place, genome);
+    }
 }
 
 /* The island a place belongs to, or the next one that breeds the class. */
@@ -225,6 +223,9 @@ void population_fold(struct population *population, int64_t place, const struct 
 {
     assert(place == population->folded);
     population->folded++;
+    if (population->guide != NULL) {
+        guide_fold(population->guide, place, genome, numerics, depth, us);
+    }
     if (us > 0) {
         struct island *island = &population->islands[island_of(population, place, numerics)];
         struct member newcomer = {.place = place, .genome = *genome, .us = us, .depth = depth};
@@ -273,7 +274,7 @@ static bool settle(struct population *population, int64_t place, struct proposal
     if (space->problem_count == 1 && island->count == population->config.elites) {
         proposal->bound_us = BOUND_SLACK * island->members[island->count - 1].us;
     }
-    seen_add(&population->seen, key);
+    population_mark(population, place, genome, &proposal->genome_hash);
     return true;
 }
 
@@ -289,9 +290,9 @@ static enum operator_kind draw_operator(const struct population *population,
                                         const struct island *island, struct rng *rng)
 {
     double total = 0, draw;
-    double weights[OPERATOR_COUNT];
+    double weights[OPERATOR_DRAWN];
 
-    for (int i = 0; i < OPERATOR_COUNT; i++) {
+    for (int i = 0; i < OPERATOR_DRAWN; i++) {
         bool usable = i != OPERATOR_FOUNDER && operator_table[i].parents <= island->count &&
                       (i != OPERATOR_JUMP || population->space->family_count > 1);
 
@@ -299,7 +300,7 @@ static enum operator_kind draw_operator(const struct population *population,
         total += weights[i];
     }
     draw = rng_unit(rng) * total;
-    for (int i = 0; i < OPERATOR_COUNT; i++) {
+    for (int i = 0; i < OPERATOR_DRAWN; i++) {
         draw -= weights[i];
         if (weights[i] > 0 && draw < 0) {
             return (enum operator_kind)i;
@@ -351,18 +352,6 @@ static bool try_operator(struct population *population, int64_t place, int home,
            settle(population, place, proposal, NULL);
 }
 
-/* Sets the genome to the next combination of its family's genes; false after the last. */
-static bool next_combination(const struct family *family, struct genome *genome)
-{
-    for (int i = family->gene_count - 1; i >= 0; i--) {
-        if (++genome->at[i] < family->genes[i].count) {
-            return true;
-        }
-        genome->at[i] = 0;
-    }
-    return false;
-}
-
 /*
  * When draws keep hitting what is known, the space is nearly exhausted: each family is walked in
  * order from a random genome, round its end, so that the last genomes are found for certain (if
@@ -383,10 +372,75 @@ static bool walk(struct population *population, int64_t place, struct proposal *
             if (settle(population, place, proposal, NULL)) {
                 return true;
             }
-            next_combination(space->families[family], &at);
+            genome_next(space->families[family], &at);
             if (memcmp(&at, &start, sizeof at) == 0) {
                 break;
             }
+        }
+    }
+    return false;
+}
+
+/* The guide's pick; what it cannot know (a shape that is not supported) is told to it. */
+static bool try_guide(struct population *population, int64_t place, int home,
+                      struct proposal *proposal)
+{
+    int numerics = population->islands[home].numerics;
+    struct pick pick;
+
+    for (int i = 0; i < TRIES_GUIDE && guide_pick(population->guide, place, numerics, &pick); i++) {
+        *proposal = (struct proposal){.genome = pick.genome, .operator_kind = pick.kind,
+                                      .parent_count = pick.parent_count, .depth = pick.depth};
+        memcpy(proposal->parents, pick.parents, sizeof pick.parents);
+        if (settle(population, place, proposal, NULL)) {
+            return true;
+        }
+        guide_refuse(population->guide, &pick.genome);
+    }
+    return false;
+}
+
+/* An untried neighbour of the best member that has one left, in random order. */
+static bool climb(struct population *population, int64_t place, const struct island *island,
+                  struct rng *rng, struct proposal *proposal)
+{
+    for (int i = 0; i < island->count; i++) {
+        const struct member *member = &island->members[i];
+        const struct family *family = population->space->families[member->genome.family];
+        int sites[GENES_MAX * GENE_VALUES_MAX][2], count = 0;
+
+        for (int gene = 0; gene < family->gene_count; gene++) {
+            for (int at = 0; at < family->genes[gene].count; at++) {
+                sites[count][0] = gene;
+                sites[count++][1] = at;
+            }
+        }
+        for (; count > 0; count--) {
+            uint32_t draw = rng_below(rng, (uint32_t)count);
+
+            *proposal = (struct proposal){.genome = member->genome, .parent_count = 1,
+                                          .operator_kind = OPERATOR_CLIMB,
+                                          .parents = {member->place}, .depth = member->depth + 1};
+            proposal->genome.at[sites[draw][0]] = (uint8_t)sites[draw][1];
+            if (settle(population, place, proposal, NULL)) {
+                return true;
+            }
+            memcpy(sites[draw], sites[count - 1], sizeof sites[draw]);
+        }
+    }
+    return false;
+}
+
+static bool breed(struct population *population, int64_t place, int home, struct rng *rng,
+                  struct proposal *proposal)
+{
+    const struct island *island = &population->islands[home];
+
+    for (int i = 0; i < TRIES_OPERATOR && island->count > 0; i++) {
+        enum operator_kind kind = draw_operator(population, island, rng);
+
+        if (try_operator(population, place, home, kind, rng, proposal)) {
+            return true;
         }
     }
     return false;
@@ -397,15 +451,19 @@ bool population_propose(struct population *population, int64_t place, struct pro
     int home = (int)(place % population->config.islands);
     const struct island *island = &population->islands[home];
     struct rng rng = rng_at(population->config.rng_seed, (uint32_t)home, (uint64_t)place);
+    enum seed_strategy strategy = population->config.strategy;
 
-    if (population->config.strategy == STRATEGY_EVO && island->count > 0) {
-        for (int i = 0; i < TRIES_OPERATOR; i++) {
-            enum operator_kind kind = draw_operator(population, island, &rng);
-
-            if (try_operator(population, place, home, kind, &rng, proposal)) {
-                return true;
-            }
+    if (strategy == STRATEGY_EVO && rng_unit(&rng) >= (island->count > 0 ? UNGUIDED : 0)) {
+        if (try_guide(population, place, home, proposal)) {
+            return true;
         }
+    }
+    if (strategy == STRATEGY_HILL && climb(population, place, island, &rng, proposal)) {
+        return true;
+    }
+    if ((strategy == STRATEGY_EVO || strategy == STRATEGY_GA) &&
+        breed(population, place, home, &rng, proposal)) {
+        return true;
     }
     for (int i = 0; i < TRIES_IMMIGRANT; i++) {
         if (try_operator(population, place, home, OPERATOR_IMMIGRANT, &rng, proposal)) {

@@ -11,10 +11,13 @@
  * it, and the outcomes folded so far, never on when something arrived: the engine proposes in order
  * of place, and folds exactly the places <= n - lag before it proposes n.
  *
+ * Most places are filled by the guide (guide.h): the genome of which a model of all outcomes expects
+ * the most. A share is left to the operators, which know nothing and are drawn by weight.
+ *
  * Islands are separate populations: place n belongs to island n mod islands. An island keeps its
  * best members (elites) of one numerics class; a parent comes from the next island of the same
  * class with a small chance. Genomes are never proposed twice; infeasible ones never at all.
- * Threads: one. Memory: bounded by elites and 32 bytes a genome seen.
+ * Threads: one. Memory: elites, 64 bytes a genome seen, 72 an outcome, and the guide's bounds.
  */
 #ifndef EVO_SEARCH_POPULATION_H
 #define EVO_SEARCH_POPULATION_H
@@ -42,12 +45,28 @@ enum operator_kind {
     OPERATOR_CROSSOVER, /* each gene from one of two parents */
     OPERATOR_IMMIGRANT, /* a random feasible genome; no parent */
     OPERATOR_JUMP,      /* another family, genes of the same name inherited */
+    OPERATOR_DRAWN,     /* those above are drawn by weight; those below have their own rules */
+    OPERATOR_PREDICT = OPERATOR_DRAWN, /* the model's best genome anywhere; parent: its nearest good relative */
+    OPERATOR_REFINE,    /* the model's best change of one gene of an elite */
+    OPERATOR_CLIMB,     /* one gene of the best that leaves untried neighbours takes any value */
     OPERATOR_COUNT,
 };
 
 extern const char *const operator_names[OPERATOR_COUNT];
 
-enum seed_strategy { STRATEGY_EVO, STRATEGY_RANDOM };
+/* How places are filled. The last three are there to be compared with. */
+enum seed_strategy {
+    STRATEGY_EVO,    /* by a model of what was learned, a share by the operators (guide.h) */
+    STRATEGY_GA,     /* by the operators alone */
+    STRATEGY_HILL,   /* neighbours of the best, then of the second best … */
+    STRATEGY_RANDOM, /* blindly */
+    STRATEGY_COUNT,
+};
+
+extern const char *const strategy_names[STRATEGY_COUNT];
+/* False: there is no such strategy. */
+bool strategy_parse(const char *name, enum seed_strategy *strategy);
+
 enum seed_selection { SELECTION_TOURNAMENT, SELECTION_RANK };
 
 /* Where the search may go: families, and everything that must admit a genome. */
@@ -74,14 +93,20 @@ struct search_space {
 bool space_admits(const struct search_space *space, const struct genome *genome, int *numerics,
                   struct refusal *refusal);
 
+/* The cheap part of it: requirements and class, without the shapes. */
+bool space_meets(const struct search_space *space, const struct genome *genome, int *numerics);
+
 struct search_config {
     uint64_t rng_seed;
     int islands, elites, tournament;
     enum seed_selection selection;
     enum seed_strategy strategy;
     double migration;
-    double weights[OPERATOR_COUNT];
+    double weights[OPERATOR_DRAWN];
 };
+
+/* What a seed that says nothing gets. */
+extern const struct search_config search_defaults;
 
 struct member {
     int64_t place;
@@ -110,14 +135,18 @@ struct population *population_new(const struct search_space *space,
                                   const struct search_config *config);
 void population_free(struct population *population);
 
-/* Marks a genome as proposed; every recorded place is marked before the first proposal. */
-void population_mark(struct population *population, const struct hash *genome_hash);
+/*
+ * Marks the genome of a place as proposed; every recorded place is marked, in order and before it is
+ * folded, before the first proposal. A place marked twice is marked once.
+ */
+void population_mark(struct population *population, int64_t place, const struct genome *genome,
+                     const struct hash *genome_hash);
 /* A founder's proposal, or false when it is infeasible (refusal) or was marked already. */
 bool population_found(struct population *population, int64_t place, const struct genome *genome,
                       struct proposal *proposal, struct refusal *refusal);
 /*
- * The outcome of a place: `us` is its score, 0 when it has none (any verdict but pass) or is an
- * alias of an earlier place. Places are folded in order, each once.
+ * The outcome of a place: `us` is its score; 0: it has none (any verdict but pass); below 0: it is an
+ * alias of an earlier place, whose score is -us. Places are folded in order, each once.
  */
 void population_fold(struct population *population, int64_t place, const struct genome *genome,
                      int numerics, int depth, double us);

@@ -136,9 +136,9 @@ static void a_hello_of_another_protocol_is_refused_naming_both(void **state)
     struct err err;
 
     (void)state;
-    other.protocol = JOB_PROTOCOL + 41;
+    other.protocol = 43;
     assert_false(hello_decode(arena, sent(hello_encode(arena, &other)), &got, &err));
-    assert_string_equal(err.what, "the worker speaks protocol 42, this evo speaks 1");
+    assert_string_equal(err.what, "the worker speaks protocol 43, this evo speaks 2");
 }
 
 static void a_hello_is_read_strictly(void **state)
@@ -340,6 +340,7 @@ static struct judge_job *a_job(int images, int problems)
                                   &job->problems[i].problem, &err));
         job->problems[i].image = images ? i % images : 0;
         job->problems[i].bound_us = i * 1.1;
+        job->problems[i].use = i < JOB_TIMED_MAX ? (enum use)(i % USE_GATE) : USE_GATE;
     }
     return job;
 }
@@ -371,6 +372,7 @@ static void a_judge_job_arrives_with_all_its_images_and_shapes(void **state)
         assert_true(problem_equal(&got->problems[i].problem, &job->problems[i].problem));
         assert_int_equal(got->problems[i].image, i % JOB_IMAGES_MAX);
         assert_true(got->problems[i].bound_us == i * 1.1);
+        assert_int_equal(got->problems[i].use, job->problems[i].use);
     }
 }
 
@@ -401,14 +403,17 @@ static void a_judge_job_is_read_strictly(void **state)
         {"effort", "effort much"},
         {"cases_per_family", NULL},
         {"want_samples", "want_samples 3"},
-        {"problem", "problem 2 0 1x8x512x64"},
-        {"problem", "problem -1 0 1x8x512x64"},
-        {"problem", "problem 0 nan 1x8x512x64"},
-        {"problem", "problem 0 -1 1x8x512x64"},
+        {"problem", "problem 2 0 whole 1x8x512x64"},
+        {"problem", "problem -1 0 whole 1x8x512x64"},
+        {"problem", "problem 0 nan whole 1x8x512x64"},
+        {"problem", "problem 0 -1 whole 1x8x512x64"},
         {"problem", "problem 0 0"},
-        {"problem", "problem 0 0 "},
-        {"problem", "problem 0 0 1x8x512"},
-        {"problem", "problem 0 0 1x8x512x64 "},
+        {"problem", "problem 0 0 whole"},
+        {"problem", "problem 0 0 whole "},
+        {"problem", "problem 0 0 1x8x512x64"},
+        {"problem", "problem 0 0 never 1x8x512x64"},
+        {"problem", "problem 0 0 whole 1x8x512"},
+        {"problem", "problem 0 0 whole 1x8x512x64 "},
         {"image", "image 1234"},
         {"body cubin.1", "body cubin.2 7"},
         {"body ptx.1", "body ptx 5"},
@@ -446,7 +451,7 @@ static void a_program_inside_a_job_is_read_as_strictly(void **state)
         message_put(message, "effort", "correct");
         message_put(message, "cases_per_family", "1");
         message_put(message, "want_samples", "0");
-        message_put(message, "problem", "0 0 1x8x512x64");
+        message_put(message, "problem", "0 0 whole 1x8x512x64");
         message_put(message, "image", "%064d", 1);
         message_body(message, "program.0", program, strlen(program));
         message_body(message, "cubin.0", "", 0);
@@ -463,7 +468,12 @@ static void a_judge_job_has_limits(void **state)
 
     (void)state;
     assert_false(judge_decode(arena, changed(judge_encode(arena, job), "genes",
-                                             "problem 0 0 1x8x512x64"), got, &err));
+                                             "problem 0 0 gate 1x8x512x64"), got, &err));
+    job->problem_count = JOB_PROBLEMS_MAX - 1;
+    assert_true(judge_decode(arena, changed(judge_encode(arena, job), "genes",
+                                            "problem 0 0 gate 1x8x512x64"), got, &err));
+    assert_false(judge_decode(arena, changed(judge_encode(arena, job), "genes",
+                                             "problem 0 0 once 1x8x512x64"), got, &err));
     assert_false(judge_decode(arena, changed(judge_encode(arena, job), "genes",
                                              arena_printf(arena, "image %064d", 1)), got, &err));
 }
@@ -516,7 +526,7 @@ static struct judge_result *a_result(int timings)
 
 static void a_result_arrives(void **state)
 {
-    struct judge_result *result = a_result(JOB_PROBLEMS_MAX);
+    struct judge_result *result = a_result(JOB_TIMED_MAX);
     struct judge_result *got = arena_alloc(arena, sizeof *got);
     struct err err;
 
@@ -537,8 +547,8 @@ static void a_result_arrives(void **state)
     assert_string_equal(got->cases[0].reason, "first second");
     assert_string_equal(got->cases[1].family, "");
     assert_int_equal(got->cases[1].verdict, VERDICT_WRONG);
-    assert_int_equal(got->timing_count, JOB_PROBLEMS_MAX);
-    for (int i = 0; i < JOB_PROBLEMS_MAX; i++) {
+    assert_int_equal(got->timing_count, JOB_TIMED_MAX);
+    for (int i = 0; i < JOB_TIMED_MAX; i++) {
         assert_int_equal(got->timings[i].problem, i);
         assert_int_equal(got->timings[i].quick, i % 2);
         assert_true(got->timings[i].tick_us == 0.032);
@@ -569,7 +579,7 @@ static void a_result_is_read_strictly(void **state)
         {"case", "case 1 correct normal 0000000000000001 best 1 1 1 1 1 1 1 1 1 1 1 1"},
         {"case", "case 1 correct normal 000000000000001 pass 1 1 1 1 1 1 1 1 1 1 1 1"},
         {"case", "case 1 correct normal 0x00000000000001 pass 1 1 1 1 1 1 1 1 1 1 1 1"},
-        {"case", "case 32 correct normal 0000000000000001 pass 1 1 1 1 1 1 1 1 1 1 1 1"},
+        {"case", "case 64 correct normal 0000000000000001 pass 1 1 1 1 1 1 1 1 1 1 1 1"},
         {"case", "case -2 correct normal 0000000000000001 pass 1 1 1 1 1 1 1 1 1 1 1 1"},
         {"timing", "timing 0 0"},
         {"timing", "timing 0 0 nan"},

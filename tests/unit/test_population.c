@@ -84,7 +84,7 @@ static void use(const char *const *texts, int count)
     space.statics[0].givens.values[GIVEN_HEAD_DIM] = 64;
     assert_true(problem_parse("1x8x512x64", &space.problems[0].problem, &err));
     config = (struct search_config){
-        .rng_seed = 7, .islands = 3, .elites = 4, .tournament = 3, .migration = 0.1,
+        .rng_seed = 7, .strategy = STRATEGY_GA, .islands = 3, .elites = 4, .tournament = 3, .migration = 0.1,
         .weights = {[OPERATOR_STEP] = 4, [OPERATOR_MULTI] = 2, [OPERATOR_CROSSOVER] = 2,
                     [OPERATOR_IMMIGRANT] = 1, [OPERATOR_JUMP] = 1},
     };
@@ -113,6 +113,11 @@ static void fold(struct population *population, int64_t place, const struct prop
 {
     population_fold(population, place, &proposal->genome, proposal->numerics, proposal->depth,
                     score_of(&proposal->genome));
+}
+
+static void mark(struct population *population, int64_t place, const struct proposal *proposal)
+{
+    population_mark(population, place, &proposal->genome, &proposal->genome_hash);
 }
 
 /* Proposes and folds `count` places, nothing pending; returns how many there were. */
@@ -178,11 +183,12 @@ static void a_small_space_is_exhausted_exactly(void **state)
     (void)state;
     use_one(wide);
     assert_int_equal(feasible_count(), 27);
-    for (int strategy = STRATEGY_EVO; strategy <= STRATEGY_RANDOM; strategy++) {
-        config.strategy = (enum seed_strategy)strategy;
+    for (int strategy = 0; strategy < STRATEGY_COUNT; strategy++) {
         use_one(wide);
+        config.strategy = (enum seed_strategy)strategy;
         check_exhausted();
         use_two(wide, narrow);
+        config.strategy = (enum seed_strategy)strategy;
         space.classes[1] = true;
         check_exhausted();
     }
@@ -200,7 +206,10 @@ static void a_recorded_space_is_exhausted_exactly(void **state)
     assert_true(family_of_space(arena, recorded, &families[0], &err));
     assert_int_equal(feasible_count(), recorded->row_count);
     assert_int_equal(recorded->row_count, 8);
-    check_exhausted();
+    for (int strategy = 0; strategy < STRATEGY_COUNT; strategy++) {
+        config.strategy = (enum seed_strategy)strategy;
+        check_exhausted();
+    }
 }
 
 static void what_is_marked_is_never_proposed(void **state)
@@ -217,8 +226,8 @@ static void what_is_marked_is_never_proposed(void **state)
     run(first, all, proposals);
     second = population_new(&space, &config);
     for (int64_t i = 0; i < all; i += 2) {
-        population_mark(second, &proposals[i].genome_hash);
-        population_mark(second, &proposals[i].genome_hash); /* twice is once */
+        mark(second, i, &proposals[i]);
+        mark(second, i, &proposals[i]); /* twice is once */
     }
     left = run(second, all, other);
     assert_int_equal(left, all / 2);
@@ -265,7 +274,7 @@ static void run_behind(struct population *population, int64_t first, int64_t cou
     int64_t folded = 0;
 
     for (int64_t place = 0; place < first; place++) {
-        population_mark(population, &proposals[place].genome_hash);
+        mark(population, place, &proposals[place]);
     }
     for (int64_t place = first; place < count; place++) {
         while (folded <= place - lag) {
@@ -287,14 +296,14 @@ static bool same_proposal(const struct proposal *a, const struct proposal *b)
 
 enum { PLACES = 600, LAG = 16 };
 
-static void the_same_folds_give_the_same_proposals(void **state)
+static void check_same_folds(enum seed_strategy strategy)
 {
     struct proposal *once, *twice, *other;
     struct population *a, *b, *c;
     int different = 0;
 
-    (void)state;
     use_two(large, wide);
+    config.strategy = strategy;
     once = arena_alloc(arena, PLACES * sizeof *once);
     twice = arena_alloc(arena, PLACES * sizeof *twice);
     other = arena_alloc(arena, PLACES * sizeof *other);
@@ -316,7 +325,7 @@ static void the_same_folds_give_the_same_proposals(void **state)
         population_island(b, (int)(place % 3), &count, &numerics);
         if (place > 0) { /* a founder that is refused leaves no trace */
             assert_false(population_found(b, place, &twice[place - 1].genome, &refused, NULL));
-            population_mark(b, &twice[place - 1].genome_hash);
+            mark(b, place - 1, &twice[place - 1]);
         }
         assert_true(population_propose(b, place, &twice[place]));
     }
@@ -330,14 +339,21 @@ static void the_same_folds_give_the_same_proposals(void **state)
     population_free(c);
 }
 
-static void a_search_goes_on_from_its_rows_as_if_never_stopped(void **state)
+static void the_same_folds_give_the_same_proposals(void **state)
+{
+    (void)state;
+    check_same_folds(STRATEGY_GA);
+    check_same_folds(STRATEGY_EVO);
+}
+
+static void check_goes_on(enum seed_strategy strategy)
 {
     static const int64_t stops[] = {1, 5, LAG, LAG + 1, 100, PLACES - 1};
     struct proposal *whole, *resumed;
     struct population *population;
 
-    (void)state;
     use_two(large, narrow);
+    config.strategy = strategy;
     space.classes[1] = true;
     whole = arena_alloc(arena, PLACES * sizeof *whole);
     resumed = arena_alloc(arena, PLACES * sizeof *resumed);
@@ -354,6 +370,14 @@ static void a_search_goes_on_from_its_rows_as_if_never_stopped(void **state)
         }
         population_free(population);
     }
+}
+
+static void a_search_goes_on_from_its_rows_as_if_never_stopped(void **state)
+{
+    (void)state;
+    check_goes_on(STRATEGY_GA);
+    check_goes_on(STRATEGY_HILL);
+    check_goes_on(STRATEGY_EVO);
 }
 
 static void a_proposal_reads_the_folds(void **state)
@@ -953,7 +977,7 @@ static void a_proposal_tells_the_truth_about_its_making(void **state)
         default: fail_msg("operator %d is not drawn", child->operator_kind);
         }
     }
-    for (int i = OPERATOR_STEP; i < OPERATOR_COUNT; i++) {
+    for (int i = OPERATOR_STEP; i < OPERATOR_DRAWN; i++) {
         assert_true(made[i] > 5);
     }
     assert_true(made[OPERATOR_STEP] > made[OPERATOR_JUMP]);
@@ -992,12 +1016,12 @@ static void a_search_finds_its_way(void **state)
 {
     enum { TRIES = 1500 };
     struct proposal *all;
-    double best[2];
+    double best[STRATEGY_COUNT];
 
     (void)state;
     use_one(large);
     all = arena_alloc(arena, TRIES * sizeof *all);
-    for (int strategy = STRATEGY_EVO; strategy <= STRATEGY_RANDOM; strategy++) {
+    for (int strategy = 0; strategy < STRATEGY_COUNT; strategy++) {
         struct population *population;
 
         config.strategy = (enum seed_strategy)strategy;
@@ -1009,8 +1033,10 @@ static void a_search_finds_its_way(void **state)
         }
         population_free(population);
     }
-    assert_true(best[STRATEGY_EVO] < best[STRATEGY_RANDOM]);
-    assert_true(best[STRATEGY_EVO] < score_of(&(struct genome){.at = {1, 1, 1, 1, 1, 1}}) + 0.1);
+    for (int strategy = 0; strategy < STRATEGY_RANDOM; strategy++) {
+        assert_true(best[strategy] < best[STRATEGY_RANDOM]);
+        assert_true(best[strategy] < score_of(&(struct genome){.at = {1, 1, 1, 1, 1, 1}}) + 0.1);
+    }
 }
 
 /* ---- selection ---- */

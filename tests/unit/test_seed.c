@@ -84,6 +84,7 @@ static void what_is_not_said_has_its_default(void **state)
     assert_int_equal(seed.compile_deadline_ms, 60000);
     assert_int_equal(seed.judge_deadline_ms, 120000);
     assert_int_equal(seed.gate_cases, 1);
+    assert_int_equal(seed.emu_problem_count, 0);
 }
 
 static void every_key_reaches_its_member(void **state)
@@ -102,7 +103,7 @@ static void every_key_reaches_its_member(void **state)
                   "budget: {evaluations: 100, wall: 90s, device: 1h}\n"
                   "workers: {device: [cuda:0, cuda:1], judges: [ssh a b, ssh c d], compile: 3,"
                   " arch: sm_90a, compile_deadline: 5s, judge_deadline: 2m}\n"
-                  "gate: {cases: 2}\n"
+                  "gate: {cases: 2, emu_shapes: [1x1x33x64, 1x1x40x64]}\n"
                   "templates: mine\n");
     assert_string_equal(seed.name, "whole");
     assert_string_equal(seed.about, "two lines");
@@ -142,6 +143,8 @@ static void every_key_reaches_its_member(void **state)
     assert_int_equal(seed.compile_deadline_ms, 5000);
     assert_int_equal(seed.judge_deadline_ms, 120000);
     assert_int_equal(seed.gate_cases, 2);
+    assert_int_equal(seed.emu_problem_count, 2);
+    assert_int_equal(seed.emu_problems[1].q_len, 40);
     assert_string_equal(seed.templates, "mine");
 }
 

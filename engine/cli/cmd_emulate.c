@@ -1,0 +1,368 @@
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/str.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/subject.h"
+#include "cli/text.h"
+#include "daemon/shapes.h"
+#include "daemon/trial.h"
+#include "fitness/emu/emulate.h"
+
+enum { PROFILE_BLOCKS = 8, BLOCKS_MAX = 1 << 24, LINES_SHOWN = 10 };
+
+/* What is run: a program of its own file, or of a candidate. */
+struct trial {
+    struct exported exported;
+    const char *name; /* of the source, in findings */
+    struct built built;
+    struct judge_image image;
+    struct emulate_request request;
+    struct emulation emulation;
+};
+
+/* ---- what to run --------------------------------------------------------------------------- */
+
+static bool is_file(const char *operand)
+{
+    size_t length = strlen(operand);
+
+    return (length > 3 && strcmp(operand + length - 3, ".cu") == 0) || strchr(operand, '/') != NULL;
+}
+
+static bool read_exported(struct cli *cli, const char *path, struct exported *exported,
+                          struct err *err)
+{
+    struct buf text = {0};
+    bool ok = file_read(path, EXPORTED_BYTES_MAX, &text, err) &&
+              exported_read(cli->arena, path, text.data, text.length, exported, err);
+
+    buf_free(&text);
+    return ok;
+}
+
+static bool gather(struct cli *cli, struct trial *trial, struct err *err)
+{
+    const char *operand = cli->operands[0];
+
+    if (is_file(operand)) {
+        trial->name = operand;
+        return read_exported(cli, operand, &trial->exported, err);
+    }
+    struct subject *subject = arena_alloc(cli->arena, sizeof *subject);
+
+    if (!subject_gather(cli, operand, subject, err)) {
+        return false;
+    }
+    trial->exported = subject->exported;
+    trial->name = arena_printf(cli->arena, "%s.cu", subject->kernel.candidate.family);
+    return true;
+}
+
+/* The first of the small shapes that the emulated device's gate is climbed on. */
+static struct problem small_shape(struct cli *cli, const struct exported *exported)
+{
+    struct shapes *shapes = arena_alloc(cli->arena, sizeof *shapes);
+    struct hello hello = {.backend = "emu"};
+
+    shapes->list[0].problem = exported->problems[0];
+    shapes->count = 1;
+    shapes_choose(shapes, &hello, NULL, 0);
+    for (int i = 0; i < shapes->count; i++) {
+        struct plan plan;
+        struct err ignored;
+        bool supported;
+
+        if (shapes->list[i].use != USE_ONCE && shapes->list[i].use != USE_TIME &&
+            plan_resolve(cli->arena, &exported->program, &shapes->list[i].problem, 1, &plan,
+                         &supported, &ignored)) {
+            return shapes->list[i].problem;
+        }
+    }
+    return exported->problems[0];
+}
+
+static bool choose_shape(struct cli *cli, struct trial *trial, struct err *err)
+{
+    const char *text = cli_value(cli, "shape");
+    const struct exported *exported = &trial->exported;
+
+    if (text == NULL) {
+        trial->request.problem = small_shape(cli, exported);
+        return true;
+    }
+    if (!problem_parse(text, &trial->request.problem, err)) {
+        return err_in(err, "option '--shape'");
+    }
+    if (!problem_same_static(&trial->request.problem, &exported->problems[0])) {
+        char own[PROBLEM_TEXT_MAX];
+
+        problem_text(&exported->problems[0], own);
+        err_set(err, ERR_USER, "this program was not built for shapes like '%s'", text);
+        return err_hint(err, "head dimension, type, causal and lse must be those of '%s'", own);
+    }
+    return true;
+}
+
+static bool compile(struct cli *cli, struct trial *trial, struct err *err)
+{
+    const struct exported *exported = &trial->exported;
+    struct built *built = &trial->built;
+    struct compile_job job = {
+        .source = exported->source,
+        .source_bytes = strlen(exported->source),
+        .name = trial->name,
+        .arch = exported->arch,
+        .options = {"-lineinfo"},
+        .option_count = 1,
+        .entry_count = exported->program.kernel_count,
+    };
+
+    for (int i = 0; i < job.entry_count; i++) {
+        job.entries[i] = exported->program.kernels[i].name;
+    }
+    if (!trial_compile(cli->arena, &job, built, err)) {
+        return false;
+    }
+    if (built->verdict != VERDICT_NONE) {
+        return err_set(err, ERR_USER, "'%s' does not compile: %s", cli->operands[0], built->reason);
+    }
+    trial->image = (struct judge_image){.cubin = built->cubin, .cubin_bytes = built->cubin_bytes,
+                                        .ptx = built->ptx, .ptx_bytes = built->ptx_bytes,
+                                        .code_key = built->code_key,
+                                        .program = exported->program};
+    return true;
+}
+
+static bool read_options(struct cli *cli, struct emulate_request *request, struct err *err)
+{
+    const char *sanitize = cli_value(cli, "sanitize");
+
+    request->chip = cli_value(cli, "chip");
+    if (!sanitize_parse(sanitize != NULL ? sanitize : "all", &request->sanitize, err)) {
+        return err_in(err, "option '--sanitize'");
+    }
+    if (!cli_number(cli, "blocks", 0, BLOCKS_MAX, PROFILE_BLOCKS, &request->profile_blocks, err)) {
+        return false;
+    }
+    if (!cli_has(cli, "profile")) {
+        request->profile_blocks = -1;
+    }
+    return getrandom(&request->secret, sizeof request->secret, 0) ==
+               (ssize_t)sizeof request->secret ||
+           err_sys(err, "cannot draw a secret");
+}
+
+/* ---- as text ------------------------------------------------------------------------------- */
+
+static void print_findings(struct cli *cli, const struct trial *trial)
+{
+    const struct emulation *e = &trial->emulation;
+    bool pass = e->verdict == VERDICT_PASS;
+    char shape[PROBLEM_TEXT_MAX];
+
+    problem_text(&trial->request.problem, shape);
+    for (int i = 0; i < e->finding_count; i++) {
+        printf("%s%s%s\n", style_on(stdout, STYLE_BAD), e->findings[i], style_off(stdout));
+    }
+    if (e->findings_total > e->finding_count) {
+        printf("and %s more\n", text_count(cli->arena, e->findings_total - e->finding_count));
+    }
+    printf("%s%s%s on %s, %s", style_on(stdout, pass ? STYLE_GOOD : STYLE_BAD),
+           verdict_names[e->verdict], style_off(stdout), e->chip, shape);
+    if (e->compared) {
+        printf(": largest error %.3g where %.3g is allowed", e->error_max, e->error_allowed);
+    } else if (e->finding_count == 0) {
+        printf(": %s", e->reason);
+    }
+    printf("\n%s lane instructions, %s\n", text_count(cli->arena, (int64_t)e->lane_ops),
+           text_duration(cli->arena, (int64_t)e->ms));
+    if (e->atomics) {
+        printf("atomics on global memory were used: their order between blocks is open\n");
+    }
+}
+
+static const char *share_text(struct arena *arena, uint64_t part, uint64_t whole)
+{
+    return text_share(arena, (double)part, (double)whole);
+}
+
+static void print_classes(struct arena *arena, const struct kernel_profile *kernel)
+{
+    static const char *const heads[] = {"class", "warp ops", "share", "lanes active"};
+    struct table *table = table_new(arena, "lrrr", heads);
+    const struct profile_totals *totals = &kernel->totals;
+
+    for (int i = 0; i < PROFILE_CLASSES && class_names[i] != NULL; i++) {
+        const char *cells[] = {
+            class_names[i],
+            text_count(arena, (int64_t)totals->class_ops[i]),
+            share_text(arena, totals->class_ops[i], totals->ops),
+            arena_printf(arena, "%.1f", totals->class_ops[i] > 0
+                                            ? (double)totals->class_lanes[i] /
+                                                  (double)totals->class_ops[i]
+                                            : 0),
+        };
+
+        if (totals->class_ops[i] > 0) {
+            table_row(table, STYLE_PLAIN, cells);
+        }
+    }
+    table_print(table, stdout);
+}
+
+static void print_memory(struct arena *arena, const struct profile_totals *totals)
+{
+    printf("shared   %s wavefronts in %s accesses, %s of them bank conflicts\n",
+           text_count(arena, (int64_t)totals->shared_wavefronts),
+           text_count(arena, (int64_t)totals->shared_accesses),
+           share_text(arena, totals->shared_wavefronts - totals->shared_ideal,
+                      totals->shared_wavefronts));
+    printf("global   %s sectors in %s accesses, %s of their bytes asked for; %s from beyond L1\n",
+           text_count(arena, (int64_t)totals->global_sectors),
+           text_count(arena, (int64_t)totals->global_accesses),
+           share_text(arena, totals->global_bytes, totals->global_sectors * 32),
+           text_count(arena, (int64_t)totals->busy[PIPE_L2]));
+}
+
+static void print_time(struct arena *arena, const struct kernel_profile *kernel)
+{
+    static const char *const heads[] = {"pipe", "busy"};
+    const struct model_time *time = &kernel->time;
+    struct table *table = table_new(arena, "lr", heads);
+
+    for (int i = 0; i < PIPES; i++) {
+        const char *cells[] = {pipe_names[i], text_us(arena, time->busy_us[i])};
+
+        if (time->busy_us[i] > 0) {
+            table_row(table, STYLE_PLAIN, cells);
+        }
+    }
+    printf("modelled %s%s%s, bound by %s; %d blocks a multiprocessor (%.0f %% of its warps), %.2f "
+           "waves, a block alone %s\n",
+           style_on(stdout, STYLE_BOLD), text_us(arena, time->us), style_off(stdout), time->bound,
+           time->resident, time->occupancy, time->waves, text_us(arena, time->length_us));
+    table_print(table, stdout);
+}
+
+static void print_lines(struct arena *arena, const struct kernel_profile *kernel)
+{
+    static const char *const heads[] = {"line", "issue slots", "shared wavefronts", "L2 sectors"};
+    struct table *table = table_new(arena, "lrrr", heads);
+
+    for (int i = 0; i < kernel->line_count && i < LINES_SHOWN; i++) {
+        const struct profile_line *line = &kernel->lines[i];
+        const char *base = strrchr(line->file, '/');
+        const char *cells[] = {
+            arena_printf(arena, "%s:%d", base != NULL ? base + 1 : line->file, line->line),
+            text_count(arena, (int64_t)line->ops),
+            text_count(arena, (int64_t)line->shared_wavefronts),
+            text_count(arena, (int64_t)line->l2_sectors),
+        };
+
+        table_row(table, STYLE_PLAIN, cells);
+    }
+    table_print(table, stdout);
+}
+
+static void print_text(struct cli *cli, const struct trial *trial)
+{
+    struct arena *arena = cli->arena;
+
+    print_findings(cli, trial);
+    for (int i = 0; i < trial->emulation.kernel_count; i++) {
+        const struct kernel_profile *kernel = &trial->emulation.kernels[i];
+
+        printf("\n%s%s%s: %lld of %lld blocks profiled, %d registers, %s of shared memory\n",
+               style_on(stdout, STYLE_BOLD), kernel->name, style_off(stdout),
+               (long long)kernel->totals.blocks, (long long)kernel->blocks,
+               kernel->launch.registers, text_bytes(arena, kernel->launch.smem_bytes));
+        print_time(arena, kernel);
+        print_memory(arena, &kernel->totals);
+        print_classes(arena, kernel);
+        print_lines(arena, kernel);
+    }
+}
+
+/* ---- as JSON ------------------------------------------------------------------------------- */
+
+static json_t *kernel_json(const struct kernel_profile *kernel)
+{
+    const struct profile_totals *totals = &kernel->totals;
+    const struct model_time *time = &kernel->time;
+    json_t *classes = json_object(), *busy = json_object(), *lines = json_array();
+
+    for (int i = 0; i < PROFILE_CLASSES && class_names[i] != NULL; i++) {
+        json_object_set_new(classes, class_names[i],
+                            json_integer((json_int_t)totals->class_ops[i]));
+    }
+    for (int i = 0; i < PIPES; i++) {
+        json_object_set_new(busy, pipe_names[i], json_number(time->busy_us[i]));
+    }
+    for (int i = 0; i < kernel->line_count; i++) {
+        const struct profile_line *line = &kernel->lines[i];
+
+        json_array_append_new(lines, json_pack("{s:o, s:i, s:I, s:I, s:I}", "file",
+                                               json_text(line->file), "line", line->line, "slots",
+                                               (json_int_t)line->ops, "shared_wavefronts",
+                                               (json_int_t)line->shared_wavefronts, "l2_sectors",
+                                               (json_int_t)line->l2_sectors));
+    }
+    return json_pack(
+        "{s:o, s:I, s:I, s:i, s:I, s:f, s:s, s:i, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:o, "
+        "s:o, s:o}",
+        "name", json_text(kernel->name), "blocks", (json_int_t)kernel->blocks, "sampled_blocks",
+        (json_int_t)totals->blocks, "registers", kernel->launch.registers, "smem_bytes",
+        (json_int_t)kernel->launch.smem_bytes, "modelled_us", time->us, "bound", time->bound,
+        "resident", time->resident, "occupancy", time->occupancy, "waves", time->waves,
+        "block_us", time->length_us, "warp_ops", (json_int_t)totals->ops, "lane_ops",
+        (json_int_t)totals->lane_ops, "shared_wavefronts", (json_int_t)totals->shared_wavefronts,
+        "shared_ideal", (json_int_t)totals->shared_ideal, "global_sectors",
+        (json_int_t)totals->global_sectors, "tensor_flops", (json_int_t)totals->tensor_flops,
+        "classes", classes, "busy_us", busy, "lines", lines);
+}
+
+static json_t *trial_json(const struct trial *trial)
+{
+    const struct emulation *e = &trial->emulation;
+    json_t *findings = json_array(), *kernels = json_array();
+    char shape[PROBLEM_TEXT_MAX];
+
+    problem_text(&trial->request.problem, shape);
+    for (int i = 0; i < e->finding_count; i++) {
+        json_array_append_new(findings, json_text(e->findings[i]));
+    }
+    for (int i = 0; i < e->kernel_count; i++) {
+        json_array_append_new(kernels, kernel_json(&e->kernels[i]));
+    }
+    return json_pack("{s:s, s:o, s:o, s:s, s:o, s:I, s:b, s:o, s:o, s:I, s:f, s:o}", "verdict",
+                     verdict_names[e->verdict], "reason", json_text(e->reason), "device",
+                     json_text(e->chip), "shape", shape, "findings", findings, "findings_total",
+                     (json_int_t)e->findings_total, "atomics", e->atomics, "error",
+                     e->compared ? json_number(e->error_max) : json_null(), "allowed",
+                     e->compared ? json_number(e->error_allowed) : json_null(), "lane_ops",
+                     (json_int_t)e->lane_ops, "ms", e->ms, "kernels", kernels);
+}
+
+static bool body(struct cli *cli, struct err *err)
+{
+    struct trial *trial = arena_alloc(cli->arena, sizeof *trial);
+
+    if (!read_options(cli, &trial->request, err) || !gather(cli, trial, err) ||
+        !choose_shape(cli, trial, err) || !compile(cli, trial, err)) {
+        return false;
+    }
+    trial->request.image = &trial->image;
+    if (!emulate(cli->arena, &trial->request, &trial->emulation, err)) {
+        return false;
+    }
+    cli->exit_code = trial->emulation.verdict == VERDICT_PASS ? EXIT_OK : EXIT_NO;
+    if (cli_has(cli, "json")) {
+        return cli_json(trial_json(trial), err);
+    }
+    print_text(cli, trial);
+    return true;
+}
+
+int cmd_emulate(int argc, char **argv) { return cli_run(argc, argv, body); }

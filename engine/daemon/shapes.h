@@ -1,0 +1,35 @@
+/*
+ * shapes -- which shapes the gate of a device judges a candidate on.
+ *
+ * On a GPU: those of the workload, each in full. The emulated device is some thousand times slower,
+ * so there each shape of the workload is judged as far as it can be afforded (in full, with one
+ * launch, or not at all: its time is modelled from a few of its blocks), and the gate in full is
+ * climbed on smaller shapes with the same static problem: those that the seed names (emu_shapes),
+ * or two derived from each static problem, both ragged, one with more keys than queries.
+ *
+ * Engine and `evo verify` ask here, so that both judge alike. No state.
+ */
+#ifndef EVO_DAEMON_SHAPES_H
+#define EVO_DAEMON_SHAPES_H
+
+#include "fitness/job.h"
+
+struct shape {
+    struct problem problem;
+    int image;
+    enum use use;
+};
+
+struct shapes {
+    struct shape list[JOB_PROBLEMS_MAX]; /* the workload first, in its order */
+    int count;
+    int timed; /* how many are the workload's */
+};
+
+/* The timed shapes are in `shapes` already (problem, image): says what each is for, adds the others. */
+void shapes_choose(struct shapes *shapes, const struct hello *judge, const struct problem *own,
+                   int own_count);
+/* The shapes as one text, for the key of judgements: equal when the same is judged on. */
+struct hash shapes_hash(const struct shapes *shapes);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * surrogate -- what was learned, as a function: a Gaussian process over points.
+ *
+ * A point has a coordinate for each gene (catalogue.h): numbers scaled to [0, 1], labels as they are
+ * (two labels differ or do not). The covariance of two points is Matern 5/2 of their distance, each coordinate
+ * with a scale of its own, which say which genes matter; scales and noise maximise the posterior
+ * of what was seen under wide log-normal priors. The mean is a constant, estimated with the rest.
+ *
+ * `struct posterior` holds a whole set of candidates against the points learned from: a row for
+ * each point, of L^-1 K(points, candidates) with L the Cholesky factor, so that one more point costs
+ * one pass over the rows, whatever the candidates are asked afterwards. Points behind the solid ones
+ * are pending: they are expected to come out as predicted, which narrows the posterior around them
+ * and moves nothing.
+ *
+ * Every sum is taken in one fixed order, whether rows came one at a time or all at once, and no
+ * operation depends on the compiler's options (see CMakeLists.txt: no contraction, no fast math), so
+ * that a model rebuilt after a kill is the same to the last bit.
+ *
+ * Threads: one. Memory: rows as points are added, 4 bytes a candidate each.
+ */
+#ifndef EVO_SEARCH_SURROGATE_H
+#define EVO_SEARCH_SURROGATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "genome/gene.h"
+
+enum {
+    SURROGATE_POINTS_MAX = 512, /* of a posterior: the factor is cubic in them */
+    SURROGATE_FIT_MAX = 120,    /* points that scales are fitted to */
+    SURROGATE_DIMS_MAX = 48,    /* coordinates: the genes, and what some of them have besides */
+};
+
+struct point {
+    float at[SURROGATE_DIMS_MAX];
+};
+
+struct kernel {
+    int dims;
+    bool label[SURROGATE_DIMS_MAX]; /* of a coordinate: equal or not, instead of near or far */
+    double scale[SURROGATE_DIMS_MAX]; /* 1 / length */
+    double noise;            /* variance, relative to the signal's */
+};
+
+/* Scales for targets y at points, `count` of both, 4 to SURROGATE_FIT_MAX; dims and label are set. */
+void kernel_fit(struct kernel *kernel, const struct point *points, const double *y, int count);
+double kernel_value(const struct kernel *kernel, const struct point *a, const struct point *b);
+
+/* Candidates, coordinate by coordinate: that of candidate i in dimension d is at[d * stride + i]. */
+struct cloud {
+    float *at;
+    int count, stride; /* stride is the next multiple of CLOUD_LANES */
+};
+
+enum { CLOUD_LANES = 256 }; /* rows are worked on in blocks of as many */
+
+struct posterior;
+
+struct posterior *posterior_new(const struct cloud *cloud, int points_max);
+void posterior_free(struct posterior *posterior);
+void posterior_begin(struct posterior *posterior, const struct kernel *kernel);
+/* Appends points as pending; posterior_solidify gives the first pending one its target. */
+void posterior_add(struct posterior *posterior, const struct point *points, int count);
+void posterior_solidify(struct posterior *posterior, double y);
+void posterior_cut(struct posterior *posterior, int points); /* keeps the first `points` >= solid */
+int posterior_points(const struct posterior *posterior);
+int posterior_solid(const struct posterior *posterior);
+
+/* Prepares for questions; until the next change. False: no solid point. */
+bool posterior_settle(struct posterior *posterior);
+void posterior_at(const struct posterior *posterior, int candidate, double *mean, double *sd);
+void posterior_anywhere(struct posterior *posterior, const struct point *point, double *mean,
+                        double *sd);
+
+/* The expected amount by which a normal variable falls below `best`. */
+double expected_improvement(double mean, double sd, double best);
+
+#endif

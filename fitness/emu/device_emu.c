@@ -1,0 +1,749 @@
+/*
+ * device_emu.c -- device.h on the PTX machine.
+ *
+ * A candidate's PTX is parsed and decoded when it is loaded and forgotten when it is unloaded:
+ * nothing survives from one to the next. Whatever a kernel does, this process is well afterwards.
+ */
+#include "fitness/emu/device_emu.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/str.h"
+#include "fitness/cubin.h"
+#include "fitness/emu/ptx.h"
+#include "fitness/verify.h"
+
+enum {
+    THREADS_MAX = 1024,
+    SAMPLE_BLOCKS = 8, /* of a grid, for the model: see docs/EMULATOR.md */
+    CALL_MS_MAX = 100 * 1000, /* below the engine's default deadline of a judge */
+    OPS_MIN = 1 << 24,        /* that a block may do on the smallest problem */
+    OPS_PER_FLOP = 2,         /* and on top, for each FLOP of the problem */
+    FINDING_TEXT = 768,
+};
+
+/* Multiples of it, without their whole parts, are spread as evenly as can be. */
+static const double GOLDEN = 0.6180339887498949;
+
+struct allocation {
+    device_ptr at;
+    size_t bytes;
+};
+
+static struct {
+    const struct chip *chip;
+    struct memory *memory;
+    struct allocation *allocations;
+    int allocation_count, allocation_room;
+    int threads; /* of the host; 0: all */
+    unsigned sanitize; /* what to look for when calls are watched closely */
+    bool closely, always;
+    struct outcome outcome;
+    bool has_outcome;
+} emu;
+
+struct kernel {
+    const char *name;
+    struct code *program;
+    int64_t offsets[PROGRAM_ARGS_MAX]; /* of the parameters */
+    int arg_count;
+    int registers; /* by the cubin; 0: it does not say */
+};
+
+struct device_module {
+    struct arena *arena;
+    struct ptx_module *ptx;
+    struct kernel kernels[PROGRAM_KERNELS_MAX];
+    int kernel_count;
+};
+
+static enum device_status refuse(struct err *err, enum device_status status, const char *format,
+                                 ...) __attribute__((format(printf, 3, 4)));
+static enum device_status refuse(struct err *err, enum device_status status, const char *format,
+                                 ...)
+{
+    char text[1024];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    err_set(err, ERR_DEVICE, "%s", text);
+    return status;
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+/* "H200", "H200/4" (on four threads), or "0": the first chip. */
+static bool read_spec(struct arena *arena, const char *spec, struct err *err)
+{
+    const char *slash = strchr(spec, '/');
+    const char *name =
+        slash != NULL ? arena_text(arena, spec, (size_t)(slash - spec)) : arena_dup(arena, spec);
+    int64_t threads = 0;
+
+    if (slash != NULL && (!str_to_i64(slash + 1, &threads) || threads < 1 ||
+                          threads > THREADS_MAX)) {
+        err_set(err, ERR_USER, "'%s' is not a number of threads", slash + 1);
+        return err_hint(err, "a chip may be followed by '/' and 1 to %d threads", THREADS_MAX);
+    }
+    emu.threads = (int)threads;
+    emu.chip = chip_find(strcmp(name, "0") == 0 ? "" : name);
+    if (emu.chip == NULL) {
+        err_set(err, ERR_USER, "no chip '%s' can be emulated", name);
+        return err_hint(err, "the chips are: %s", chip_names(arena));
+    }
+    return true;
+}
+
+bool device_open(struct arena *arena, const char *spec, struct hello *hello, struct err *err)
+{
+    char hex[HASH_HEX + 1];
+    struct hash digest;
+
+    if (!read_spec(arena, spec, err)) {
+        return false;
+    }
+    emu.memory = memory_new();
+    emu.sanitize = SANITIZE_ALL;
+    digest = chip_digest(emu.chip);
+    hash_to_hex(&digest, hex);
+    *hello = (struct hello){
+        .protocol = JOB_PROTOCOL,
+        .role = ROLE_JUDGE,
+        .backend = "emu",
+        .version = arena_printf(arena, "gate %d emu %d", GATE_VERSION, EMU_VERSION),
+        .device = emu.chip->device,
+        .device_id = arena_printf(arena, "%s-%.16s", emu.chip->name, hex),
+        .device_arch = emu.chip->arch,
+        .device_smem_max = emu.chip->smem_block,
+        .device_sms = emu.chip->sms,
+        .deterministic = true,
+    };
+    return true;
+}
+
+void device_close(void)
+{
+    if (emu.memory != NULL) {
+        memory_free(emu.memory);
+    }
+    free(emu.allocations);
+    memset(&emu, 0, sizeof emu);
+}
+
+/* Nothing wears out: the process has no state but its memory. */
+bool device_is_worn(void) { return false; }
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+static struct allocation *allocation_of(device_ptr at)
+{
+    for (int i = 0; i < emu.allocation_count; i++) {
+        struct allocation *one = &emu.allocations[i];
+
+        if (at >= one->at && at - one->at < one->bytes) {
+            return one;
+        }
+    }
+    return NULL;
+}
+
+enum device_status device_alloc(size_t bytes, device_ptr *at, struct err *err)
+{
+    (void)err; /* memory that is not there ends the process */
+    if (emu.allocation_count == emu.allocation_room) {
+        emu.allocation_room = emu.allocation_room > 0 ? 2 * emu.allocation_room : 32;
+        emu.allocations = xrealloc(emu.allocations,
+                                   (size_t)emu.allocation_room * sizeof *emu.allocations);
+    }
+    *at = memory_buffer(emu.memory, bytes > 0 ? bytes : 1, "memory");
+    emu.allocations[emu.allocation_count++] =
+        (struct allocation){.at = *at, .bytes = bytes > 0 ? bytes : 1};
+    return DEVICE_OK;
+}
+
+void device_free(device_ptr at)
+{
+    struct allocation *one = allocation_of(at);
+
+    if (one != NULL) {
+        memory_buffer_free(emu.memory, one->at);
+        *one = emu.allocations[--emu.allocation_count];
+    }
+}
+
+static enum device_status moved(bool ok, device_ptr at, size_t bytes, struct err *err)
+{
+    return ok ? DEVICE_OK
+              : refuse(err, DEVICE_LOST, "%zu bytes at 0x%llx are in no buffer", bytes,
+                       (unsigned long long)at);
+}
+
+enum device_status device_write(device_ptr to, const void *from, size_t bytes, struct err *err)
+{
+    return moved(memory_host_write(emu.memory, to, from, bytes), to, bytes, err);
+}
+
+enum device_status device_read(void *to, device_ptr from, size_t bytes, struct err *err)
+{
+    return moved(memory_host_read(emu.memory, from, to, bytes), from, bytes, err);
+}
+
+enum device_status device_fill(device_ptr to, uint32_t pattern, size_t bytes, struct err *err)
+{
+    return moved(memory_host_fill(emu.memory, to, pattern, bytes), to, bytes, err);
+}
+
+enum device_status device_scrub_shared(uint32_t pattern, struct err *err)
+{
+    (void)err;
+    memory_shared_garbage(emu.memory, pattern);
+    return DEVICE_OK;
+}
+
+void device_bound(device_ptr at, size_t offset, size_t bytes)
+{
+    memory_buffer_window(emu.memory, at, offset, bytes);
+}
+
+void device_watch(bool closely) { emu.closely = closely; }
+
+void emu_sanitize(unsigned sanitize)
+{
+    emu.sanitize = sanitize | SANITIZE_BOUNDS;
+    emu.always = true;
+}
+
+/* ---- modules ------------------------------------------------------------------------------- */
+
+static enum device_status check_signature(const struct program_kernel *declared,
+                                          struct kernel *kernel, struct err *err)
+{
+    const struct ptx_function *function = kernel->program->function;
+    int64_t offset = 0;
+
+    if (function->param_count != declared->arg_count) {
+        return refuse(err, DEVICE_REFUSED, "kernel '%s' has %d parameters, its declaration says %d",
+                      declared->name, function->param_count, declared->arg_count);
+    }
+    for (int i = 0; i < declared->arg_count; i++) {
+        int64_t bytes = strcmp(declared->args[i], "problem") == 0 ? (int64_t)sizeof(struct problem_args)
+                                                                  : (int64_t)sizeof(device_ptr);
+        int64_t align = function->params[i].align > 0 ? function->params[i].align : 1;
+
+        if (function->params[i].bytes != bytes) {
+            return refuse(err, DEVICE_REFUSED,
+                          "kernel '%s': parameter %d has %lld bytes, its declaration says %lld",
+                          declared->name, i + 1, (long long)function->params[i].bytes,
+                          (long long)bytes);
+        }
+        offset = (offset + align - 1) / align * align;
+        kernel->offsets[i] = offset;
+        offset += bytes;
+    }
+    if (offset > kernel->program->param_bytes) {
+        return refuse(err, DEVICE_REFUSED, "kernel '%s': its parameters take %lld bytes, not %lld",
+                      declared->name, (long long)offset, (long long)kernel->program->param_bytes);
+    }
+    return DEVICE_OK;
+}
+
+/* Registers decide how many blocks fit a multiprocessor; only machine code says how many. */
+static int registers_of(struct arena *arena, const struct judge_image *image, const char *kernel)
+{
+    struct cubin_facts *facts = arena_alloc(arena, sizeof *facts);
+    struct err ignored = {0};
+
+    if (image->cubin != NULL &&
+        cubin_read(arena, image->cubin, image->cubin_bytes, facts, &ignored)) {
+        for (int i = 0; i < facts->entry_count; i++) {
+            if (strcmp(facts->entries[i].name, kernel) == 0) {
+                return (int)facts->entries[i].registers;
+            }
+        }
+    }
+    return 0;
+}
+
+static enum device_status load_kernel(struct device_module *module,
+                                      const struct judge_image *image, int index, struct err *err)
+{
+    const struct program_kernel *declared = &image->program.kernels[index];
+    struct kernel *kernel = &module->kernels[index];
+
+    kernel->name = arena_dup(module->arena, declared->name);
+    kernel->arg_count = declared->arg_count;
+    if (!program_decode(module->arena, module->ptx, declared->name, &kernel->program, err)) {
+        return str_starts(err->what, "unsupported: ") ? DEVICE_UNSUPPORTED : DEVICE_REFUSED;
+    }
+    kernel->registers = registers_of(module->arena, image, declared->name);
+    return check_signature(declared, kernel, err);
+}
+
+enum device_status device_load(const struct judge_image *image, struct device_module **module,
+                               struct err *err)
+{
+    struct arena *arena = arena_new();
+    struct device_module *loading = arena_alloc(arena, sizeof *loading);
+    enum device_status status = DEVICE_OK;
+
+    *module = NULL;
+    loading->arena = arena;
+    if (image->ptx == NULL || image->ptx_bytes == 0) {
+        status = refuse(err, DEVICE_REFUSED, "the image has no PTX");
+    } else if (!ptx_parse(arena, image->ptx, image->ptx_bytes, &loading->ptx, err)) {
+        status = str_starts(err->what, "unsupported: ") ? DEVICE_UNSUPPORTED : DEVICE_REFUSED;
+    }
+    for (int i = 0; i < image->program.kernel_count && status == DEVICE_OK; i++) {
+        status = load_kernel(loading, image, i, err);
+        loading->kernel_count++;
+    }
+    if (status != DEVICE_OK) {
+        device_unload(loading);
+        return status;
+    }
+    *module = loading;
+    return DEVICE_OK;
+}
+
+void device_unload(struct device_module *module)
+{
+    if (module != NULL) {
+        arena_free(module->arena);
+    }
+}
+
+static struct kernel *kernel_of(struct device_module *module, const char *name)
+{
+    for (int i = 0; i < module->kernel_count; i++) {
+        if (strcmp(module->kernels[i].name, name) == 0) {
+            return &module->kernels[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- findings ------------------------------------------------------------------------------ */
+
+static const enum device_status finding_status[FINDING_KINDS] = {
+    [FINDING_OUT_OF_BOUNDS] = DEVICE_SAW_STRAY,    [FINDING_MISALIGNED] = DEVICE_SAW_STRAY,
+    [FINDING_READ_ONLY] = DEVICE_SAW_STRAY,        [FINDING_UNINITIALISED] = DEVICE_SAW_UNDEFINED,
+    [FINDING_RACE] = DEVICE_SAW_RACE,              [FINDING_BARRIER] = DEVICE_SAW_RACE,
+    [FINDING_PROXY] = DEVICE_SAW_RACE,             [FINDING_IN_FLIGHT] = DEVICE_SAW_RACE,
+    [FINDING_DEADLOCK] = DEVICE_SAW_STUCK,         [FINDING_TRAP] = DEVICE_SAW_TRAP,
+    [FINDING_BUDGET] = DEVICE_SAW_STUCK,           [FINDING_UNSUPPORTED] = DEVICE_UNSUPPORTED,
+};
+
+/* "softmax.cuh:41", or where in the PTX when there is no line information; "" when neither. */
+static void place_text(const struct ptx_module *ptx, const struct ptx_instruction *at, char *text,
+                       size_t room)
+{
+    const char *file = at != NULL && at->file > 0 && at->file < ptx->file_count
+                           ? ptx->files[at->file]
+                           : NULL;
+    const char *base = file != NULL ? strrchr(file, '/') : NULL;
+
+    *text = '\0';
+    if (file != NULL && at->source_line > 0) {
+        snprintf(text, room, "%s:%d", base != NULL ? base + 1 : file, at->source_line);
+    } else if (at != NULL) {
+        snprintf(text, room, "PTX line %d", at->line);
+    }
+}
+
+const char *emu_finding_text(struct arena *arena, const struct device_module *module,
+                             const struct finding *finding)
+{
+    char at[256], other[256];
+
+    place_text(module->ptx, finding->at, at, sizeof at);
+    place_text(module->ptx, finding->other, other, sizeof other);
+    return arena_printf(arena, "%s%s%s: %s%s%s%s", finding_names[finding->kind],
+                        *at != '\0' ? " at " : "", at, finding->text,
+                        *other != '\0' ? " (the other is at " : "", other,
+                        *other != '\0' ? ")" : "");
+}
+
+/* The finding of the lowest block: which thread was first to see one is chance. */
+static const struct finding *first_finding(const struct outcome *outcome)
+{
+    const struct finding *first = &outcome->findings[0];
+
+    for (int i = 1; i < outcome->finding_count; i++) {
+        const struct finding *one = &outcome->findings[i];
+        bool before = false, equal = true;
+
+        for (int d = 2; d >= 0 && equal; d--) {
+            equal = one->block[d] == first->block[d];
+            before = one->block[d] < first->block[d];
+        }
+        first = before ? one : first;
+    }
+    return first;
+}
+
+static enum device_status status_of(const struct device_module *module,
+                                    const struct outcome *outcome, struct err *err)
+{
+    const struct finding *finding = first_finding(outcome);
+    struct arena *arena;
+
+    if (outcome->finding_count == 0) {
+        return outcome->ended ? DEVICE_OK
+                              : refuse(err, DEVICE_LOST, "the machine stopped without a reason");
+    }
+    arena = arena_new();
+    refuse(err, DEVICE_OK, "%.*s", FINDING_TEXT, emu_finding_text(arena, module, finding));
+    arena_free(arena);
+    return finding_status[finding->kind];
+}
+
+const struct outcome *emu_outcome(void) { return emu.has_outcome ? &emu.outcome : NULL; }
+
+/* ---- launches ------------------------------------------------------------------------------ */
+
+static enum device_status check_launch(const struct kernel *kernel, const struct plan_kernel *plan,
+                                       struct err *err)
+{
+    const struct ptx_function *function = kernel->program->function;
+    int64_t smem = kernel->program->shared_bytes + plan->smem_bytes;
+    int64_t registers = (int64_t)kernel->registers * ((plan->threads + LANES - 1) / LANES) * LANES;
+
+    if (kernel->arg_count != plan->arg_count) {
+        return refuse(err, DEVICE_REFUSED, "kernel '%s' takes %d arguments, its plan gives %d",
+                      plan->name, kernel->arg_count, plan->arg_count);
+    }
+    if (function->max_threads > 0 && plan->threads > (uint32_t)function->max_threads) {
+        return refuse(err, DEVICE_REFUSED,
+                      "kernel '%s' is launched with %u threads a block, its launch bounds allow %d",
+                      plan->name, plan->threads, function->max_threads);
+    }
+    if (registers > emu.chip->registers_sm) {
+        return refuse(err, DEVICE_REFUSED,
+                      "kernel '%s' is launched with %u threads of %d registers a block, the device "
+                      "has %d registers",
+                      plan->name, plan->threads, kernel->registers, emu.chip->registers_sm);
+    }
+    if (smem > emu.chip->smem_block) {
+        return refuse(err, DEVICE_REFUSED,
+                      "kernel '%s' needs %lld bytes of shared memory a block, the device has %lld",
+                      plan->name, (long long)smem, (long long)emu.chip->smem_block);
+    }
+    for (int d = 0; d < 3; d++) {
+        if (function->cluster[d] > 1 && plan->grid[d] % (uint32_t)function->cluster[d] != 0) {
+            return refuse(err, DEVICE_REFUSED, "kernel '%s': its grid is no multiple of its cluster",
+                          plan->name);
+        }
+    }
+    return DEVICE_OK;
+}
+
+static const void *argument(const struct device_buffers *buffers, enum plan_arg kind, int workspace)
+{
+    const void *const fixed[] = {
+        [ARG_Q] = &buffers->q, [ARG_K] = &buffers->k,     [ARG_V] = &buffers->v,
+        [ARG_O] = &buffers->o, [ARG_LSE] = &buffers->lse, [ARG_PROBLEM] = &buffers->problem,
+    };
+
+    return kind == ARG_WORKSPACE ? &buffers->workspaces[workspace] : fixed[kind];
+}
+
+static void fill_params(const struct kernel *kernel, const struct plan_kernel *plan,
+                        const struct device_buffers *buffers, uint8_t *params)
+{
+    for (int i = 0; i < plan->arg_count; i++) {
+        size_t bytes = plan->args[i].kind == ARG_PROBLEM ? sizeof(struct problem_args)
+                                                         : sizeof(device_ptr);
+
+        memcpy(params + kernel->offsets[i],
+               argument(buffers, plan->args[i].kind, plan->args[i].workspace), bytes);
+    }
+}
+
+/* What a block may do before it is taken for endless: enough for one that does the whole problem. */
+static uint64_t op_budget(const struct problem_args *p)
+{
+    double flops = 4.0 * p->batch * p->heads * p->q_len * p->kv_len * p->head_dim;
+
+    return (uint64_t)(OPS_MIN + OPS_PER_FLOP * flops);
+}
+
+static int64_t cluster_blocks(const struct kernel *kernel)
+{
+    int64_t blocks = 1;
+
+    for (int d = 0; d < 3; d++) {
+        int64_t size = kernel->program->function->cluster[d];
+        blocks *= size > 1 ? size : 1;
+    }
+    return blocks;
+}
+
+static enum device_status run_kernel(struct device_module *module, const struct plan_kernel *plan,
+                                     const struct device_buffers *buffers, unsigned sanitize,
+                                     struct profile *profile, const int64_t *sample, int64_t count,
+                                     struct err *err)
+{
+    struct kernel *kernel = kernel_of(module, plan->name);
+    uint8_t *params;
+    struct launch launch = {
+        .block = {plan->threads, 1, 1},
+        .smem_bytes = plan->smem_bytes,
+        .sanitize = sanitize,
+        .threads = emu.threads,
+        .op_budget = op_budget(&buffers->problem),
+        .time_budget_ms = CALL_MS_MAX,
+        .profile = profile,
+        .sample = sample,
+        .sample_count = count,
+    };
+
+    launch.program = kernel->program;
+    for (int d = 0; d < 3; d++) {
+        int cluster = kernel->program->function->cluster[d];
+        launch.grid[d] = plan->grid[d];
+        launch.cluster[d] = cluster > 1 ? (uint32_t)cluster : 1;
+    }
+    params = xcalloc(1, (size_t)kernel->program->param_bytes + 1);
+    fill_params(kernel, plan, buffers, params);
+    launch.params = params;
+    memset(&emu.outcome, 0, sizeof emu.outcome);
+    machine_run(emu.memory, &launch, &emu.outcome);
+    emu.has_outcome = true;
+    free(params);
+    return status_of(module, &emu.outcome, err);
+}
+
+static enum device_status check_plan(struct device_module *module, const struct plan *plan,
+                                     struct err *err)
+{
+    enum device_status status = DEVICE_OK;
+
+    for (int i = 0; i < plan->kernel_count && status == DEVICE_OK; i++) {
+        const struct kernel *kernel = kernel_of(module, plan->kernels[i].name);
+
+        status = kernel != NULL ? check_launch(kernel, &plan->kernels[i], err)
+                                : refuse(err, DEVICE_REFUSED, "the image has no kernel '%s'",
+                                         plan->kernels[i].name);
+    }
+    return status;
+}
+
+/* What a kernel may not write, and what it must not take for written. */
+static void lay_out(const struct plan *plan, const struct device_buffers *buffers)
+{
+    const device_ptr inputs[] = {buffers->q, buffers->k, buffers->v};
+    const struct problem_args *p = &buffers->problem;
+    uint64_t rows = (uint64_t)p->batch * (uint64_t)p->heads * (uint64_t)p->q_len;
+
+    for (int i = 0; i < 3; i++) {
+        const struct allocation *one = allocation_of(inputs[i]);
+        if (one != NULL) {
+            memory_buffer_access(emu.memory, one->at, BUFFER_READ_ONLY);
+        }
+    }
+    memory_host_forget(emu.memory, buffers->o, rows * (uint64_t)p->head_dim * 2);
+    if (buffers->lse != 0) {
+        memory_host_forget(emu.memory, buffers->lse, rows * sizeof(float));
+    }
+    for (int w = 0; w < plan->workspace_count; w++) {
+        uint64_t bytes = (uint64_t)plan->workspaces[w].bytes;
+        if (plan->workspaces[w].kind == WORKSPACE_ZERO_CALL) {
+            memory_host_fill(emu.memory, buffers->workspaces[w], 0, bytes);
+        } else if (plan->workspaces[w].kind == WORKSPACE_POISON) {
+            memory_host_forget(emu.memory, buffers->workspaces[w], bytes);
+        }
+    }
+}
+
+enum device_status device_call(struct device_module *module, const struct plan *plan,
+                               const struct device_buffers *buffers, struct err *err)
+{
+    enum device_status status = check_plan(module, plan, err);
+    unsigned sanitize = emu.closely || emu.always ? emu.sanitize : SANITIZE_BOUNDS;
+
+    emu.has_outcome = false;
+    if (status == DEVICE_OK) {
+        lay_out(plan, buffers);
+    }
+    for (int i = 0; i < plan->kernel_count && status == DEVICE_OK; i++) {
+        status = run_kernel(module, &plan->kernels[i], buffers, sanitize, NULL, NULL, 0, err);
+    }
+    return status;
+}
+
+/* ---- the model ----------------------------------------------------------------------------- */
+
+static struct model_launch launch_of(const struct kernel *kernel, const struct plan_kernel *plan)
+{
+    return (struct model_launch){
+        .blocks = (int64_t)plan->grid[0] * plan->grid[1] * plan->grid[2],
+        .threads = (int)plan->threads,
+        .cluster = (int)cluster_blocks(kernel),
+        .registers = kernel->registers,
+        .smem_bytes = kernel->program->shared_bytes + plan->smem_bytes,
+    };
+}
+
+double device_occupancy(struct device_module *module, const struct plan *plan)
+{
+    const struct kernel *kernel =
+        plan->kernel_count > 0 ? kernel_of(module, plan->kernels[0].name) : NULL;
+    struct model_launch launch;
+
+    if (kernel == NULL) {
+        return NAN;
+    }
+    launch = launch_of(kernel, &plan->kernels[0]);
+    return 100.0 * model_resident(emu.chip, &launch) * ((launch.threads + LANES - 1) / LANES) /
+           emu.chip->warps_sm;
+}
+
+/*
+ * One of each of `count` equal stretches of the grid's clusters: not at the same place in each, which
+ * may be the same column of the grid.
+ */
+static int64_t *spread(int64_t clusters, int64_t count)
+{
+    int64_t *sample = xmalloc((size_t)count * sizeof *sample);
+
+    for (int64_t i = 0; i < count; i++) {
+        int64_t first = i * clusters / count, size = (i + 1) * clusters / count - first;
+        sample[i] = first + (int64_t)(fmod((double)(i + 1) * GOLDEN, 1) * (double)size);
+    }
+    return sample;
+}
+
+static double footprint(const struct plan *plan, const struct device_buffers *buffers)
+{
+    const struct problem_args *p = &buffers->problem;
+    double q = (double)p->batch * p->heads * p->q_len * p->head_dim * 2;
+    double bytes = 2 * q + 2 * ((double)p->batch * p->kv_heads * p->kv_len * p->head_dim * 2);
+
+    for (int w = 0; w < plan->workspace_count; w++) {
+        bytes += (double)plan->workspaces[w].bytes;
+    }
+    return bytes;
+}
+
+static enum device_status profile_kernel(struct device_module *module,
+                                         const struct plan_kernel *plan,
+                                         const struct device_buffers *buffers, int64_t sample,
+                                         struct kernel_profile *result, struct err *err)
+{
+    struct kernel *kernel = kernel_of(module, plan->name);
+    int64_t clusters, wanted, l1_bytes, *picked = NULL;
+    enum device_status status;
+    struct profile *profile;
+    int resident;
+
+    result->name = kernel->name;
+    result->launch = launch_of(kernel, plan);
+    result->blocks = result->launch.blocks;
+    resident = model_resident(emu.chip, &result->launch);
+    if (resident == 0) {
+        return refuse(err, DEVICE_REFUSED, "kernel '%s' does not fit a multiprocessor", plan->name);
+    }
+    clusters = result->blocks / result->launch.cluster;
+    wanted = sample > 0 ? (sample + result->launch.cluster - 1) / result->launch.cluster : clusters;
+    if (wanted < clusters) {
+        picked = spread(clusters, wanted);
+    }
+    l1_bytes = emu.chip->l1_bytes / resident - result->launch.smem_bytes;
+    profile = profile_new(kernel->program, emu.chip, l1_bytes);
+    status = run_kernel(module, plan, buffers, SANITIZE_BOUNDS, profile, picked, wanted, err);
+    if (status == DEVICE_SAW_STUCK && picked != NULL) { /* blocks that wait for one another */
+        profile_free(profile);
+        profile = profile_new(kernel->program, emu.chip, l1_bytes);
+        status = run_kernel(module, plan, buffers, SANITIZE_BOUNDS, profile, NULL, 0, err);
+    }
+    if (status == DEVICE_OK) {
+        profile_totals(profile, &result->totals);
+        result->line_count = profile_lines(profile, result->lines, PROFILE_LINES);
+    }
+    free(picked);
+    profile_free(profile);
+    return status;
+}
+
+enum device_status emu_profile(struct device_module *module, const struct plan *plan,
+                               const struct device_buffers *buffers, int64_t sample,
+                               struct kernel_profile *kernels, struct err *err)
+{
+    enum device_status status = check_plan(module, plan, err);
+
+    if (status == DEVICE_OK) {
+        lay_out(plan, buffers);
+    }
+    for (int i = 0; i < plan->kernel_count && status == DEVICE_OK; i++) {
+        kernels[i] = (struct kernel_profile){0};
+        status = profile_kernel(module, &plan->kernels[i], buffers, sample, &kernels[i], err);
+        kernels[i].launch.footprint_bytes = footprint(plan, buffers);
+        model_time(emu.chip, &kernels[i].totals, &kernels[i].launch, &kernels[i].time);
+    }
+    return status;
+}
+
+int device_sets(void) { return 1; }
+
+static void add_metric(struct measured *measured, enum metric metric, double value)
+{
+    measured->metrics[measured->metric_count].metric = metric;
+    measured->metrics[measured->metric_count++].value = value;
+}
+
+/* Of the whole call: what was counted in the sample, scaled to the grid. */
+static void add_metrics(const struct kernel_profile *kernels, int count, struct measured *measured)
+{
+    double ops = 0, wavefronts = 0, conflicts = 0, sectors = 0, flops = 0, sampled = 0, blocks = 0;
+
+    for (int i = 0; i < count; i++) {
+        const struct profile_totals *totals = &kernels[i].totals;
+        double scale = (double)kernels[i].blocks / (double)totals->blocks;
+
+        ops += scale * (double)totals->ops;
+        wavefronts += scale * (double)totals->shared_wavefronts;
+        conflicts += scale * (double)(totals->shared_wavefronts - totals->shared_ideal);
+        sectors += scale * (double)totals->busy[PIPE_L2];
+        flops += scale * (double)totals->tensor_flops;
+        sampled += (double)totals->blocks;
+        blocks += (double)kernels[i].blocks;
+    }
+    add_metric(measured, METRIC_EMU_BLOCKS, blocks);
+    add_metric(measured, METRIC_EMU_SAMPLED_BLOCKS, sampled);
+    add_metric(measured, METRIC_EMU_WARP_OPS, ops);
+    add_metric(measured, METRIC_EMU_SHARED_WAVEFRONTS, wavefronts);
+    add_metric(measured, METRIC_EMU_BANK_CONFLICTS, conflicts);
+    add_metric(measured, METRIC_EMU_L2_SECTORS, sectors);
+    add_metric(measured, METRIC_EMU_TENSOR_FLOPS, flops);
+}
+
+enum device_status device_measure(struct arena *arena, const struct measure_request *request,
+                                  struct measured *measured, struct err *err)
+{
+    struct kernel_profile *kernels = arena_alloc(arena, PROGRAM_KERNELS_MAX * sizeof *kernels);
+    enum device_status status = emu_profile(request->module, request->plan, &request->sets[0],
+                                            SAMPLE_BLOCKS, kernels, err);
+    double us = 0;
+
+    *measured = (struct measured){.sm_clock_mhz = NAN, .power_w = NAN, .temperature_c = NAN,
+                                  .modelled = true};
+    if (status != DEVICE_OK) {
+        return status;
+    }
+    for (int i = 0; i < request->plan->kernel_count; i++) {
+        us += kernels[i].time.us;
+    }
+    measured->timing.span_us = arena_copy(arena, &us, sizeof us);
+    measured->timing.span_count = 1;
+    add_metrics(kernels, request->plan->kernel_count, measured);
+    return DEVICE_OK;
+}

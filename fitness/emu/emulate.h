@@ -1,0 +1,49 @@
+/*
+ * emulate -- one call of a program on the emulated device, for a person who wants to look inside.
+ *
+ * The program goes through one case of the gate (normal inputs, one launch, its output compared with
+ * FP64) under the sanitizers asked for; whatever they found is told, not only the first. Then, if
+ * asked, the same call is profiled. In-process: no worker, no GPU, no CUDA. Owner: evo emulate and
+ * the tests. Threads: those of the machine; calls come from one.
+ */
+#ifndef EVO_EMU_EMULATE_H
+#define EVO_EMU_EMULATE_H
+
+#include "fitness/emu/model.h"
+#include "fitness/job.h"
+
+enum { EMULATE_FINDINGS_MAX = 64 };
+
+struct emulate_request {
+    const char *chip; /* NULL: the first */
+    const struct judge_image *image;
+    struct problem problem;
+    unsigned sanitize; /* of sanitize_parse */
+    int64_t profile_blocks; /* run for the profile: -1: none, 0: all */
+    uint64_t secret;      /* the inputs are drawn from it */
+};
+
+struct emulation {
+    enum verdict verdict; /* PASS: nothing found, and the output is right */
+    const char *reason;   /* "" for a pass */
+    const char *chip;     /* its device's name */
+    const char *findings[EMULATE_FINDINGS_MAX];
+    int finding_count;
+    int64_t findings_total; /* with those that were not kept */
+    bool atomics;           /* were used on global memory: the order between blocks is open */
+    bool compared;          /* with FP64: */
+    double error_max, error_allowed;
+    uint64_t ops, lane_ops;  /* of the last kernel of the call */
+    double ms;               /* of the host, for the case */
+    struct kernel_profile kernels[PROGRAM_KERNELS_MAX];
+    int kernel_count;        /* profiled */
+};
+
+/* False when this is no fault of the program: an unknown chip, a shape it does not support. */
+bool emulate(struct arena *arena, const struct emulate_request *request,
+             struct emulation *emulation, struct err *err);
+
+/* "all", "none" or names with commas, as --sanitize takes them. */
+bool sanitize_parse(const char *text, unsigned *sanitize, struct err *err);
+
+#endif
