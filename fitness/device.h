@@ -26,10 +26,10 @@ typedef uint64_t device_ptr;
 
 enum device_status {
     DEVICE_OK,
-    DEVICE_REFUSED,   /* the device will not do this (a launch out of resources); it is well */
-    DEVICE_ILLEGAL,   /* illegal or misaligned address, in a candidate: the process is lost */
-    DEVICE_TRAPPED,   /* trap, assert, illegal instruction, stack: the process is lost */
-    DEVICE_LOST,      /* any other sticky error: the process is lost */
+    DEVICE_REFUSED, /* the device will not do this (a launch out of resources); it is well */
+    DEVICE_ILLEGAL, /* illegal or misaligned address, in a candidate: the process is lost */
+    DEVICE_TRAPPED, /* trap, assert, illegal instruction, stack: the process is lost */
+    DEVICE_LOST,    /* any other sticky error: the process is lost */
     /* What a watching device found in a candidate; it is well. */
     DEVICE_UNSUPPORTED,   /* an instruction that it does not know */
     DEVICE_SAW_RACE,      /* or a barrier, fence or wait that is missing or misused */
@@ -88,7 +88,8 @@ enum device_status device_call(struct device_module *module, const struct plan *
 /* How many sets of buffers device_measure wants to rotate through. */
 int device_sets(void);
 
-/* Resident warps of the plan's first kernel, in percent of the device's maximum; NAN when unknown. */
+/* Resident warps of the plan's first kernel, in percent of the device's maximum; NAN when unknown.
+ */
 double device_occupancy(struct device_module *module, const struct plan *plan);
 
 struct measure_request {
@@ -96,9 +97,9 @@ struct measure_request {
     const struct plan *plan;
     const struct device_buffers *sets; /* rotated through, so that pointers change; where there are
                                           several, the last is for warming up */
-    int set_count;        /* device_sets() */
-    double bound_us;      /* stop after the quick rung when surely above; 0: never */
-    double cap_ms;        /* device time that sampling may take; above 0 */
+    int set_count;                     /* device_sets() */
+    double bound_us;                   /* stop after the quick rung when surely above; 0: never */
+    double cap_ms;                     /* device time that sampling may take; above 0 */
 };
 
 enum { MEASURED_METRICS_MAX = 16 };
@@ -107,7 +108,8 @@ struct measured {
     struct timing timing; /* problem index is the caller's; samples in the arena */
     double sm_clock_mhz, power_w, temperature_c; /* under load; NAN when unknown or quick */
     uint64_t throttle_reasons; /* NVML's bits; 0x4 is the power limit. 0 when unknown or quick */
-    bool modelled; /* the time is a model's, of some of the call's blocks: the sets hold no answer */
+    bool
+        modelled; /* the time is a model's, of some of the call's blocks: the sets hold no answer */
     struct {
         enum metric metric;
         double value;
@@ -116,13 +118,13 @@ struct measured {
 };
 
 /*
- * Times a call as docs/MEASURING.md says: warm-up, clock 1 by activity records until the interval is
- * narrow enough, clock 2 by a graph of calls. Records that are missing or bad fail the measurement
- * (DEVICE_LOST), they are never made up.
+ * Times a call as docs/MEASURING.md says: warm-up, clock 1 by activity records until the interval
+ * is narrow enough, clock 2 by a graph of calls. Records that are missing or bad fail the
+ * measurement (DEVICE_LOST), they are never made up.
  *
  * Outputs and poison workspaces are poisoned before each call that is sampled, so afterwards each
- * set holds the answer of its last call: the caller verifies those too. zero_once workspaces must be
- * zero when this is called.
+ * set holds the answer of its last call: the caller verifies those too. zero_once workspaces must
+ * be zero when this is called.
  */
 enum device_status device_measure(struct arena *arena, const struct measure_request *request,
                                   struct measured *measured, struct err *err);

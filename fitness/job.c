@@ -5,18 +5,12 @@
 #include <string.h>
 
 const char *const verdict_names[VERDICT_COUNT] = {
-    [VERDICT_NONE] = "none",
-    [VERDICT_PASS] = "pass",
-    [VERDICT_INVALID] = "invalid",
-    [VERDICT_NO_COMPILE] = "no_compile",
-    [VERDICT_NO_LAUNCH] = "no_launch",
-    [VERDICT_WRONG] = "wrong",
-    [VERDICT_RACY] = "racy",
-    [VERDICT_OUT_OF_BOUNDS] = "out_of_bounds",
-    [VERDICT_UNSTABLE] = "unstable",
-    [VERDICT_UNSUPPORTED] = "unsupported",
-    [VERDICT_TIMEOUT] = "timeout",
-    [VERDICT_CRASH] = "crash",
+    [VERDICT_NONE] = "none",           [VERDICT_PASS] = "pass",
+    [VERDICT_INVALID] = "invalid",     [VERDICT_NO_COMPILE] = "no_compile",
+    [VERDICT_NO_LAUNCH] = "no_launch", [VERDICT_WRONG] = "wrong",
+    [VERDICT_RACY] = "racy",           [VERDICT_OUT_OF_BOUNDS] = "out_of_bounds",
+    [VERDICT_UNSTABLE] = "unstable",   [VERDICT_UNSUPPORTED] = "unsupported",
+    [VERDICT_TIMEOUT] = "timeout",     [VERDICT_CRASH] = "crash",
 };
 
 static const char *const role_names[ROLE_COUNT] = {"compile", "judge"};
@@ -114,8 +108,8 @@ static bool get_bool(const struct message *message, const char *key, bool *value
 static bool get_ms(const struct message *message, const char *key, double *ms, struct err *err)
 {
     return message_get_f64(message, key, ms, err) &&
-           (*ms >= 0 || err_set(err, ERR_SYSTEM, "message '%s': negative %s",
-                                message_verb(message), key));
+           (*ms >= 0 ||
+            err_set(err, ERR_SYSTEM, "message '%s': negative %s", message_verb(message), key));
 }
 
 static bool too_many(const struct message *message, const char *what, struct err *err)
@@ -336,8 +330,8 @@ struct message *built_encode(struct arena *arena, const struct built *built)
 
 static bool is_compilers(enum verdict verdict)
 {
-    return verdict == VERDICT_NONE || verdict == VERDICT_NO_COMPILE ||
-           verdict == VERDICT_INVALID || verdict == VERDICT_TIMEOUT || verdict == VERDICT_CRASH;
+    return verdict == VERDICT_NONE || verdict == VERDICT_NO_COMPILE || verdict == VERDICT_INVALID ||
+           verdict == VERDICT_TIMEOUT || verdict == VERDICT_CRASH;
 }
 
 bool built_decode(struct arena *arena, const struct message *message, struct built *built,
@@ -418,8 +412,7 @@ struct message *judge_encode(struct arena *arena, const struct judge_job *job)
 
         message_put_hash(message, "image", &image->code_key);
         put_program(arena, message, arena_printf(arena, "program.%d", i), &image->program);
-        message_body(message, arena_printf(arena, "cubin.%d", i), image->cubin,
-                     image->cubin_bytes);
+        message_body(message, arena_printf(arena, "cubin.%d", i), image->cubin, image->cubin_bytes);
         message_body(message, arena_printf(arena, "ptx.%d", i), image->ptx, image->ptx_bytes);
     }
     return message;
@@ -438,8 +431,7 @@ static bool get_image(struct arena *arena, const struct message *message, int in
     program = message_get_body(message, arena_printf(arena, "program.%d", index), &size);
     image->cubin =
         message_get_body(message, arena_printf(arena, "cubin.%d", index), &image->cubin_bytes);
-    image->ptx =
-        message_get_body(message, arena_printf(arena, "ptx.%d", index), &image->ptx_bytes);
+    image->ptx = message_get_body(message, arena_printf(arena, "ptx.%d", index), &image->ptx_bytes);
     if (program == NULL || image->cubin == NULL || image->ptx == NULL) {
         return err_set(err, ERR_SYSTEM, "message 'judge' lacks a body of image %d", index);
     }
@@ -528,15 +520,15 @@ bool judge_decode(struct arena *arena, const struct message *message, struct jud
 
 static void put_case(struct arena *arena, struct message *message, const struct case_result *one)
 {
-    message_put(message, "case", "%d %s %s %016llx %s %s %s %s %s %lld %lld %lld %lld %lld %lld %s %s",
-                one->problem, one->rung, *one->family ? one->family : "-",
-                (unsigned long long)one->seed, verdict_names[one->verdict],
-                f64_or_nan(arena, one->error_max), f64_or_nan(arena, one->error_allowed),
-                f64_or_nan(arena, one->frobenius), f64_or_nan(arena, one->frobenius_allowed),
-                (long long)one->rows_checked, (long long)one->rows_total,
-                (long long)one->worst[0], (long long)one->worst[1], (long long)one->worst[2],
-                (long long)one->worst[3], f64_or_nan(arena, one->expected),
-                f64_or_nan(arena, one->got));
+    message_put(message, "case",
+                "%d %s %s %016llx %s %s %s %s %s %lld %lld %lld %lld %lld %lld %s %s", one->problem,
+                one->rung, *one->family ? one->family : "-", (unsigned long long)one->seed,
+                verdict_names[one->verdict], f64_or_nan(arena, one->error_max),
+                f64_or_nan(arena, one->error_allowed), f64_or_nan(arena, one->frobenius),
+                f64_or_nan(arena, one->frobenius_allowed), (long long)one->rows_checked,
+                (long long)one->rows_total, (long long)one->worst[0], (long long)one->worst[1],
+                (long long)one->worst[2], (long long)one->worst[3],
+                f64_or_nan(arena, one->expected), f64_or_nan(arena, one->got));
     message_put_line(message, "case_reason", one->reason);
 }
 
@@ -561,11 +553,10 @@ static bool parse_case(struct arena *arena, const char *line, const char *reason
     one->family = strcmp(one->family, "-") == 0 ? "" : one->family;
     word = next_word(&rest);
     if (word == NULL || !verdict_parse(word, &one->verdict) ||
-        !next_f64_or_nan(&rest, &one->error_max) ||
-        !next_f64_or_nan(&rest, &one->error_allowed) ||
+        !next_f64_or_nan(&rest, &one->error_max) || !next_f64_or_nan(&rest, &one->error_allowed) ||
         !next_f64_or_nan(&rest, &one->frobenius) ||
-        !next_f64_or_nan(&rest, &one->frobenius_allowed) ||
-        !next_i64(&rest, &one->rows_checked) || !next_i64(&rest, &one->rows_total)) {
+        !next_f64_or_nan(&rest, &one->frobenius_allowed) || !next_i64(&rest, &one->rows_checked) ||
+        !next_i64(&rest, &one->rows_total)) {
         return false;
     }
     for (int i = 0; i < 4; i++) {
@@ -583,8 +574,7 @@ static bool parse_case(struct arena *arena, const char *line, const char *reason
 static void put_timing(struct arena *arena, struct message *message, int index,
                        const struct timing *timing)
 {
-    message_put(message, "timing", "%d %d %.17g", timing->problem, timing->quick,
-                timing->tick_us);
+    message_put(message, "timing", "%d %d %.17g", timing->problem, timing->quick, timing->tick_us);
     message_body(message, arena_printf(arena, "span.%d", index), timing->span_us,
                  (size_t)timing->span_count * sizeof(double));
     message_body(message, arena_printf(arena, "graph.%d", index), timing->graph_us,
@@ -715,8 +705,8 @@ static bool get_cases(struct arena *arena, const struct message *message,
     return true;
 }
 
-bool result_decode(struct arena *arena, const struct message *message,
-                   struct judge_result *result, struct err *err)
+bool result_decode(struct arena *arena, const struct message *message, struct judge_result *result,
+                   struct err *err)
 {
     const char *line;
     size_t at;

@@ -23,8 +23,8 @@
 #include "fitness/problem.h"
 
 enum {
-    JOB_PROTOCOL = 2,     /* raised with every change of a message */
-    JOB_IMAGES_MAX = 8,   /* static problems of a workload */
+    JOB_PROTOCOL = 2,      /* raised with every change of a message */
+    JOB_IMAGES_MAX = 8,    /* static problems of a workload */
     JOB_TIMED_MAX = 32,    /* shapes of a workload */
     JOB_PROBLEMS_MAX = 64, /* with those that only the gate sees */
     JOB_ENTRIES_MAX = PROGRAM_KERNELS_MAX,
@@ -32,7 +32,8 @@ enum {
     JOB_SAMPLES_MAX = 4096, /* per problem and clock */
     JOB_OPTIONS_MAX = 32,
     JOB_METRICS_MAX = 512,
-    JOB_CODE_BYTES_MAX = 3 << 20, /* of an image's PTX, and of its cubin: all of a job fit a frame */
+    JOB_CODE_BYTES_MAX =
+        3 << 20, /* of an image's PTX, and of its cubin: all of a job fit a frame */
 };
 
 /* The only words for how a candidate ended. VERDICT_NONE: not yet. */
@@ -61,9 +62,9 @@ enum role { ROLE_COMPILE, ROLE_JUDGE, ROLE_COUNT };
 struct hello {
     int64_t protocol;
     enum role role;
-    const char *backend;     /* nvrtc cuda replay fake */
-    const char *version;     /* of what decides results: "nvrtc 13.0 V13.0.88", "gate 1 driver 580.1" */
-    const char *device;      /* "NVIDIA H200"; scores of different devices never mix */
+    const char *backend; /* nvrtc cuda replay fake */
+    const char *version; /* of what decides results: "nvrtc 13.0 V13.0.88", "gate 1 driver 580.1" */
+    const char *device;  /* "NVIDIA H200"; scores of different devices never mix */
     const char *device_id;   /* UUID, or the digest of a recording */
     int64_t device_arch;     /* compute capability times ten; 0: none */
     int64_t device_smem_max; /* bytes a block may ask for */
@@ -79,8 +80,8 @@ struct compile_job {
     int64_t id;
     const char *source;
     size_t source_bytes;
-    const char *name;  /* of the program in diagnostics */
-    const char *arch;  /* sm_90a */
+    const char *name;                     /* of the program in diagnostics */
+    const char *arch;                     /* sm_90a */
     const char *options[JOB_OPTIONS_MAX]; /* beyond the worker's own */
     int option_count;
     const char *entries[JOB_ENTRIES_MAX]; /* the kernels it must hold */
@@ -103,7 +104,8 @@ struct built {
     const char *log;
     const char *ptx, *cubin;
     size_t ptx_bytes, cubin_bytes;
-    struct hash code_key; /* of machine code, resources and constants: equal means the same program */
+    struct hash
+        code_key; /* of machine code, resources and constants: equal means the same program */
     struct entry_facts entries[JOB_ENTRIES_MAX];
     int entry_count;
     const char *warnings; /* ptxas lines that cost speed, joined by "; " or "" */
@@ -127,7 +129,7 @@ enum effort {
 struct judge_image {
     const char *cubin, *ptx;
     size_t cubin_bytes, ptx_bytes;
-    struct hash code_key;   /* the judge refuses a cubin that does not hash to it */
+    struct hash code_key; /* the judge refuses a cubin that does not hash to it */
     struct program program;
 };
 
@@ -164,10 +166,11 @@ struct judge_job {
 
 /* One comparison of the gate, as evidence. */
 struct case_result {
-    int problem;         /* index in the job */
-    const char *shape;   /* its text where it is none of the workload's, else ""; not sent: the engine knows */
-    const char *rung;    /* launch sanity correct stable timed */
-    const char *family;  /* input family; "" where none */
+    int problem;       /* index in the job */
+    const char *shape; /* its text where it is none of the workload's, else ""; not sent: the engine
+                          knows */
+    const char *rung;  /* launch sanity correct stable timed */
+    const char *family; /* input family; "" where none */
     uint64_t seed;
     enum verdict verdict;
     double error_max, error_allowed;     /* largest |out - ref| and its limit */
@@ -181,12 +184,12 @@ struct case_result {
 /* Times of one problem. samples are raw, in the order taken. */
 struct timing {
     int problem;
-    bool quick;               /* stopped at the quick rung: slower than the bound */
-    double *span_us;          /* clock 1: the call's span by activity records */
+    bool quick;      /* stopped at the quick rung: slower than the bound */
+    double *span_us; /* clock 1: the call's span by activity records */
     int span_count;
-    double *graph_us;         /* clock 2: per call, by events around a graph of calls */
+    double *graph_us; /* clock 2: per call, by events around a graph of calls */
     int graph_count;
-    double tick_us;           /* resolution of clock 1 */
+    double tick_us; /* resolution of clock 1 */
 };
 
 struct judge_result {
@@ -212,12 +215,12 @@ struct message *judge_encode(struct arena *arena, const struct judge_job *job);
 bool judge_decode(struct arena *arena, const struct message *message, struct judge_job *job,
                   struct err *err);
 struct message *result_encode(struct arena *arena, const struct judge_result *result);
-bool result_decode(struct arena *arena, const struct message *message,
-                   struct judge_result *result, struct err *err);
+bool result_decode(struct arena *arena, const struct message *message, struct judge_result *result,
+                   struct err *err);
 
 /*
- * A worker that cannot take a job at all (its device is lost, say) says so and ends. id -1: it could
- * not even start, or read the job.
+ * A worker that cannot take a job at all (its device is lost, say) says so and ends. id -1: it
+ * could not even start, or read the job.
  */
 struct message *failure_encode(struct arena *arena, int64_t id, const struct err *err);
 bool failure_decode(const struct message *message, int64_t *id, struct err *failure,

@@ -44,7 +44,7 @@ struct session {
     struct device_module *modules[JOB_IMAGES_MAX];
     struct plan plans[JOB_PROBLEMS_MAX];
     bool skipped[JOB_PROBLEMS_MAX]; /* for the gate alone, and not supported */
-    int order[JOB_PROBLEMS_MAX]; /* of the problems: by work, least first */
+    int order[JOB_PROBLEMS_MAX];    /* of the problems: by work, least first */
     enum device_status status;
 };
 
@@ -172,8 +172,9 @@ static bool resolve_plans(struct session *s, int64_t sms, struct err *err)
         }
         gated += s->job->problems[i].use != USE_TIME && !s->skipped[i];
     }
-    return gated > 0 || decided(s, VERDICT_UNSUPPORTED,
-                                "it supports none of the shapes that this device's gate can afford");
+    return gated > 0 ||
+           decided(s, VERDICT_UNSUPPORTED,
+                   "it supports none of the shapes that this device's gate can afford");
 }
 
 /* Least work first: what is wrong is most often wrong everywhere, and found soonest there. */
@@ -271,7 +272,8 @@ static void add_measured(struct session *s, int problem, const struct measured *
                missing != NULL ? missing : "no graph was timed");
 }
 
-/* What a failure says of the candidate while it is timed; one that says nothing is the machine's. */
+/* What a failure says of the candidate while it is timed; one that says nothing is the machine's.
+ */
 static void decide_timing(struct session *s, int problem, const struct err *err)
 {
     bool gated = s->job->problems[problem].use != USE_TIME;
@@ -317,8 +319,8 @@ static bool measure_all(struct session *s, struct err *err)
     bool well = true;
 
     for (int i = 0; i < s->job->problem_count && well; i++) {
-        well = s->job->problems[s->order[i]].use == USE_GATE ||
-               measure_problem(s, s->order[i], err);
+        well =
+            s->job->problems[s->order[i]].use == USE_GATE || measure_problem(s, s->order[i], err);
     }
     metric_add(s->result, -1, METRIC_MEASURE_MS, (double)(clock_now_us() - start) / 1e3, "");
     return well;

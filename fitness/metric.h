@@ -14,14 +14,15 @@ enum metric {
     METRIC_SMEM_STATIC_BYTES,
     METRIC_SMEM_DYNAMIC_BYTES,
     METRIC_CODE_BYTES,
-    METRIC_OCCUPANCY,      /* resident warps of the device's maximum, percent, by the driver */
-    METRIC_SM_CLOCK_MHZ,   /* while timed */
+    METRIC_OCCUPANCY,    /* resident warps of the device's maximum, percent, by the driver */
+    METRIC_SM_CLOCK_MHZ, /* while timed */
     METRIC_POWER_W,
-    METRIC_GRAPH_US,       /* clock 2, median */
+    METRIC_GRAPH_US, /* clock 2, median */
     METRIC_COMPILE_MS,
-    METRIC_GATE_MS,        /* what the correctness gate cost */
+    METRIC_GATE_MS, /* what the correctness gate cost */
     METRIC_MEASURE_MS,
-    METRIC_EMU_BLOCKS, /* what an emulated device counted; from its sampled blocks, scaled to the grid */
+    METRIC_EMU_BLOCKS, /* what an emulated device counted; from its sampled blocks, scaled to the
+                          grid */
     METRIC_EMU_SAMPLED_BLOCKS,
     METRIC_EMU_WARP_OPS,
     METRIC_EMU_SHARED_WAVEFRONTS,

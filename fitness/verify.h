@@ -40,10 +40,10 @@ struct verify_subject {
 enum verdict verify_verdict_of(enum device_status status);
 
 /*
- * Runs the gate: `cases_per_family` cases of every input family, or with 0 a single case and launch,
- * for a shape that a slow device can afford no more of. Returns the device's status: DEVICE_OK with result->verdict NONE means it passed;
- * any verdict and reason found is in *result. A lost device is also reported there, as the verdict
- * it means (OUT_OF_BOUNDS, CRASH).
+ * Runs the gate: `cases_per_family` cases of every input family, or with 0 a single case and
+ * launch, for a shape that a slow device can afford no more of. Returns the device's status:
+ * DEVICE_OK with result->verdict NONE means it passed; any verdict and reason found is in *result.
+ * A lost device is also reported there, as the verdict it means (OUT_OF_BOUNDS, CRASH).
  */
 enum device_status verify_run(struct arena *arena, const struct verify_subject *subject,
                               uint64_t secret, int64_t cases_per_family,

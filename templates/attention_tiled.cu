@@ -15,8 +15,8 @@
  *     2  each warp keeps rows of its own, and in them __syncwarp is enough; only the tiles, which
  *        the block copies together, need it whole: tile, free
  *
- * A tree reduction adds its own meetings, one between two levels. Its threads keep no rows, so there
- * is no policy of 4 under it.
+ * A tree reduction adds its own meetings, one between two levels. Its threads keep no rows, so it
+ * has no policy of 4.
  *
  * What makes it fast: register tiles (TILE_M, TILE_N, TILE_D) turn one load from shared memory into
  * several FMAs; padding and vector loads avoid bank conflicts; a second stage hides the copy behind

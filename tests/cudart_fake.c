@@ -1,11 +1,11 @@
 /*
  * cudart_fake -- a CUDA runtime for one exported attention kernel, on host memory.
  *
- * `nvcc -DEVO_MAIN -cudart none kernel.cu cudart_fake.o` makes a program that runs without a GPU. Its
- * only kernel is the textbook's attention, computed from the arguments that the exported launcher
- * gave: strides, heads, lengths, where to write. So launcher and main of an exported file are tested
- * against each other by arithmetic of a third hand. The environment says what the kernel was made
- * for and how it goes wrong:
+ * `nvcc -DEVO_MAIN -cudart none kernel.cu cudart_fake.o` makes a program that runs without a GPU.
+ * Its only kernel is the textbook's attention, computed from the arguments that the exported
+ * launcher gave: strides, heads, lengths, where to write. So launcher and main of an exported file
+ * are tested against each other by arithmetic of a third hand. The environment says what the kernel
+ * was made for and how it goes wrong:
  *
  *     FAKE=causal,bf16,lse    the kernel's static properties
  *     FAKE=...,bad_row        one element of the last row is off by a half
@@ -223,12 +223,12 @@ int cudaEventElapsedTime(float *ms, void *begin, void *end)
 void **__cudaRegisterFatBinary(void *binary) { return (void)binary, NULL; }
 void __cudaRegisterFatBinaryEnd(void **handle) { (void)handle; }
 void __cudaUnregisterFatBinary(void **handle) { (void)handle; }
-void __cudaRegisterFunction(void **handle, const char *function, char *name, const char *device_name,
+void __cudaRegisterFunction(void **handle, const char *function, char *name, const char *device,
                             int threads, void *tid, void *bid, struct dim3 *block,
                             struct dim3 *grid, int *warp)
 {
-    (void)handle, (void)function, (void)name, (void)device_name, (void)threads, (void)tid,
-        (void)bid, (void)block, (void)grid, (void)warp;
+    (void)handle, (void)function, (void)name, (void)device, (void)threads, (void)tid, (void)bid,
+        (void)block, (void)grid, (void)warp;
 }
 
 /* Behind `kernel<<<…>>>(…)`, which an exported file never says. */

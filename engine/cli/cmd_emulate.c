@@ -60,7 +60,8 @@ static bool gather(struct cli *cli, struct trial *trial, struct err *err)
     return true;
 }
 
-/* The first of the small shapes that the emulated device's gate is climbed on. */
+/* The first that is supported of the small shapes of the emulated device's gate; else the file's
+ * own. */
 static struct problem small_shape(struct cli *cli, const struct exported *exported)
 {
     struct shapes *shapes = arena_alloc(cli->arena, sizeof *shapes);
@@ -69,13 +70,12 @@ static struct problem small_shape(struct cli *cli, const struct exported *export
     shapes->list[0].problem = exported->problems[0];
     shapes->count = 1;
     shapes_choose(shapes, &hello, NULL, 0);
-    for (int i = 0; i < shapes->count; i++) {
+    for (int i = 1; i < shapes->count; i++) {
         struct plan plan;
         struct err ignored;
         bool supported;
 
-        if (shapes->list[i].use != USE_ONCE && shapes->list[i].use != USE_TIME &&
-            plan_resolve(cli->arena, &exported->program, &shapes->list[i].problem, 1, &plan,
+        if (plan_resolve(cli->arena, &exported->program, &shapes->list[i].problem, 1, &plan,
                          &supported, &ignored)) {
             return shapes->list[i].problem;
         }
@@ -128,8 +128,10 @@ static bool compile(struct cli *cli, struct trial *trial, struct err *err)
     if (built->verdict != VERDICT_NONE) {
         return err_set(err, ERR_USER, "'%s' does not compile: %s", cli->operands[0], built->reason);
     }
-    trial->image = (struct judge_image){.cubin = built->cubin, .cubin_bytes = built->cubin_bytes,
-                                        .ptx = built->ptx, .ptx_bytes = built->ptx_bytes,
+    trial->image = (struct judge_image){.cubin = built->cubin,
+                                        .cubin_bytes = built->cubin_bytes,
+                                        .ptx = built->ptx,
+                                        .ptx_bytes = built->ptx_bytes,
                                         .code_key = built->code_key,
                                         .program = exported->program};
     return true;
@@ -199,10 +201,10 @@ static void print_classes(struct arena *arena, const struct kernel_profile *kern
             class_names[i],
             text_count(arena, (int64_t)totals->class_ops[i]),
             share_text(arena, totals->class_ops[i], totals->ops),
-            arena_printf(arena, "%.1f", totals->class_ops[i] > 0
-                                            ? (double)totals->class_lanes[i] /
-                                                  (double)totals->class_ops[i]
-                                            : 0),
+            arena_printf(arena, "%.1f",
+                         totals->class_ops[i] > 0
+                             ? (double)totals->class_lanes[i] / (double)totals->class_ops[i]
+                             : 0),
         };
 
         if (totals->class_ops[i] > 0) {
@@ -303,20 +305,21 @@ static json_t *kernel_json(const struct kernel_profile *kernel)
     for (int i = 0; i < kernel->line_count; i++) {
         const struct profile_line *line = &kernel->lines[i];
 
-        json_array_append_new(lines, json_pack("{s:o, s:i, s:I, s:I, s:I}", "file",
-                                               json_text(line->file), "line", line->line, "slots",
-                                               (json_int_t)line->ops, "shared_wavefronts",
-                                               (json_int_t)line->shared_wavefronts, "l2_sectors",
-                                               (json_int_t)line->l2_sectors));
+        json_array_append_new(lines,
+                              json_pack("{s:o, s:i, s:I, s:I, s:I}", "file", json_text(line->file),
+                                        "line", line->line, "slots", (json_int_t)line->ops,
+                                        "shared_wavefronts", (json_int_t)line->shared_wavefronts,
+                                        "l2_sectors", (json_int_t)line->l2_sectors));
     }
     return json_pack(
-        "{s:o, s:I, s:I, s:i, s:I, s:f, s:s, s:i, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:o, "
+        "{s:o, s:I, s:I, s:i, s:I, s:f, s:s, s:i, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:o, "
         "s:o, s:o}",
         "name", json_text(kernel->name), "blocks", (json_int_t)kernel->blocks, "sampled_blocks",
         (json_int_t)totals->blocks, "registers", kernel->launch.registers, "smem_bytes",
         (json_int_t)kernel->launch.smem_bytes, "modelled_us", time->us, "bound", time->bound,
-        "resident", time->resident, "occupancy", time->occupancy, "waves", time->waves,
-        "block_us", time->length_us, "warp_ops", (json_int_t)totals->ops, "lane_ops",
+        "resident", time->resident, "occupancy", time->occupancy, "waves", time->waves, "block_us",
+        time->length_us, "warp_ops", (json_int_t)totals->ops, "lane_ops",
         (json_int_t)totals->lane_ops, "shared_wavefronts", (json_int_t)totals->shared_wavefronts,
         "shared_ideal", (json_int_t)totals->shared_ideal, "global_sectors",
         (json_int_t)totals->global_sectors, "tensor_flops", (json_int_t)totals->tensor_flops,

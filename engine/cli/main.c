@@ -112,7 +112,7 @@ const struct command command_table[] = {
      "barrier and deadlock with its line of source, and whether the output is right. With "
      "--profile also what the call does and how long a modelled chip takes for it.",
      "evo emulate best --sanitize all --profile",
-     {{"shape", 0, "S", "the shape of the call (default: a small, ragged one)"},
+     {{"shape", 0, "S", "the shape of the call (default: a small one)"},
       {"sanitize", 0, "LIST", "all, none, or of bounds,initialised,races,async (default: all)"},
       {"profile", 0, NULL, "count what it does and model its time"},
       {"blocks", 0, "N", "of each grid, run for the profile; 0: all (default: 8)"},

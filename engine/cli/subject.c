@@ -6,8 +6,7 @@
 #include "cli/text.h"
 
 /* A workload may need several builds; --shape says which, else the first shape's is taken. */
-static bool image_asked(struct cli *cli, const struct subject *subject, int *image,
-                        struct err *err)
+static bool image_asked(struct cli *cli, const struct subject *subject, int *image, struct err *err)
 {
     const struct search_space *space = subject->recalled.space;
     const char *text = cli_value(cli, "shape");
@@ -17,7 +16,8 @@ static bool image_asked(struct cli *cli, const struct subject *subject, int *ima
     if (text == NULL) {
         if (space->static_count > 1) {
             cli_say("the workload needs %d builds of a kernel; taking the first shape's "
-                    "('--shape' names another)", space->static_count);
+                    "('--shape' names another)",
+                    space->static_count);
         }
         return true;
     }
@@ -125,8 +125,8 @@ bool subject_gather(struct cli *cli, const char *id, struct subject *subject, st
         }
     }
     exported->arch = subject->build->arch;
-    exported->title = arena_printf(cli->arena, "%s n%lld, found by evo", row->family,
-                                   (long long)row->place);
+    exported->title =
+        arena_printf(cli->arena, "%s n%lld, found by evo", row->family, (long long)row->place);
     exported->provenance = provenance(cli, subject);
     return true;
 }

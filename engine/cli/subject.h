@@ -1,6 +1,6 @@
 /*
- * subject -- a candidate with all that is needed to use it outside its run: the source of one of its
- * images, rendered again, how it is called, where it came from.
+ * subject -- a candidate with all that is needed to use it outside its run: the source of one of
+ * its images, rendered again, how it is called, where it came from.
  */
 #ifndef EVO_CLI_SUBJECT_H
 #define EVO_CLI_SUBJECT_H

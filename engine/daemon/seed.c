@@ -777,7 +777,10 @@ static bool read_numerics(struct parse *parse, const struct node *node, const st
     return true;
 }
 
-/* auto, emu[:CHIP], cuda:N, replay:FILE. Relative paths are the engine's to resolve: it knows who gave them. */
+/*
+ * auto, emu[:CHIP], cuda:N, replay:FILE. Relative paths are the engine's to resolve: it knows who
+ * gave them.
+ */
 static bool device_is_known(const char *text)
 {
     int64_t index;

@@ -81,7 +81,7 @@ struct seed {
     const char *arch;      /* NULL: the device's; else sm_90a … */
     int64_t compile_deadline_ms, judge_deadline_ms; /* defaults 60 s, 120 s */
     int gate_cases;        /* random cases for each input family and shape; default 1 */
-    /* What an emulated device's gate judges on in full, instead of shapes it derives; see shapes.h. */
+    /* What an emulated device's gate judges on in full, not shapes it derives; see shapes.h. */
     struct problem emu_problems[SEED_PROBLEMS_MAX];
     int emu_problem_count;
     const char *templates; /* a folder of the user's own families, or NULL; relative to the seed */

@@ -102,8 +102,7 @@ static bool settle(struct setup *setup, const char *device, const char *beside, 
     struct arena *arena = setup->arena;
     struct family **families = arena_alloc(arena, SEED_FAMILIES_MAX * sizeof *families);
 
-    setup->device_spec =
-        resolve_device(arena, device, beside, setup->seed.judge_count > 0, err);
+    setup->device_spec = resolve_device(arena, device, beside, setup->seed.judge_count > 0, err);
     if (setup->device_spec == NULL) {
         return false;
     }
@@ -216,8 +215,8 @@ static const char *const *split_command(struct arena *arena, const char *command
     char *rest = arena_dup(arena, command), *save = NULL;
     int count = 0;
 
-    for (char *word = strtok_r(rest, " ", &save);
-         word != NULL && count <= FLEET_ARGUMENTS_MAX; word = strtok_r(NULL, " ", &save)) {
+    for (char *word = strtok_r(rest, " ", &save); word != NULL && count <= FLEET_ARGUMENTS_MAX;
+         word = strtok_r(NULL, " ", &save)) {
         argv[count++] = word;
     }
     return argv;
@@ -251,8 +250,7 @@ static bool staff_compilers(const struct setup *setup, struct fleet *fleet, stru
 }
 
 static bool staff_judge(const struct setup *setup, struct fleet *fleet, const char *name,
-                        const char *program, const char *option, const char *value,
-                        struct err *err)
+                        const char *program, const char *option, const char *value, struct err *err)
 {
     const char *path = setup_program(setup->arena, program, err);
     const char *argv[] = {path, option != NULL ? option : value, option != NULL ? value : NULL,
@@ -285,8 +283,8 @@ static bool staff_device(const struct setup *setup, struct fleet *fleet, struct 
     char *rest = arena_dup(arena, setup->device_spec), *save = NULL;
 
     if (str_starts(rest, REPLAY)) {
-        return staff_judge(setup, fleet, "replay", "evo-judge-replay", NULL,
-                           rest + strlen(REPLAY), err);
+        return staff_judge(setup, fleet, "replay", "evo-judge-replay", NULL, rest + strlen(REPLAY),
+                           err);
     }
     if (is_emulated(rest)) {
         return staff_emulators(setup, fleet, err);
@@ -296,7 +294,8 @@ static bool staff_device(const struct setup *setup, struct fleet *fleet, struct 
 
         if (!str_starts(name, CUDA) || !str_to_i64(name + strlen(CUDA), &ordinal) || ordinal < 0) {
             err_set(err, ERR_USER, "unknown device '%s'", name);
-            return err_hint(err, "devices are auto, cuda:N (or cuda:0,cuda:1), emu and replay:FILE");
+            return err_hint(err,
+                            "devices are auto, cuda:N (or cuda:0,cuda:1), emu and replay:FILE");
         }
         if (!staff_judge(setup, fleet, name, "evo-judge-cuda", "--device", name + strlen(CUDA),
                          err)) {
@@ -378,7 +377,8 @@ bool setup_space(const struct setup *setup, const struct hello *judge, struct se
     const struct seed *seed = &setup->seed;
 
     *space = (struct search_space){
-        .families = setup->families, .family_count = setup->family_count,
+        .families = setup->families,
+        .family_count = setup->family_count,
         .sms = judge->device_sms > 0 ? judge->device_sms : 1,
         .problem_count = seed->problem_count,
     };
@@ -397,8 +397,9 @@ bool setup_space(const struct setup *setup, const struct hello *judge, struct se
             image++;
         }
         if (image == JOB_IMAGES_MAX) {
-            return err_set(err, ERR_USER, "'%s': the workload needs more than %d builds of a kernel",
-                           seed->path, JOB_IMAGES_MAX);
+            return err_set(err, ERR_USER,
+                           "'%s': the workload needs more than %d builds of a kernel", seed->path,
+                           JOB_IMAGES_MAX);
         }
         if (image == space->static_count) {
             space->statics[space->static_count++].givens = givens_of(&seed->problems[i], judge);

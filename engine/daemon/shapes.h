@@ -26,7 +26,8 @@ struct shapes {
     int timed; /* how many are the workload's */
 };
 
-/* The timed shapes are in `shapes` already (problem, image): says what each is for, adds the others. */
+/* The timed shapes are in `shapes` already (problem, image): says what each is for, adds the
+ * others. */
 void shapes_choose(struct shapes *shapes, const struct hello *judge, const struct problem *own,
                    int own_count);
 /* The shapes as one text, for the key of judgements: equal when the same is judged on. */

@@ -60,17 +60,16 @@ bool trial_compile(struct arena *arena, const struct compile_job *job, struct bu
         return false;
     }
     switch (event.kind) {
-    case FLEET_ANSWER:
-        return built_decode(arena, event.message, built, err);
+    case FLEET_ANSWER: return built_decode(arena, event.message, built, err);
     case FLEET_TIMEOUT:
     case FLEET_DIED:
-        *built = (struct built){
-            .verdict = event.kind == FLEET_DIED ? VERDICT_CRASH : VERDICT_TIMEOUT,
-            .reason = arena_printf(arena, "the compiler %s", event.text),
-            .log = "", .warnings = ""};
+        *built =
+            (struct built){.verdict = event.kind == FLEET_DIED ? VERDICT_CRASH : VERDICT_TIMEOUT,
+                           .reason = arena_printf(arena, "the compiler %s", event.text),
+                           .log = "",
+                           .warnings = ""};
         return true;
-    default:
-        return err_set(err, ERR_SYSTEM, "the compiler could not do it: %s", event.text);
+    default: return err_set(err, ERR_SYSTEM, "the compiler could not do it: %s", event.text);
     }
 }
 
@@ -117,20 +116,19 @@ bool trial_judge(struct arena *arena, const char *device, const struct judge_job
     const char *argv[4];
     struct fleet_event event;
 
-    if (!choose_judge(arena, device, argv, err) || !ask(arena, ROLE_JUDGE, "judge", argv, judge_encode(arena, job),
-                                job->id, deadline_ms, hello, &event, err)) {
+    if (!choose_judge(arena, device, argv, err) ||
+        !ask(arena, ROLE_JUDGE, "judge", argv, judge_encode(arena, job), job->id, deadline_ms,
+             hello, &event, err)) {
         return false;
     }
     switch (event.kind) {
-    case FLEET_ANSWER:
-        return result_decode(arena, event.message, result, err);
+    case FLEET_ANSWER: return result_decode(arena, event.message, result, err);
     case FLEET_TIMEOUT:
     case FLEET_DIED:
         memset(result, 0, sizeof *result);
         result->verdict = event.kind == FLEET_DIED ? VERDICT_CRASH : VERDICT_TIMEOUT;
         result->reason = arena_printf(arena, "its judge %s", event.text);
         return true;
-    default:
-        return err_set(err, ERR_DEVICE, "the judge could not do it: %s", event.text);
+    default: return err_set(err, ERR_DEVICE, "the judge could not do it: %s", event.text);
     }
 }

@@ -1,8 +1,8 @@
 /*
  * trial -- one program through a compiler and a judge, outside any run.
  *
- * For `evo verify`, which must not know a database, and for building a kept kernel's code again. The
- * workers are the same processes that a run uses; nothing is recorded.
+ * For `evo verify`, which must not know a database, and for building a kept kernel's code again.
+ * The workers are the same processes that a run uses; nothing is recorded.
  */
 #ifndef EVO_DAEMON_TRIAL_H
 #define EVO_DAEMON_TRIAL_H
@@ -18,8 +18,8 @@ bool trial_compile(struct arena *arena, const struct compile_job *job, struct bu
                    struct err *err);
 
 /*
- * Whether `device` (NULL: auto) is the emulated one: asked for, or for want of a GPU. Its gate judges
- * on other shapes (shapes.h), and a program for it is compiled with lines of source.
+ * Whether `device` (NULL: auto) is the emulated one: asked for, or for want of a GPU. Its gate
+ * judges on other shapes (shapes.h), and a program for it is compiled with lines of source.
  */
 bool trial_is_emulated(struct arena *arena, const char *device);
 

@@ -30,6 +30,8 @@ enum {
 };
 
 static const double SLOW_SHARE = 0.6, SLOW_SLOPE = 0.2;
+/* Where nothing was ever measured much is expected for ever; if all of it fails, it is tried last. */
+static const double HOPELESS = 0.005, LAST_RESORT = 1e-9;
 
 struct trial {
     int64_t place;
@@ -57,6 +59,9 @@ struct model {
 
     float *passed, *tried; /* of each candidate: weights of outcomes near it */
     int fed;               /* outcomes in them; -1: none were needed so far */
+    struct {
+        int tried, passed;
+    } values[GENES_MAX][GENE_VALUES_MAX]; /* outcomes of genomes with this value of a gene */
 };
 
 struct guide {
@@ -172,6 +177,10 @@ void guide_fold(struct guide *guide, int64_t place, const struct genome *genome,
         memmove(model->pending, model->pending + 1,
                 (size_t)--model->pending_count * sizeof *model->pending);
     }
+    for (int i = 0; i < guide->space->families[genome->family]->gene_count; i++) {
+        model->values[i][genome->at[i]].tried++;
+        model->values[i][genome->at[i]].passed += trial.good;
+    }
     if (trial.good) {
         trial.y = log(known);
         model->good_count++;
@@ -216,8 +225,7 @@ static bool pool_add(struct guide *guide, struct model *model, const struct geno
 {
     int numerics;
 
-    return model->catalogue->count < POOL_MAX && !seen_has(&guide->seen, genome_key(genome)) &&
-           space_meets(guide->space, genome, &numerics) &&
+    return model->catalogue->count < POOL_MAX && space_meets(guide->space, genome, &numerics) &&
            catalogue_add(model->catalogue, genome, numerics);
 }
 
@@ -264,7 +272,10 @@ static int best_trials(const struct model *model, int end, int *best, int room)
     return count;
 }
 
-/* What a family too large to list is asked about until the next epoch. */
+/*
+ * What a family too large to list is asked about until the next epoch. What was proposed already is
+ * drawn as well, and taken: the pool must not depend on when it is drawn.
+ */
 static void draw_pool(struct guide *guide, struct model *model, int epoch)
 {
     const struct family *family = guide->space->families[model->family];
@@ -295,6 +306,10 @@ static void draw_pool(struct guide *guide, struct model *model, int epoch)
         pool_add(guide, model, &genome);
     }
     catalogue_close(model->catalogue);
+    for (int i = 0; i < model->catalogue->count; i++) {
+        model->catalogue->taken[i] =
+            seen_has(&guide->seen, genome_key(&model->catalogue->genomes[i]));
+    }
 }
 
 /* ---- the model at an epoch, and from there ---- */
@@ -543,14 +558,36 @@ static void feed_new(struct model *model)
     }
 }
 
-static double odds(double passed, double tried) { return (passed + 0.5) / (tried + 0.5); }
+/*
+ * The odds of passing: by what is near, and by each value alone, because in a large space nothing is
+ * near. A value that never passed speaks against a genome, soon loudly: most failures have one cause.
+ */
+static double odds(const struct model *model, const struct genome *genome, float passed,
+                   float tried)
+{
+    double least = ((double)passed + 0.5) / ((double)tried + 0.5);
+
+    for (int d = 0; d < model->catalogue->axes.plain; d++) {
+        int gene = model->catalogue->axes.gene[d], at = genome->at[gene];
+
+        if (model->values[gene][at].passed == 0) {
+            double more = 1.0 + model->values[gene][at].tried;
+
+            least = fmin(least, 1.0 / (more * more));
+        }
+    }
+    return least;
+}
 
 static double odds_of_candidate(const struct model *model, int at)
 {
-    return model->fed < 0 ? 1.0 : odds((double)model->passed[at], (double)model->tried[at]);
+    return model->fed < 0 ? 1.0
+                          : odds(model, &model->catalogue->genomes[at], model->passed[at],
+                                 model->tried[at]);
 }
 
-static double odds_anywhere(const struct model *model, const struct point *point)
+static double odds_anywhere(const struct model *model, const struct genome *genome,
+                            const struct point *point)
 {
     int first = model->trial_count > FAILURES_POOLED ? model->trial_count - FAILURES_POOLED : 0;
     float passed = 0, tried = 0;
@@ -565,7 +602,7 @@ static double odds_anywhere(const struct model *model, const struct point *point
         tried += weight;
         passed += model->trials[i].good ? weight : 0.0f;
     }
-    return odds((double)passed, (double)tried);
+    return odds(model, genome, passed, tried);
 }
 
 /* Brings a model up to what is known; false: there is not enough. */
@@ -607,7 +644,7 @@ static void consider(struct choice *choice, const struct genome *genome, double 
     if (choice->found && z <= choice->z && sd <= choice->sd && odds <= choice->odds) {
         return; /* worse in every respect */
     }
-    gain = expected_improvement(mean, sd, best) * odds;
+    gain = expected_improvement(mean, sd, best) * odds * (odds < HOPELESS ? LAST_RESORT : 1.0);
     if (!choice->found || gain > choice->gain) {
         *choice = (struct choice){.gain = gain, .z = z, .sd = sd, .odds = odds,
                                   .genome = *genome, .found = true};
@@ -652,8 +689,8 @@ static void consider_near(struct guide *guide, struct model *model, const struct
                    space_meets(guide->space, &genome, &numerics) && numerics == elite->numerics) {
             point = axes_point(&model->catalogue->axes, &genome);
             posterior_anywhere(model->posterior, &point, &mean, &sd);
-            consider(choice, &genome, mean + model->centre, sd, odds_anywhere(model, &point),
-                     best);
+            consider(choice, &genome, mean + model->centre, sd,
+                     odds_anywhere(model, &genome, &point), best);
         }
     }
 }

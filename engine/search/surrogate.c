@@ -15,7 +15,7 @@ enum {
 };
 
 /* Priors of the logarithms of scales and noise, and where a fit begins. */
-static const double SCALE_MEAN = 0.3, NOISE_MEAN = -5.0, NOISE_SPREAD = 1.5;
+static const double SCALE_MEAN = 0.3, NOISE_MEAN = -6.0, NOISE_SPREAD = 2.0;
 static const double LOG_SCALE_MIN = -3.0, LOG_SCALE_MAX = 3.4;
 static const double LOG_NOISE_MIN = -11.0, LOG_NOISE_MAX = 0.0;
 static const double JITTER = 1e-8, VARIANCE_MIN = 1e-6;
@@ -32,9 +32,9 @@ static double squared_step(const struct kernel *kernel, int dim, const struct po
 
 static double matern(double squared)
 {
-    double q = sqrt(5.0 * squared);
+    double q = sqrt(3.0 * squared);
 
-    return (1.0 + q + q * q / 3.0) * exp(-q);
+    return (1.0 + q) * exp(-q);
 }
 
 double kernel_value(const struct kernel *kernel, const struct point *a, const struct point *b)
@@ -131,10 +131,10 @@ static void fill_covariance(struct fit *fit, const double *theta)
             for (int d = 0; d < fit->dims; d++) {
                 squared += (double)fit->steps[pair][d] * weights[d];
             }
-            q = sqrt(5.0 * squared);
+            q = sqrt(3.0 * squared);
             fall = exp(-q);
-            fit->k[i][j] = (1.0 + q + q * q / 3.0) * fall;
-            fit->slopes[pair] = -5.0 / 6.0 * (1.0 + q) * fall;
+            fit->k[i][j] = (1.0 + q) * fall;
+            fit->slopes[pair] = -1.5 * fall;
         }
         fit->k[i][i] = 1.0 + noise + JITTER;
     }
@@ -355,11 +355,11 @@ static float *row_of(const struct posterior *posterior, int row)
     return posterior->rows + (size_t)row * (size_t)posterior->cloud->stride;
 }
 
-/* Matern 5/2 of squared distances, in place; e^-q by 2^n times a polynomial, the same anywhere. */
+/* Matern 3/2 of squared distances, in place; e^-q by 2^n times a polynomial, the same anywhere. */
 static void matern_block(float *restrict squared)
 {
     for (int i = 0; i < BLOCK; i++) {
-        float q = sqrtf(5.0f * squared[i]);
+        float q = sqrtf(3.0f * squared[i]);
         float small = q < 80.0f ? q : 80.0f;
         float power = -1.44269504f * small;
         int32_t whole = (int32_t)(power - 0.5f);
@@ -370,7 +370,7 @@ static void matern_block(float *restrict squared)
         float scale;
 
         memcpy(&scale, &bits, sizeof scale);
-        squared[i] = (1.0f + q + q * q * 0.333333333f) * two_f * scale;
+        squared[i] = (1.0f + q) * two_f * scale;
     }
 }
 

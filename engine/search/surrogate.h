@@ -2,7 +2,7 @@
  * surrogate -- what was learned, as a function: a Gaussian process over points.
  *
  * A point has a coordinate for each gene (catalogue.h): numbers scaled to [0, 1], labels as they are
- * (two labels differ or do not). The covariance of two points is Matern 5/2 of their distance, each coordinate
+ * (two labels differ or do not). The covariance of two points is Matern 3/2 of their distance, each coordinate
  * with a scale of its own, which say which genes matter; scales and noise maximise the posterior
  * of what was seen under wide log-normal priors. The mean is a constant, estimated with the rest.
  *

@@ -10,9 +10,9 @@
 
 #include "fitness/emu/core.h"
 
-enum { /* op->mode of loads and stores */
-    ADDRESS_NARROW = 1, /* the base is 32 bits */
-    ADDRESS_ALIAS = 2,  /* the base is also a destination: it must be read whole first */
+enum {                     /* op->mode of loads and stores */
+       ADDRESS_NARROW = 1, /* the base is 32 bits */
+       ADDRESS_ALIAS = 2,  /* the base is also a destination: it must be read whole first */
 };
 
 enum { VECTOR_MAX = 8 };
@@ -35,9 +35,9 @@ struct qualifiers {
 /* Those that change nothing here: scopes, caches, hints. */
 static bool is_hint(const char *part)
 {
-    static const char *const hints[] = {"weak", "cta", "cluster", "gpu", "sys",  "ca",
-                                        "cg",   "cs",  "lu",      "cv",  "wb",   "wt",
-                                        "nc",   "unified", "noftz"};
+    static const char *const hints[] = {"weak", "cta", "cluster", "gpu",     "sys",
+                                        "ca",   "cg",  "cs",      "lu",      "cv",
+                                        "wb",   "wt",  "nc",      "unified", "noftz"};
     for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
         if (strcmp(part, hints[i]) == 0) {
             return true;
@@ -65,8 +65,11 @@ static struct qualifiers qualifiers_read(const struct ptx_instruction *text)
         const char *name;
         uint8_t access;
     } strengths[] = {
-        {"volatile", ACCESS_STRONG}, {"relaxed", ACCESS_STRONG}, {"mmio", ACCESS_STRONG},
-        {"acquire", ACCESS_STRONG | ACCESS_ACQUIRE}, {"release", ACCESS_STRONG | ACCESS_RELEASE},
+        {"volatile", ACCESS_STRONG},
+        {"relaxed", ACCESS_STRONG},
+        {"mmio", ACCESS_STRONG},
+        {"acquire", ACCESS_STRONG | ACCESS_ACQUIRE},
+        {"release", ACCESS_STRONG | ACCESS_RELEASE},
         {"acq_rel", ACCESS_STRONG | ACCESS_ACQUIRE | ACCESS_RELEASE},
     };
     struct qualifiers all = {.space = SPACE_GENERIC, .vector = 1};
@@ -137,14 +140,14 @@ static bool address_decode(struct decoder *decoder, const struct ptx_operand *op
     return decode_address(decoder, operand, slot, &op->immediate, err);
 }
 
-/* Where .param points: a call's parameters are local memory, the entry's are in a window of their own. */
-static bool param_decode(struct decoder *decoder, const struct ptx_operand *operand,
-                         struct op *op, enum space *space, uint32_t *slot, struct err *err)
+/* Where .param points: a call's parameters are local memory, the entry's are in a window of their
+ * own. */
+static bool param_decode(struct decoder *decoder, const struct ptx_operand *operand, struct op *op,
+                         enum space *space, uint32_t *slot, struct err *err)
 {
     int64_t offset = 0;
-    enum param_place place = operand->kind == PTX_OPERAND_ADDRESS
-                                 ? decode_param(decoder, operand, &offset)
-                                 : PARAM_NONE;
+    enum param_place place =
+        operand->kind == PTX_OPERAND_ADDRESS ? decode_param(decoder, operand, &offset) : PARAM_NONE;
     if (place == PARAM_NONE) {
         *space = SPACE_GENERIC;
         return address_decode(decoder, operand, op, slot, err);
@@ -174,7 +177,8 @@ static bool elements_decode(struct decoder *decoder, const struct ptx_operand *o
                             const struct qualifiers *all, uint32_t *slots, unsigned *width,
                             struct err *err)
 {
-    const struct ptx_operand *items = operand->kind == PTX_OPERAND_VECTOR ? operand->items : operand;
+    const struct ptx_operand *items =
+        operand->kind == PTX_OPERAND_VECTOR ? operand->items : operand;
     int count = operand->kind == PTX_OPERAND_VECTOR ? operand->count : 1;
     const struct ptx_instruction *text = decoder_text(decoder);
     *width = 0;
@@ -281,8 +285,8 @@ static bool decode_load(struct decoder *decoder, const struct ptx_instruction *t
     return true;
 }
 
-static bool decode_store(struct decoder *decoder, const struct ptx_instruction *text,
-                         struct op *op, struct err *err)
+static bool decode_store(struct decoder *decoder, const struct ptx_instruction *text, struct op *op,
+                         struct err *err)
 {
     struct qualifiers all = qualifiers_read(text);
     uint32_t src[1 + VECTOR_MAX];
@@ -313,8 +317,17 @@ static bool decode_store(struct decoder *decoder, const struct ptx_instruction *
 /* ---- atomics ---- */
 
 enum atomic_kind {
-    ATOMIC_AND, ATOMIC_OR, ATOMIC_XOR, ATOMIC_EXCH, ATOMIC_CAS, ATOMIC_ADD, ATOMIC_INC,
-    ATOMIC_DEC, ATOMIC_MIN, ATOMIC_MAX, ATOMIC_KINDS,
+    ATOMIC_AND,
+    ATOMIC_OR,
+    ATOMIC_XOR,
+    ATOMIC_EXCH,
+    ATOMIC_CAS,
+    ATOMIC_ADD,
+    ATOMIC_INC,
+    ATOMIC_DEC,
+    ATOMIC_MIN,
+    ATOMIC_MAX,
+    ATOMIC_KINDS,
 };
 
 static const char *const atomic_names[ATOMIC_KINDS] = {"and", "or",  "xor", "exch", "cas",
@@ -506,8 +519,8 @@ static bool decode_atomic(struct decoder *decoder, const struct ptx_instruction 
         all.space == SPACE_LOCAL || all.space == SPACE_PARAM || all.space == SPACE_CONST) {
         return unsupported(text, err, "");
     }
-    if ((!reduces && !decode_slots(decoder, &text->operands[0], all.type, dst, VECTOR_MAX,
-                                   &dst_count, err)) ||
+    if ((!reduces &&
+         !decode_slots(decoder, &text->operands[0], all.type, dst, VECTOR_MAX, &dst_count, err)) ||
         !address_decode(decoder, &text->operands[at], op, &src[0], err) ||
         !decode_slots(decoder, &text->operands[at + 1], all.type, src + 1, VECTOR_MAX, &src_count,
                       err) ||
@@ -553,8 +566,8 @@ static enum step run_fence(struct warp *warp, const struct op *op, lanes active)
 /* fence[.sem].scope, membar.level; those for other proxies are async.c's. */
 static bool decode_fence(const struct ptx_instruction *text, struct op *op, struct err *err)
 {
-    static const char *const known[] = {"sc",  "acq_rel", "acquire", "release", "cta",
-                                        "cluster", "gpu", "sys",     "gl"};
+    static const char *const known[] = {"sc",      "acq_rel", "acquire", "release", "cta",
+                                        "cluster", "gpu",     "sys",     "gl"};
     for (int i = 1; i < text->part_count; i++) {
         bool found = false;
         for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
@@ -567,8 +580,8 @@ static bool decode_fence(const struct ptx_instruction *text, struct op *op, stru
     if (text->operand_count != 0 || text->part_count < 2) {
         return unsupported(text, err, "");
     }
-    op->mode = instruction_has(text, "gpu") || instruction_has(text, "sys") ||
-               instruction_has(text, "gl");
+    op->mode =
+        instruction_has(text, "gpu") || instruction_has(text, "sys") || instruction_has(text, "gl");
     op->run = run_fence;
     op->class = CLASS_FENCE;
     return true;

@@ -6,9 +6,10 @@
  * IEEE arithmetic without contraction.
  *
  * Semantics, where PTX leaves a choice or the hardware rounds worse than asked:
- *   - ex2, lg2, sin, cos, tanh .approx and rsqrt are computed in double and rounded once; rcp, sqrt and
- *     div .approx and .full are the correctly rounded ones. All are within the documented error.
- *   - NaN results of f32 are 0x7fffffff and of halves 0x7fff, as on the hardware; f64 keeps payloads.
+ *   - ex2, lg2, sin, cos, tanh .approx and rsqrt are computed in double and rounded once; rcp, sqrt
+ * and div .approx and .full are the correctly rounded ones. All are within the documented error.
+ *   - NaN results of f32 are 0x7fffffff and of halves 0x7fff, as on the hardware; f64 keeps
+ * payloads.
  *   - .ftz takes subnormal operands for zero and turns subnormal results into zero, signs kept.
  *   - directed rounding (.rz .rm .rp) sets the host's rounding mode around the loop.
  */
@@ -135,7 +136,7 @@ static inline uint32_t nth_set(uint32_t mask, uint32_t base, int32_t offset)
     if (offset == 0) {
         return mask >> base & 1 ? base : UINT32_MAX;
     }
-    for (int at = (int)base; at >= 0 && at < 32; at += offset > 0 ? 1 : -1) {
+    for (int at = (int)base; at >= 0 && at<32; at += offset> 0 ? 1 : -1) {
         if ((mask >> at & 1) && count-- == 0) {
             return (uint32_t)at;
         }
@@ -152,9 +153,9 @@ static inline uint64_t extract(uint64_t x, uint32_t position, uint32_t length, u
     }
     if (is_signed) {
         int64_t shifted = (int64_t)x >> (position < 63 ? position : 63);
-        return length >= 64 ? (uint64_t)shifted
-                            : (uint64_t)((int64_t)((uint64_t)shifted << (64 - length)) >>
-                                         (64 - length));
+        return length >= 64
+                   ? (uint64_t)shifted
+                   : (uint64_t)((int64_t)((uint64_t)shifted << (64 - length)) >> (64 - length));
     }
     uint64_t shifted = position < width ? x >> position : 0;
     return length >= 64 ? shifted : shifted & ((UINT64_C(1) << length) - 1);
@@ -276,7 +277,7 @@ static inline float logarithm(float x)
 {
     const double magic = 4503599627370496.0; /* 2^52: its low bits hold an integer */
     uint64_t bits = double_bits((double)x);
-    uint64_t above = bits - UINT64_C(0x3fe6a09e667f3bcd); /* sqrt(1/2) */
+    uint64_t above = bits - UINT64_C(0x3fe6a09e667f3bcd);    /* sqrt(1/2) */
     uint64_t exponent = (above + (UINT64_C(1) << 62)) >> 52; /* e + 1024 */
     double e = bits_double(double_bits(magic) | (exponent & 0xfff)) - (magic + 1024);
     double m = bits_double(bits - ((exponent - 1024) << 52));
@@ -376,7 +377,8 @@ static inline float odd_float(double x)
     return bits_float(bits);
 }
 
-/* ---- what comparisons do with their lanes: src[2] is combined in, dst[1] gets the opposite ---- */
+/* ---- what comparisons do with their lanes: src[2] is combined in, dst[1] gets the opposite ----
+ */
 
 enum { COMBINE_NONE, COMBINE_AND, COMBINE_OR, COMBINE_XOR };
 
@@ -430,18 +432,27 @@ static inline enum step compare_end(struct warp *warp, const struct op *op, lane
 #else
 #pragma GCC pop_options
 #endif
-#define FUNCTIONS(id) {any_##id, avx2_##id}
+#define FUNCTIONS(id)                                                                              \
+    {                                                                                              \
+        any_##id, avx2_##id                                                                        \
+    }
 #else
 #define LEVELS 1
-#define FUNCTIONS(id) {any_##id}
+#define FUNCTIONS(id)                                                                              \
+    {                                                                                              \
+        any_##id                                                                                   \
+    }
 #endif
 
-/* EVO_EMU_PLAIN in the environment: as on a processor without AVX2. The bits are the same. */
+/*
+ * EVO_EMU_PLAIN in the environment: as on a processor without AVX2. The bits are the same. (F16C is
+ * older than AVX2 and cannot be asked for by every compiler.)
+ */
 static int level(void)
 {
 #if defined(__x86_64__)
-    return getenv("EVO_EMU_PLAIN") == NULL && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+    return getenv("EVO_EMU_PLAIN") == NULL && __builtin_cpu_supports("avx2") &&
+           __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 #else
     return 0;
 #endif
@@ -472,10 +483,10 @@ static const struct row rows[] = {
     {opcode, types, mods, kinds, class, FUNCTIONS(id)},
 #define HALF(id, form, types1, types2, opcode, mods, kinds, sources, ...)                          \
     {opcode, types1, mods, kinds, CLASS_HALF, FUNCTIONS(id##_one)},                                \
-    {opcode, types2, mods, kinds, CLASS_HALF, FUNCTIONS(id##_two)},
+        {opcode, types2, mods, kinds, CLASS_HALF, FUNCTIONS(id##_two)},
 #define SHORT(id, types1, types2, opcode, mods, kinds, class, sources, ...)                        \
     {opcode, types1, mods, kinds, class, FUNCTIONS(id##_one)},                                     \
-    {opcode, types2, mods, kinds, class, FUNCTIONS(id##_two)},
+        {opcode, types2, mods, kinds, class, FUNCTIONS(id##_two)},
 #define HALF_COMPARE(id, form, types, mods, ...)                                                   \
     {"setp", types, mods, "pss", CLASS_PREDICATE, FUNCTIONS(id)},
 #include "fitness/emu/alu_ops.h"
@@ -511,8 +522,8 @@ static bool mods_match(const char *mods, const struct parts *parts)
         if (length > 0) {
             bool found = false;
             for (int i = 0; i < parts->count && !found; i++) {
-                found = strncmp(parts->left[i], mods, length) == 0 &&
-                        parts->left[i][length] == '\0';
+                found =
+                    strncmp(parts->left[i], mods, length) == 0 && parts->left[i][length] == '\0';
             }
             if (!found) {
                 return false;
@@ -591,8 +602,8 @@ static bool part_take(struct asked *asked, const char *part, bool compares)
     static const struct {
         const char *name;
         int mode;
-    } roundings[] = {{"rn", FE_TONEAREST}, {"rz", FE_TOWARDZERO}, {"rm", FE_DOWNWARD},
-                     {"rp", FE_UPWARD}};
+    } roundings[] = {
+        {"rn", FE_TONEAREST}, {"rz", FE_TOWARDZERO}, {"rm", FE_DOWNWARD}, {"rp", FE_UPWARD}};
     static const char *const combines[] = {"", "and", "or", "xor"};
     for (int i = 0; i < 4; i++) {
         if (is_float(asked->type) && strcmp(part, roundings[i].name) == 0) {
@@ -680,7 +691,7 @@ static uint32_t flushed(struct decoder *decoder, uint32_t slot, enum ptx_type ty
 static void followed_by(struct decoder *decoder, const char *opcode, enum ptx_type type,
                         uint32_t slot, enum op_class class)
 {
-    struct op op = {.run = alu_find(opcode, type, ""), .class = (uint8_t)class};
+    struct op op = {.run = alu_find(opcode, type, ""), .class = (uint8_t) class};
     if (op.run != NULL && slot != SLOT_NONE) {
         op_set_dst(decoder, &op, &slot, 1);
         op_set_src(decoder, &op, &slot, 1);
@@ -783,14 +794,17 @@ static enum step run_logic(struct warp *warp, const struct op *op, lanes active)
     return STEP_NEXT;
 }
 
-static bool decode_logic(struct decoder *decoder, const struct ptx_instruction *text,
-                         struct op *op, struct err *err)
+static bool decode_logic(struct decoder *decoder, const struct ptx_instruction *text, struct op *op,
+                         struct err *err)
 {
     static const struct {
         const char *name;
         int mode, sources;
-    } all[] = {{"mov", LOGIC_MOVE, 1}, {"and", LOGIC_AND, 2}, {"or", LOGIC_OR, 2},
-               {"xor", LOGIC_XOR, 2},  {"not", LOGIC_NOT, 1}};
+    } all[] = {{"mov", LOGIC_MOVE, 1},
+               {"and", LOGIC_AND, 2},
+               {"or", LOGIC_OR, 2},
+               {"xor", LOGIC_XOR, 2},
+               {"not", LOGIC_NOT, 1}};
     uint32_t dst, src[2];
     bool negated;
     int sources = 0;
@@ -838,7 +852,8 @@ static bool decode_logic(struct decoder *decoder, const struct ptx_instruction *
 /* The destinations of setp: p, p|q, with sinks. */
 static bool setp_results(struct decoder *decoder, const struct ptx_operand *operand, struct op *op)
 {
-    const struct ptx_operand *items = operand->kind == PTX_OPERAND_VECTOR ? operand->items : operand;
+    const struct ptx_operand *items =
+        operand->kind == PTX_OPERAND_VECTOR ? operand->items : operand;
     int count = operand->kind == PTX_OPERAND_VECTOR ? operand->count : 1;
     uint32_t dst[2];
     bool negated;
@@ -909,8 +924,8 @@ static bool compare_halves(const char *name, float x, float y)
 
 struct halves {
     const char *compare;
-    bool brain;  /* bf16 */
-    bool bits;   /* set: all ones for true; otherwise 1.0 */
+    bool brain; /* bf16 */
+    bool bits;  /* set: all ones for true; otherwise 1.0 */
 };
 
 static void halves_compare(struct warp *warp, const struct op *op, lanes result[2])
@@ -1017,8 +1032,8 @@ static bool decode_set(struct decoder *decoder, const struct ptx_instruction *te
     op->class = CLASS_PREDICATE;
     if (pairs) {
         struct halves *halves = decode_alloc(decoder, sizeof *halves);
-        *halves = (struct halves){asked->parts.left[0], asked->type == PTX_BF16X2,
-                                  !is_half(asked->from)};
+        *halves =
+            (struct halves){asked->parts.left[0], asked->type == PTX_BF16X2, !is_half(asked->from)};
         op->run = run_set_halves;
         op->extra = halves;
         return bytes == 4 ? compare_sources(decoder, text, asked, op, err)
@@ -1045,8 +1060,7 @@ static bool decode_testp(struct decoder *decoder, const struct ptx_instruction *
 {
     const struct row *row = row_find("testp", asked->type, &asked->parts);
     uint32_t src[2];
-    if (row == NULL || text->operand_count != 2 ||
-        !setp_results(decoder, &text->operands[0], op)) {
+    if (row == NULL || text->operand_count != 2 || !setp_results(decoder, &text->operands[0], op)) {
         return unsupported(text, err, "");
     }
     if (!decode_slot(decoder, &text->operands[1], asked->type, &src[0], err)) {
@@ -1095,7 +1109,7 @@ enum {
     CARRY_IN = 1,
     CARRY_OUT = 2,
     CARRY_SUB = 4,
-    CARRY_LOW = 8,   /* of a product */
+    CARRY_LOW = 8, /* of a product */
     CARRY_HIGH = 16,
     CARRY_SIGNED = 32,
 };
@@ -1147,15 +1161,16 @@ static enum step run_carry(struct warp *warp, const struct op *op, lanes active)
     return STEP_NEXT;
 }
 
-/* add.cc, addc[.cc], sub.cc, subc[.cc], mad.lo.cc, madc.hi[.cc] …: false when it is none of them. */
+/* add.cc, addc[.cc], sub.cc, subc[.cc], mad.lo.cc, madc.hi[.cc] …: false when it is none of them.
+ */
 static bool decode_carry_op(struct decoder *decoder, const struct ptx_instruction *text,
                             const struct asked *asked, struct op *op, struct err *err)
 {
     static const struct {
         const char *name;
         int mode;
-    } all[] = {{"add", 0},         {"addc", CARRY_IN}, {"sub", CARRY_SUB},
-               {"subc", CARRY_SUB | CARRY_IN}, {"mad", 0}, {"madc", CARRY_IN}};
+    } all[] = {{"add", 0}, {"addc", CARRY_IN}, {"sub", CARRY_SUB}, {"subc", CARRY_SUB | CARRY_IN},
+               {"mad", 0}, {"madc", CARRY_IN}};
     uint32_t dst[2], src[4];
     bool mad = strncmp(text->parts[0], "mad", 3) == 0, found = false;
     int sources = mad ? 3 : 2, bytes = ptx_type_bytes(asked->type);
@@ -1369,10 +1384,10 @@ static bool decode_mov(struct decoder *decoder, const struct ptx_instruction *te
     op_set_dst(decoder, op, dst, dst_count);
     op_set_src(decoder, op, src, src_count);
     op->class = CLASS_OTHER;
-    op->run = packs                ? (op->bytes == 2 && bytes == 4 ? run_pack16 : run_pack)
-              : unpacks            ? (op->bytes == 2 && bytes == 4 ? run_unpack16 : run_unpack)
-              : bytes == 16        ? run_move128
-                                   : alu_find("mov", asked->type, "");
+    op->run = packs         ? (op->bytes == 2 && bytes == 4 ? run_pack16 : run_pack)
+              : unpacks     ? (op->bytes == 2 && bytes == 4 ? run_unpack16 : run_unpack)
+              : bytes == 16 ? run_move128
+                            : alu_find("mov", asked->type, "");
     return true;
 }
 
@@ -1458,9 +1473,8 @@ static uint64_t float_pack(const struct format *format, int bits, bool negative,
                            uint64_t significand)
 {
     uint64_t fraction = significand & ((UINT64_C(1) << (format->digits - 1)) - 1);
-    uint64_t biased = significand >> (format->digits - 1) == 0
-                          ? 0
-                          : (uint64_t)(exponent - format->least + 1);
+    uint64_t biased =
+        significand >> (format->digits - 1) == 0 ? 0 : (uint64_t)(exponent - format->least + 1);
     return (uint64_t)negative << (bits - 1) | biased << (format->digits - 1) | fraction;
 }
 
@@ -1562,9 +1576,9 @@ static uint64_t number_integer(const struct number *number, const struct convers
         bool wide = how->from == PTX_F64 || bits == 64;
         return wide ? UINT64_C(1) << (bits - 1) : 0;
     }
-    bool large = number->infinite ||
-                 (number->significand != 0 &&
-                  63 - __builtin_clzll(number->significand) + number->exponent >= 64);
+    bool large =
+        number->infinite || (number->significand != 0 &&
+                             63 - __builtin_clzll(number->significand) + number->exponent >= 64);
     uint64_t magnitude = large ? UINT64_MAX : number_round(number, 0, how->rounding);
     if (number->negative) {
         uint64_t least = is_signed ? most + 1 : 0;
@@ -1602,7 +1616,7 @@ static uint64_t float_saturated(uint64_t bits, const struct conversion *how)
     const struct format *format = &formats[how->to];
     int width = type_bits(how->to);
     struct number number = float_number(bits, format, width);
-    uint64_t one = (uint64_t)-(int64_t)(format->least - 1) << (format->digits - 1);
+    uint64_t one = (uint64_t) - (int64_t)(format->least - 1) << (format->digits - 1);
     if (number.nan || number.negative) {
         return 0;
     }
@@ -1712,9 +1726,9 @@ static bool conversion_part(struct conversion *how, const char *part, bool *roun
         enum rounding rounding;
         bool integral;
     } roundings[] = {
-        {"rn", ROUND_EVEN, false}, {"rz", ROUND_ZERO, false}, {"rm", ROUND_DOWN, false},
+        {"rn", ROUND_EVEN, false}, {"rz", ROUND_ZERO, false},  {"rm", ROUND_DOWN, false},
         {"rp", ROUND_UP, false},   {"rna", ROUND_AWAY, false}, {"rni", ROUND_EVEN, true},
-        {"rzi", ROUND_ZERO, true}, {"rmi", ROUND_DOWN, true}, {"rpi", ROUND_UP, true},
+        {"rzi", ROUND_ZERO, true}, {"rmi", ROUND_DOWN, true},  {"rpi", ROUND_UP, true},
     };
     for (size_t i = 0; i < sizeof roundings / sizeof *roundings; i++) {
         if (strcmp(part, roundings[i].name) == 0) {
@@ -1836,8 +1850,8 @@ bool alu_decode(struct decoder *decoder, const struct ptx_instruction *text, str
     static const struct {
         const char *name;
         decode_asked *decode;
-    } own[] = {{"setp", decode_setp}, {"set", decode_set}, {"testp", decode_testp},
-               {"slct", decode_slct}};
+    } own[] = {
+        {"setp", decode_setp}, {"set", decode_set}, {"testp", decode_testp}, {"slct", decode_slct}};
     const char *name = text->parts[0];
     struct asked asked;
     if (strcmp(name, "cvt") == 0) {

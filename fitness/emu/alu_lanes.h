@@ -2,12 +2,12 @@
  * alu_lanes -- loops over the lanes of a warp, compiled once for each kind of host processor.
  *
  * alu.c includes this file with LN(name) naming the copy and HALF_INSTRUCTIONS saying whether the
- * processor converts halves by itself. The operations are the list in alu_ops.h: here each becomes a
- * function that does it for all lanes, or for some and leaves the others. Nothing here may depend on
- * the processor but speed: every copy gives the same bits.
+ * processor converts halves by itself. The operations are the list in alu_ops.h: here each becomes
+ * a function that does it for all lanes, or for some and leaves the others. Nothing here may depend
+ * on the processor but speed: every copy gives the same bits.
  *
- * A destination may be the very slot of a source. Each lane reads before it writes, so the loops are
- * independent in the compiler's sense.
+ * A destination may be the very slot of a source. Each lane reads before it writes, so the loops
+ * are independent in the compiler's sense.
  */
 
 #define LANE_LOOP(T, ...)                                                                          \
@@ -31,7 +31,7 @@
 
 #define LANE1(id, opcode, types, mods, kinds, class, TD, TA, ...)                                  \
     static inline TD LN(id##_of)(TA x) { return (TD)(__VA_ARGS__); }                               \
-    static enum step LN(id)(struct warp *warp, const struct op *op, lanes active)                  \
+    static enum step LN(id)(struct warp * warp, const struct op *op, lanes active)                 \
     {                                                                                              \
         SOURCE(TA, xs, 0);                                                                         \
         LANE_LOOP(TD, LN(id##_of)(xs[i]));                                                         \
@@ -40,7 +40,7 @@
 
 #define LANE2(id, opcode, types, mods, kinds, class, TD, TA, TB, ...)                              \
     static inline TD LN(id##_of)(TA x, TB y) { return (TD)(__VA_ARGS__); }                         \
-    static enum step LN(id)(struct warp *warp, const struct op *op, lanes active)                  \
+    static enum step LN(id)(struct warp * warp, const struct op *op, lanes active)                 \
     {                                                                                              \
         SOURCE(TA, xs, 0);                                                                         \
         SOURCE(TB, ys, 1);                                                                         \
@@ -50,7 +50,7 @@
 
 #define LANE3(id, opcode, types, mods, kinds, class, TD, TA, TB, TC, ...)                          \
     static inline TD LN(id##_of)(TA x, TB y, TC z) { return (TD)(__VA_ARGS__); }                   \
-    static enum step LN(id)(struct warp *warp, const struct op *op, lanes active)                  \
+    static enum step LN(id)(struct warp * warp, const struct op *op, lanes active)                 \
     {                                                                                              \
         SOURCE(TA, xs, 0);                                                                         \
         SOURCE(TB, ys, 1);                                                                         \
@@ -61,7 +61,7 @@
 
 #define LANE4(id, opcode, types, mods, kinds, class, T, TC, TD, ...)                               \
     static inline T LN(id##_of)(T x, T y, TC z, TD w) { return (T)(__VA_ARGS__); }                 \
-    static enum step LN(id)(struct warp *warp, const struct op *op, lanes active)                  \
+    static enum step LN(id)(struct warp * warp, const struct op *op, lanes active)                 \
     {                                                                                              \
         SOURCE(T, xs, 0);                                                                          \
         SOURCE(T, ys, 1);                                                                          \
@@ -73,7 +73,7 @@
 
 /* Choice by a predicate. */
 #define SELECT(id, opcode, types, mods, kinds, class, T)                                           \
-    static enum step LN(id)(struct warp *warp, const struct op *op, lanes active)                  \
+    static enum step LN(id)(struct warp * warp, const struct op *op, lanes active)                 \
     {                                                                                              \
         SOURCE(T, xs, 0);                                                                          \
         SOURCE(T, ys, 1);                                                                          \
@@ -84,7 +84,7 @@
 
 /* A comparison; what is done with its lanes is the same for all. */
 #define COMPARE(id, opcode, types, mods, kinds, class, T, ...)                                     \
-    static enum step LN(id)(struct warp *warp, const struct op *op, lanes active)                  \
+    static enum step LN(id)(struct warp * warp, const struct op *op, lanes active)                 \
     {                                                                                              \
         SOURCE(T, xs, 0);                                                                          \
         SOURCE(T, ys, 1);                                                                          \
@@ -184,11 +184,11 @@ static inline void LN(half_keep)(struct warp *warp, const struct op *op, lanes a
     } while (0)
 
 #define HALF(id, form, types1, types2, opcode, mods, kinds, sources, ...)                          \
-    static enum step LN(id##_one)(struct warp *warp, const struct op *op, lanes active)            \
+    static enum step LN(id##_one)(struct warp * warp, const struct op *op, lanes active)           \
     {                                                                                              \
         HALF_LOOP(form, LANES, sources, __VA_ARGS__);                                              \
     }                                                                                              \
-    static enum step LN(id##_two)(struct warp *warp, const struct op *op, lanes active)            \
+    static enum step LN(id##_two)(struct warp * warp, const struct op *op, lanes active)           \
     {                                                                                              \
         HALF_LOOP(form, 2 * LANES, sources, __VA_ARGS__);                                          \
     }
@@ -209,18 +209,18 @@ static inline void LN(half_keep)(struct warp *warp, const struct op *op, lanes a
     } while (0)
 
 #define SHORT(id, types1, types2, opcode, mods, kinds, class, sources, ...)                        \
-    static enum step LN(id##_one)(struct warp *warp, const struct op *op, lanes active)            \
+    static enum step LN(id##_one)(struct warp * warp, const struct op *op, lanes active)           \
     {                                                                                              \
         SHORT_LOOP(LANES, sources, __VA_ARGS__);                                                   \
     }                                                                                              \
-    static enum step LN(id##_two)(struct warp *warp, const struct op *op, lanes active)            \
+    static enum step LN(id##_two)(struct warp * warp, const struct op *op, lanes active)           \
     {                                                                                              \
         SHORT_LOOP(2 * LANES, sources, __VA_ARGS__);                                               \
     }
 
 /* setp of one half a lane. */
 #define HALF_COMPARE(id, form, types, mods, ...)                                                   \
-    static enum step LN(id)(struct warp *warp, const struct op *op, lanes active)                  \
+    static enum step LN(id)(struct warp * warp, const struct op *op, lanes active)                 \
     {                                                                                              \
         float xs[LANES], ys[LANES];                                                                \
         lanes result = 0;                                                                          \
@@ -285,9 +285,11 @@ static enum step LN(lop3)(struct warp *warp, const struct op *op, lanes active)
         when[i] = op->immediate >> i & 1 ? ~UINT32_C(0) : 0;
     }
     LANE_LOOP(u32, (((((zs[i] & when[7]) | (~zs[i] & when[6])) & ys[i]) |
-                     (((zs[i] & when[5]) | (~zs[i] & when[4])) & ~ys[i])) & xs[i]) |
-                   (((((zs[i] & when[3]) | (~zs[i] & when[2])) & ys[i]) |
-                     (((zs[i] & when[1]) | (~zs[i] & when[0])) & ~ys[i])) & ~xs[i]));
+                     (((zs[i] & when[5]) | (~zs[i] & when[4])) & ~ys[i])) &
+                    xs[i]) |
+                       (((((zs[i] & when[3]) | (~zs[i] & when[2])) & ys[i]) |
+                         (((zs[i] & when[1]) | (~zs[i] & when[0])) & ~ys[i])) &
+                        ~xs[i]));
     return STEP_NEXT;
 }
 

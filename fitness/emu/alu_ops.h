@@ -424,7 +424,8 @@ LANE3(fma_f64, "fma", T(F64), "", "ssss", CLASS_FMA, f64, f64, f64, f64, __built
 LANE3(mad_f64, "mad", T(F64), "", "ssss", CLASS_FMA, f64, f64, f64, f64, __builtin_fma(x, y, z))
 LANE2(div_f64, "div", T(F64), "", "sss", CLASS_SPECIAL, f64, f64, f64, x / y)
 LANE1(rcp_f64, "rcp", T(F64), "", "ss", CLASS_SPECIAL, f64, f64, 1.0 / x)
-LANE1(rcp_approx_f64, "rcp", T(F64), "ftz", "ss", CLASS_SPECIAL, f64, f64, flush64(1.0 / flush64(x)))
+LANE1(rcp_approx_f64, "rcp", T(F64), "ftz", "ss", CLASS_SPECIAL, f64, f64,
+      flush64(1.0 / flush64(x)))
 LANE1(sqrt_f64, "sqrt", T(F64), "", "ss", CLASS_SPECIAL, f64, f64, __builtin_sqrt(x))
 LANE1(rsqrt_f64, "rsqrt", T(F64), "", "ss", CLASS_SPECIAL, f64, f64, 1.0 / __builtin_sqrt(x))
 LANE1(rsqrt_approx_f64, "rsqrt", T(F64), "ftz", "ss", CLASS_SPECIAL, f64, f64,
@@ -436,7 +437,7 @@ LANE1(neg_f64, "neg", T(F64), "", "ss", CLASS_INTEGER, u64, u64, x ^ SIGN64)
 LANE2(copysign_f64, "copysign", T(F64), "", "sss", CLASS_INTEGER, u64, u64, u64,
       (x & SIGN64) | (y & ~SIGN64))
 
-/* ---- halves: in f32, where the steps between are exact or rounded so that it does not show ---- */
+/* ---- halves: in f32, where what is between is exact, or rounded so that it does not show ---- */
 
 #define HALVES(id, opcode, mods, kinds, sources, ...)                                              \
     HALF(id##_f16, f16, T(F16), T(F16X2), opcode, mods, kinds, sources, __VA_ARGS__)               \

@@ -124,7 +124,8 @@ void async_block_begin(struct block *block)
     block->async = async;
 }
 
-/* A block that came to its end: what nobody waited for may still touch memory that is not its own any more. */
+/* A block that came to its end: what nobody waited for may still touch memory that is not its own
+ * any more. */
 static void work_abandoned(struct work *work)
 {
     bool told = (work->warp->machine->launch->sanitize & SANITIZE_ASYNC) != 0;
@@ -132,7 +133,8 @@ static void work_abandoned(struct work *work)
     if (work->kind == WORK_LOAD && told) {
         finding_add(work->warp, work->op, FINDING_IN_FLIGHT, work->lane, work->offset, NULL,
                     "the block ends while this copy still writes its shared memory: nobody has "
-                    "waited for the mbarrier at shared+%u", work->barrier);
+                    "waited for the mbarrier at shared+%u",
+                    work->barrier);
     } else if (work->kind == WORK_STORE) {
         if (!work->read && told) {
             finding_add(work->warp, work->op, FINDING_IN_FLIGHT, work->lane, work->offset, NULL,
@@ -224,7 +226,8 @@ static enum step copy_source_bytes(struct warp *warp, const struct op *op, int l
     if (*bytes > op->bytes) {
         enum step step = finding_add(warp, op, FINDING_OUT_OF_BOUNDS, lane, *bytes, NULL,
                                      "cp.async takes %u bytes from the source, more than the %u it "
-                                     "copies", *bytes, op->bytes);
+                                     "copies",
+                                     *bytes, op->bytes);
         *bytes = op->bytes;
         return step;
     }
@@ -248,13 +251,13 @@ static enum step copy_begin(struct warp *warp, const struct op *op, int lane, st
         return STEP_NEXT;
     }
     const uint8_t *source = bytes == 0 ? NULL
-                                       : memory_span(warp, op, lane, from, SPACE_GLOBAL, bytes, false,
-                                                     PROXY_GENERIC, &step);
+                                       : memory_span(warp, op, lane, from, SPACE_GLOBAL, bytes,
+                                                     false, PROXY_GENERIC, &step);
     if (bytes != 0 && source == NULL) {
         return step;
     }
-    uint8_t *host = memory_span(warp, op, lane, to, SPACE_GENERIC, op->bytes, true, PROXY_GENERIC,
-                                &step);
+    uint8_t *host =
+        memory_span(warp, op, lane, to, SPACE_GENERIC, op->bytes, true, PROXY_GENERIC, &step);
     if (host == NULL) {
         return step;
     }
@@ -308,14 +311,16 @@ static void batches_sweep(struct warp *warp)
 enum step copy_run(struct warp *warp, const struct op *op, lanes active)
 {
     if (warp->async->batch_count >= BATCHES_MAX) {
-        FOR_LANES(lane, warp->async->batches->pending) {
+        FOR_LANES(lane, warp->async->batches->pending)
+        {
             copy_land(warp, warp->async->batches, lane);
         }
         batches_sweep(warp);
     }
     struct batch *batch = batch_new(warp, op);
 
-    FOR_LANES(lane, active) {
+    FOR_LANES(lane, active)
+    {
         if (copy_begin(warp, op, lane, batch) == STEP_FAULT) {
             return STEP_FAULT;
         }
@@ -341,9 +346,7 @@ void copies_land_before(struct warp *warp, int lane, uint64_t sequence)
 enum step copy_commit_run(struct warp *warp, const struct op *op, lanes active)
 {
     (void)op;
-    FOR_LANES(lane, active) {
-        warp->async->copy_groups[lane]++;
-    }
+    FOR_LANES(lane, active) { warp->async->copy_groups[lane]++; }
     return STEP_NEXT;
 }
 
@@ -353,7 +356,8 @@ enum step copy_wait_run(struct warp *warp, const struct op *op, lanes active)
     const uint32_t *committed = warp->async->copy_groups;
 
     for (struct batch *batch = warp->async->batches; batch != NULL; batch = batch->next) {
-        FOR_LANES(lane, batch->pending & active) {
+        FOR_LANES(lane, batch->pending & active)
+        {
             if (batch->group[lane] + (uint64_t)op->immediate < committed[lane]) {
                 copy_land(warp, batch, lane);
             }
@@ -371,7 +375,8 @@ enum step copy_wait_all_run(struct warp *warp, const struct op *op, lanes active
 
 enum step copy_arrive_run(struct warp *warp, const struct op *op, lanes active)
 {
-    FOR_LANES(lane, active) {
+    FOR_LANES(lane, active)
+    {
         enum step step = STEP_NEXT;
         struct block *block;
         struct mbarrier *barrier = mbarrier_named(warp, op, lane, 0, &block, &step);

@@ -1,13 +1,16 @@
 /*
- * async -- what the files of the asynchronous unit share: the state of a block, and their functions.
+ * async -- what the files of the asynchronous unit share: the state of a block, and their
+ * functions.
  *
- * async_decode.c opcodes · async.c the queue, cp.async · mbarrier.c the mbarrier objects · bulk.c bulk and
- * tensor copies · cluster.c cluster barriers, addresses of other blocks, fences · tensormap.c.
+ * async_decode.c opcodes · async.c the queue, cp.async · mbarrier.c the mbarrier objects · bulk.c
+ * bulk and tensor copies · cluster.c cluster barriers, addresses of other blocks, fences ·
+ * tensormap.c.
  *
- * Everything asynchronous is a piece of work in a block's queue, in the order of issue. A piece lands
- * as late as the rules allow: what a thread waits for by group lands in its wait; what an mbarrier
- * is waiting for lands one piece at a time, when nothing in the cluster can run without it. So a wait that is
- * missing meets data that is still on its way, which memory.c reports. The order is fixed.
+ * Everything asynchronous is a piece of work in a block's queue, in the order of issue. A piece
+ * lands as late as the rules allow: what a thread waits for by group lands in its wait; what an
+ * mbarrier is waiting for lands one piece at a time, when nothing in the cluster can run without
+ * it. So a wait that is missing meets data that is still on its way, which memory.c reports. The
+ * order is fixed.
  *
  * Blocks of a cluster run on one thread: nothing here is locked.
  */
@@ -20,7 +23,7 @@
 enum {
     MBARRIER_COUNT_MAX = (1 << 20) - 1, /* arrivals expected, and the bounds of the tx-count */
     TENSOR_RANK_MAX = 5,
-    COPY_BYTES_MAX = 1 << 20,           /* of one bulk copy: more than shared memory can hold */
+    COPY_BYTES_MAX = 1 << 20, /* of one bulk copy: more than shared memory can hold */
     POLLS_MAX = 32, /* failed polls of one wait, while nothing changes, before it counts as stuck */
     /* What a block may have on its way; the oldest lands early when there is more, as it may. */
     WORK_MAX = 4096,
@@ -57,11 +60,11 @@ struct async_operands {
     int value_count;
     uint32_t coordinates[TENSOR_RANK_MAX];
     int rank;
-    uint32_t multicast;     /* slot of the mask of blocks, SLOT_NONE */
-    uint32_t predicate;     /* a result, or ignore-src; SLOT_NONE */
+    uint32_t multicast; /* slot of the mask of blocks, SLOT_NONE */
+    uint32_t predicate; /* a result, or ignore-src; SLOT_NONE */
     bool predicate_negated;
-    bool generic;           /* no state space written: places are generic addresses */
-    bool wide;              /* addresses or results are 64 bits */
+    bool generic;          /* no state space written: places are generic addresses */
+    bool wide;             /* addresses or results are 64 bits */
     const char *reduction; /* the operation of cp.reduce; NULL: a plain copy */
     const char *type;      /* of its elements; NULL: the tensor map's */
 };
@@ -72,7 +75,8 @@ static inline const struct async_operands *operands_of(const struct op *op) { re
 
 /*
  * An mbarrier lives here; the 8 bytes in shared memory hold only `word`, by which overwriting it is
- * noticed. Arrivals of the running phase release into `running`; what ended phases released is `ended`.
+ * noticed. Arrivals of the running phase release into `running`; what ended phases released is
+ * `ended`.
  */
 struct mbarrier {
     uint32_t offset; /* in the block's shared memory */
@@ -113,11 +117,11 @@ struct work {
     struct block *block; /* whose shared memory and mbarrier */
     uint32_t barrier, phase;
     uint32_t offset, bytes; /* of the box in shared memory */
-    int swizzle;         /* bits of a chunk's number that are changed: 0 to 3 */
-    uint8_t *data;       /* the box, without swizzle, while it lands */
+    int swizzle;            /* bits of a chunk's number that are changed: 0 to 3 */
+    uint8_t *data;          /* the box, without swizzle, while it lands */
     struct segment *segments;
     int segment_count;
-    enum space space;    /* of the segments */
+    enum space space; /* of the segments */
     const struct reduction *reduction;
 };
 
@@ -136,7 +140,7 @@ struct batch {
 
 struct poll { /* a wait on an mbarrier that has failed */
     const struct op *op;
-    uint64_t events;  /* when the count below began */
+    uint64_t events; /* when the count below began */
     int failures;
     bool waits, give_up;
 };
@@ -147,7 +151,7 @@ struct warp_async {
     uint32_t copy_groups[LANES], bulk_groups[LANES]; /* committed so far */
     struct poll *polls;
     int poll_count;
-    struct clock *init_fence; /* what was done before the last fence.mbarrier_init */
+    struct clock *init_fence;  /* what was done before the last fence.mbarrier_init */
     struct block *waits_block; /* the mbarrier of the last wait that was not over */
     uint32_t waits_offset, waits_parity;
 };
@@ -184,8 +188,8 @@ static inline uint64_t place_address(struct warp *warp, struct place place, int 
     return reg64(warp, place.slot)[lane] + (uint64_t)place.offset;
 }
 /*
- * The block and offset of shared memory that a place names; NULL (and *step) after a finding: not shared
- * memory, not in the cluster, or of a block that has ended.
+ * The block and offset of shared memory that a place names; NULL (and *step) after a finding: not
+ * shared memory, not in the cluster, or of a block that has ended.
  */
 struct block *place_shared(struct warp *warp, const struct op *op, int lane, int place,
                            uint32_t *offset, enum step *step);
@@ -205,7 +209,8 @@ void work_free(struct work *work);
 void copies_land_before(struct warp *warp, int lane, uint64_t sequence);
 
 struct mbarrier *mbarrier_find(struct block *block, uint32_t offset);
-/* The mbarrier at an offset of a block, or at a place of the op, for a lane that uses it; NULL after a finding. */
+/* The mbarrier at an offset of a block, or at a place of the op, for a lane that uses it; NULL
+ * after a finding. */
 struct mbarrier *mbarrier_at(struct warp *warp, const struct op *op, int lane, struct block *block,
                              uint32_t offset, enum step *step);
 struct mbarrier *mbarrier_named(struct warp *warp, const struct op *op, int lane, int place,
@@ -216,7 +221,8 @@ enum step mbarrier_complete_late(const struct work *work);
 /* cp.async.mbarrier.arrive without .noinc: one more arrival is pending in this phase. */
 enum step mbarrier_await_one_more(struct warp *warp, const struct op *op, int lane,
                                   struct block *block, struct mbarrier *barrier);
-/* A fence by these lanes: of the initialisations of the block's mbarriers, theirs or everybody's. */
+/* A fence by these lanes: of the initialisations of the block's mbarriers, theirs or everybody's.
+ */
 void mbarriers_fenced(struct warp *warp, lanes active, bool all);
 /* Gives waits on mbarriers that poll another turn, a limited number of times. */
 bool mbarrier_polls_fail(struct block *block);

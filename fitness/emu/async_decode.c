@@ -10,11 +10,15 @@
 /*
  * What an opcode begins with, one part it must have besides, its operands, and the parts that may
  * follow. Operands, in the order written:
- *   a  [address]               A  [tensor map, {coordinates}]    i  a literal, to op->immediate
- *   w  32-bit value            d  64-bit value                   x  32- or 64-bit value, by the type
- *   W  32-bit result           D  64-bit result, or _            X  32- or 64-bit result, by the type
- *   P  predicate result        s  size of the source, or a predicate to ignore it
- *   |  from here on they may be left out
+ *
+ *     a  [address]             A  [tensor map, {coordinates}]
+ *     w  32-bit value          W  32-bit result
+ *     d  64-bit value          D  64-bit result, or _
+ *     x  value of the type     X  result of the type: 32 or 64 bits
+ *     i  a literal             P  predicate result
+ *     s  size of the source, or the predicate of ignore-src
+ *     |  from here on they may be left out
+ *
  * A mask of blocks and a cache policy follow where the qualifiers say so.
  */
 static const struct form {
@@ -25,15 +29,15 @@ static const struct form {
     int mode;
     enum op_class class;
 } forms[] = {
-#define SHARED " shared shared::cta "
+#define SHARED     " shared shared::cta "
 #define ANY_SHARED " shared shared::cta shared::cluster "
-#define SYNC " release acquire relaxed cta cluster b64 "
-#define TX "mbarrier::complete_tx::bytes"
-#define DIMS " 1d 2d 3d 4d 5d "
-#define HINT " L2::cache_hint "
-#define PREFETCH " L2::64B L2::128B L2::256B "
+#define SYNC       " release acquire relaxed cta cluster b64 "
+#define TX         "mbarrier::complete_tx::bytes"
+#define DIMS       " 1d 2d 3d 4d 5d "
+#define HINT       " L2::cache_hint "
+#define PREFETCH   " L2::64B L2::128B L2::256B "
 #define REDUCTIONS " add min max inc dec and or xor "
-#define REDUCED " u32 s32 u64 s64 b32 b64 f32 f64 "
+#define REDUCED    " u32 s32 u64 s64 b32 b64 f32 f64 "
     {"cp.async.ca", NULL, copy_run, "aai|s", SHARED "global" HINT PREFETCH, 0, CLASS_ASYNC_COPY},
     {"cp.async.cg", NULL, copy_run, "aai|s", SHARED "global" HINT PREFETCH, 0, CLASS_ASYNC_COPY},
     {"cp.async.commit_group", NULL, copy_commit_run, "", "", 0, CLASS_ASYNC_COPY},
@@ -206,7 +210,8 @@ static bool coordinates_decode(struct decoding *decoding, const struct ptx_opera
 
     if (vector == NULL || vector->kind != PTX_OPERAND_VECTOR || vector->count < 1 ||
         vector->count > TENSOR_RANK_MAX) {
-        return unsupported(decoding->text, err, "an operand that is no [tensor map, {coordinates}]");
+        return unsupported(decoding->text, err,
+                           "an operand that is no [tensor map, {coordinates}]");
     }
     snprintf(dimensions, sizeof(dimensions), "%dd", vector->count);
     if (!instruction_has(decoding->text, dimensions)) {
@@ -255,7 +260,8 @@ static bool source_size_decode(struct decoding *decoding, const struct ptx_opera
 {
     struct async_operands *operands = decoding->operands;
 
-    operands->predicate = decode_predicate(decoding->decoder, operand, &operands->predicate_negated);
+    operands->predicate =
+        decode_predicate(decoding->decoder, operand, &operands->predicate_negated);
     if (operands->predicate == SLOT_NONE) {
         return values_decode(decoding, operand, PTX_U32, err);
     }
@@ -275,8 +281,8 @@ static bool predicate_decode(struct decoding *decoding, const struct ptx_operand
                : unsupported(decoding->text, err, "a result that is no predicate");
 }
 
-static bool operand_decode(struct decoding *decoding, const struct ptx_operand *operand, char letter,
-                           struct err *err)
+static bool operand_decode(struct decoding *decoding, const struct ptx_operand *operand,
+                           char letter, struct err *err)
 {
     const struct async_operands *operands = decoding->operands;
 
@@ -339,8 +345,8 @@ static bool form_check(const struct form *form, const struct ptx_instruction *te
     if (form->run == copy_run) {
         bool sixteen = op->immediate == 16;
 
-        if (!sixteen && (begins_with(text, "cp.async.cg") ||
-                         (op->immediate != 4 && op->immediate != 8))) {
+        if (!sixteen &&
+            (begins_with(text, "cp.async.cg") || (op->immediate != 4 && op->immediate != 8))) {
             return unsupported(text, err, "the size");
         }
         op->bytes = (uint8_t)op->immediate;
@@ -377,8 +383,8 @@ bool async_decode(struct decoder *decoder, const struct ptx_instruction *text, s
         return false;
     }
     struct async_operands *operands = decode_alloc(decoder, sizeof(*operands));
-    struct decoding decoding = {.decoder = decoder, .text = text, .op = op, .operands = operands,
-                                .dst = SLOT_NONE};
+    struct decoding decoding = {
+        .decoder = decoder, .text = text, .op = op, .operands = operands, .dst = SLOT_NONE};
 
     operands->multicast = operands->predicate = SLOT_NONE;
     operands->generic = !instruction_has(text, "shared") && !instruction_has(text, "shared::cta") &&

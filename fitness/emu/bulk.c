@@ -2,14 +2,14 @@
  * bulk -- copies of many bytes by the asynchronous proxy, plain or of boxes of tensors.
  *
  * A copy is a box of shared memory and the segments of consecutive bytes it comes from or goes to:
- * one for a plain copy, one a row inside the tensor for a box. Starting it checks everything and marks both
- * sides as in flight; landing moves the data. Sources are read when the copy lands.
+ * one for a plain copy, one a row inside the tensor for a box. Starting it checks everything and
+ * marks both sides as in flight; landing moves the data. Sources are read when the copy lands.
  *
- * A box lies in shared memory row by row, dimension 0 innermost, without gaps. With a swizzle of 32,
- * 64 or 128 bytes a row is that long, and the number of a 16-byte chunk (address bits 4 and up) is
- * changed by exclusive or with as many bits of the address from bit 7 on: by the address in shared memory,
- * wherever the box begins. Elements outside of the tensor are loaded as zero and not stored; the mbarrier
- * counts the bytes of the whole box.
+ * A box lies in shared memory row by row, dimension 0 innermost, without gaps. With a swizzle of
+ * 32, 64 or 128 bytes a row is that long, and the number of a 16-byte chunk (address bits 4 and up)
+ * is changed by exclusive or with as many bits of the address from bit 7 on: by the address in
+ * shared memory, wherever the box begins. Elements outside of the tensor are loaded as zero and not
+ * stored; the mbarrier counts the bytes of the whole box.
  */
 #include "fitness/emu/async.h"
 #include "fitness/emu/profile.h"
@@ -29,14 +29,14 @@ struct reduction {
     memory_change *change; /* context is the operand */
 };
 
-#define REDUCE(NAME, TYPE, EXPRESSION) \
-    static void NAME(void *context, const void *old, void *new) \
-    { \
-        TYPE a, b, r; \
-        memcpy(&a, old, sizeof(a)); \
-        memcpy(&b, context, sizeof(b)); \
-        r = (TYPE)(EXPRESSION); \
-        memcpy(new, &r, sizeof(r)); \
+#define REDUCE(NAME, TYPE, EXPRESSION)                                                             \
+    static void NAME(void *context, const void *old, void *new)                                    \
+    {                                                                                              \
+        TYPE a, b, r;                                                                              \
+        memcpy(&a, old, sizeof(a));                                                                \
+        memcpy(&b, context, sizeof(b));                                                            \
+        r = (TYPE)(EXPRESSION);                                                                    \
+        memcpy(new, &r, sizeof(r));                                                                \
     }
 
 REDUCE(add_32, uint32_t, a + b)
@@ -53,23 +53,23 @@ REDUCE(min_s64, int64_t, a < b ? a : b)
 REDUCE(max_s64, int64_t, a > b ? a : b)
 REDUCE(inc_u32, uint32_t, a >= b ? 0 : a + 1)
 REDUCE(dec_u32, uint32_t, a == 0 || a > b ? b : a - 1)
-REDUCE(and_32, uint32_t, a & b)
+REDUCE(and_32, uint32_t, a &b)
 REDUCE(or_32, uint32_t, a | b)
 REDUCE(xor_32, uint32_t, a ^ b)
-REDUCE(and_64, uint64_t, a & b)
+REDUCE(and_64, uint64_t, a &b)
 REDUCE(or_64, uint64_t, a | b)
 REDUCE(xor_64, uint64_t, a ^ b)
 
 static const struct reduction reductions[] = {
-    {"add", "u32", 4, add_32},   {"add", "s32", 4, add_32},   {"add", "u64", 8, add_64},
-    {"add", "s64", 8, add_64},   {"add", "f32", 4, add_f32},  {"add", "f64", 8, add_f64},
-    {"min", "u32", 4, min_u32},  {"max", "u32", 4, max_u32},  {"min", "s32", 4, min_s32},
-    {"max", "s32", 4, max_s32},  {"min", "u64", 8, min_u64},  {"max", "u64", 8, max_u64},
-    {"min", "s64", 8, min_s64},  {"max", "s64", 8, max_s64},  {"inc", "u32", 4, inc_u32},
-    {"dec", "u32", 4, dec_u32},  {"and", "b32", 4, and_32},   {"or", "b32", 4, or_32},
-    {"xor", "b32", 4, xor_32},   {"and", "b64", 8, and_64},   {"or", "b64", 8, or_64},
-    {"xor", "b64", 8, xor_64},   {"and", "u32", 4, and_32},   {"or", "u32", 4, or_32},
-    {"xor", "u32", 4, xor_32},   {"and", "u64", 8, and_64},   {"or", "u64", 8, or_64},
+    {"add", "u32", 4, add_32},  {"add", "s32", 4, add_32},  {"add", "u64", 8, add_64},
+    {"add", "s64", 8, add_64},  {"add", "f32", 4, add_f32}, {"add", "f64", 8, add_f64},
+    {"min", "u32", 4, min_u32}, {"max", "u32", 4, max_u32}, {"min", "s32", 4, min_s32},
+    {"max", "s32", 4, max_s32}, {"min", "u64", 8, min_u64}, {"max", "u64", 8, max_u64},
+    {"min", "s64", 8, min_s64}, {"max", "s64", 8, max_s64}, {"inc", "u32", 4, inc_u32},
+    {"dec", "u32", 4, dec_u32}, {"and", "b32", 4, and_32},  {"or", "b32", 4, or_32},
+    {"xor", "b32", 4, xor_32},  {"and", "b64", 8, and_64},  {"or", "b64", 8, or_64},
+    {"xor", "b64", 8, xor_64},  {"and", "u32", 4, and_32},  {"or", "u32", 4, or_32},
+    {"xor", "u32", 4, xor_32},  {"and", "u64", 8, and_64},  {"or", "u64", 8, or_64},
     {"xor", "u64", 8, xor_64},
 };
 
@@ -112,9 +112,9 @@ static enum step reduce_elements(const struct work *work, uint64_t address, cons
 
     for (uint32_t i = 0; i < bytes; i += work->reduction->bytes) {
         memcpy(&operand, data + i, work->reduction->bytes);
-        enum step step = memory_atomic(work->warp, work->op, work->lane, address + i, space,
-                                       work->reduction->bytes, work->reduction->change, &operand,
-                                       &old);
+        enum step step =
+            memory_atomic(work->warp, work->op, work->lane, address + i, space,
+                          work->reduction->bytes, work->reduction->change, &operand, &old);
         if (step == STEP_FAULT) {
             return step;
         }
@@ -196,9 +196,7 @@ static void segment_profile(const struct work *work, const struct segment *segme
         uint64_t address[LANES];
         lanes active = chunks >= LANES ? UINT32_MAX : (UINT32_C(1) << chunks) - 1;
 
-        FOR_LANES(lane, active) {
-            address[lane] = segment->address + at + (uint32_t)lane * CHUNK;
-        }
+        FOR_LANES(lane, active) { address[lane] = segment->address + at + (uint32_t)lane * CHUNK; }
         profile_access(work->warp, work->op, active, address, work->space, CHUNK, write);
     }
 }
@@ -255,7 +253,8 @@ static enum step load_send(struct work *work)
         step = finding_add(warp, work->op, FINDING_PROXY, work->lane, work->barrier, NULL,
                            "the copy counts its bytes at the mbarrier at shared+%u, whose "
                            "initialisation no fence (fence.mbarrier_init or fence.proxy.async) has "
-                           "shown to the asynchronous proxy", work->barrier);
+                           "shown to the asynchronous proxy",
+                           work->barrier);
     }
     if (barrier != NULL && step != STEP_FAULT) {
         step = segments_begin(work, false);
@@ -326,8 +325,7 @@ static enum step store_start(struct work *work)
 /* ---- what a copy's operands say ---- */
 
 /* The box, and for a load the mbarrier beside it. False: a finding, and *step. */
-static bool box_named(struct work *work, int box, int barrier, uint32_t alignment,
-                      enum step *step)
+static bool box_named(struct work *work, int box, int barrier, uint32_t alignment, enum step *step)
 {
     uint32_t offset;
 
@@ -345,9 +343,10 @@ static bool box_named(struct work *work, int box, int barrier, uint32_t alignmen
     }
     struct block *block = place_shared(work->warp, work->op, work->lane, barrier, &offset, step);
     if (block != NULL && block != work->block) {
-        *step = finding_add(work->warp, work->op, FINDING_BARRIER, work->lane, offset, NULL,
-                            "the copy goes to block %u of the cluster and its mbarrier is in block %u",
-                            work->block->cluster_rank, block->cluster_rank);
+        *step =
+            finding_add(work->warp, work->op, FINDING_BARRIER, work->lane, offset, NULL,
+                        "the copy goes to block %u of the cluster and its mbarrier is in block %u",
+                        work->block->cluster_rank, block->cluster_rank);
         return false;
     }
     work->barrier = offset;
@@ -367,9 +366,10 @@ static bool plain_named(struct work *work, int other, enum step *step)
         work->space = SPACE_GENERIC;
     }
     if (bytes % CHUNK != 0 || bytes > COPY_BYTES_MAX) {
-        *step = finding_add(work->warp, work->op, FINDING_MISALIGNED, work->lane, address, NULL,
-                            "a bulk copy of %u bytes: the size must be a multiple of %d, at most %d",
-                            bytes, CHUNK, COPY_BYTES_MAX);
+        *step =
+            finding_add(work->warp, work->op, FINDING_MISALIGNED, work->lane, address, NULL,
+                        "a bulk copy of %u bytes: the size must be a multiple of %d, at most %d",
+                        bytes, CHUNK, COPY_BYTES_MAX);
         return false;
     }
     *step = check_aligned(work->warp, work->op, work->lane, address, CHUNK, "copy's other side");
@@ -388,8 +388,8 @@ static void box_rows(struct work *work, const struct emu_tensor_map *map, const 
 {
     uint32_t element = emu_tensor_type_bytes(map->type), row = map->box[0] * element;
     int64_t first = begin[0] < 0 ? -(int64_t)begin[0] : 0;
-    int64_t last = (int64_t)map->dims[0] - begin[0] < map->box[0]
-                       ? (int64_t)map->dims[0] - begin[0] : map->box[0];
+    int64_t last = (int64_t)map->dims[0] - begin[0] < map->box[0] ? (int64_t)map->dims[0] - begin[0]
+                                                                  : map->box[0];
     uint32_t step[TENSOR_RANK_MAX] = {0};
 
     work->segments = xcalloc(work->bytes / row, sizeof(*work->segments));
@@ -405,7 +405,8 @@ static void box_rows(struct work *work, const struct emu_tensor_map *map, const 
         }
         if (inside) {
             work->segments[work->segment_count++] =
-                (struct segment){.address = address, .at = at + (uint32_t)first * element,
+                (struct segment){.address = address,
+                                 .at = at + (uint32_t)first * element,
                                  .bytes = (uint32_t)(last - first) * element};
         }
         for (int i = 1; i < map->rank; i++) { /* the next row, like a counter's digits */
@@ -436,7 +437,8 @@ static bool tensor_named(struct work *work, int place, enum step *step)
     }
     memcpy(&map, host, sizeof(map));
     if (!emu_tensor_map_check(&map, &err)) {
-        *step = finding_add(warp, work->op, FINDING_UNSUPPORTED, work->lane, at, NULL, "%s", err.what);
+        *step =
+            finding_add(warp, work->op, FINDING_UNSUPPORTED, work->lane, at, NULL, "%s", err.what);
         return false;
     }
     bytes = (uint64_t)map.box[0] * emu_tensor_type_bytes(map.type);
@@ -444,10 +446,11 @@ static bool tensor_named(struct work *work, int place, enum step *step)
         bytes *= ((uint64_t)map.box[i] + map.element_strides[i] - 1) / map.element_strides[i];
     }
     if (map.rank != operands->rank || bytes > COPY_BYTES_MAX) {
-        *step = finding_add(warp, work->op, FINDING_OUT_OF_BOUNDS, work->lane, at, NULL,
-                            "the tensor map has %u dimensions and a box of %llu bytes; the copy names "
-                            "%d dimensions, and the limit is %d bytes", map.rank,
-                            (unsigned long long)bytes, operands->rank, COPY_BYTES_MAX);
+        *step =
+            finding_add(warp, work->op, FINDING_OUT_OF_BOUNDS, work->lane, at, NULL,
+                        "the tensor map has %u dimensions and a box of %llu bytes; the copy names "
+                        "%d dimensions, and the limit is %d bytes",
+                        map.rank, (unsigned long long)bytes, operands->rank, COPY_BYTES_MAX);
         return false;
     }
     if (operands->reduction != NULL) {
@@ -497,7 +500,8 @@ static enum step copy_start(struct warp *warp, const struct op *op, int lane, en
 static enum step copies_start(struct warp *warp, const struct op *op, lanes active,
                               enum work_kind kind, bool tensor)
 {
-    FOR_LANES(lane, active) {
+    FOR_LANES(lane, active)
+    {
         if (copy_start(warp, op, lane, kind, tensor) == STEP_FAULT) {
             return STEP_FAULT;
         }
@@ -528,13 +532,12 @@ enum step tensor_store_run(struct warp *warp, const struct op *op, lanes active)
 enum step bulk_commit_run(struct warp *warp, const struct op *op, lanes active)
 {
     (void)op;
-    FOR_LANES(lane, active) {
-        warp->async->bulk_groups[lane]++;
-    }
+    FOR_LANES(lane, active) { warp->async->bulk_groups[lane]++; }
     return STEP_NEXT;
 }
 
-/* The stores of each lane's groups but the last op->immediate are read, and written unless .read. */
+/* The stores of each lane's groups but the last op->immediate are read, and written unless .read.
+ */
 enum step bulk_wait_run(struct warp *warp, const struct op *op, lanes active)
 {
     struct work **link = &warp->block->async->queue;

@@ -1,8 +1,9 @@
 /*
- * cluster -- what blocks of a cluster share: barriers, addresses of each other's memory; and fences.
+ * cluster -- what blocks of a cluster share: barriers, addresses of each other's memory; and
+ * fences.
  *
- * The cluster barrier: every thread that has not ended arrives, and later waits. Its state is that of
- * the block of rank 0; a wait that finds everybody there completes the barrier for all.
+ * The cluster barrier: every thread that has not ended arrives, and later waits. Its state is that
+ * of the block of rank 0; a wait that finds everybody there completes the barrier for all.
  */
 #include "fitness/emu/async.h"
 
@@ -57,9 +58,10 @@ struct block *place_shared(struct warp *warp, const struct op *op, int lane, int
         return NULL;
     }
     if (block != warp->block && block_ended(block)) {
-        *step = finding_add(warp, op, FINDING_OUT_OF_BOUNDS, lane, address, NULL,
-                            "shared+%u of the cluster's block %u is used after that block has ended",
-                            *offset, block->cluster_rank);
+        *step =
+            finding_add(warp, op, FINDING_OUT_OF_BOUNDS, lane, address, NULL,
+                        "shared+%u of the cluster's block %u is used after that block has ended",
+                        *offset, block->cluster_rank);
         return NULL;
     }
     return block;
@@ -80,7 +82,8 @@ enum step mapa_run(struct warp *warp, const struct op *op, lanes active)
 {
     const struct async_operands *operands = operands_of(op);
 
-    FOR_LANES(lane, active) {
+    FOR_LANES(lane, active)
+    {
         uint32_t rank = reg32(warp, operands->values[1])[lane], offset;
         uint64_t address = operands->wide ? reg64(warp, operands->values[0])[lane]
                                           : reg32(warp, operands->values[0])[lane];
@@ -88,10 +91,10 @@ enum step mapa_run(struct warp *warp, const struct op *op, lanes active)
 
         if (rank >= warp->block->cluster_size ||
             address_block(warp, address - base + MEMORY_SHARED, &offset) == NULL) {
-            enum step step = finding_add(
-                warp, op, FINDING_OUT_OF_BOUNDS, lane, address, NULL,
-                "0x%llx has no counterpart in block %u of a cluster of %u",
-                (unsigned long long)address, rank, warp->block->cluster_size);
+            enum step step =
+                finding_add(warp, op, FINDING_OUT_OF_BOUNDS, lane, address, NULL,
+                            "0x%llx has no counterpart in block %u of a cluster of %u",
+                            (unsigned long long)address, rank, warp->block->cluster_size);
             if (step == STEP_FAULT) {
                 return step;
             }
@@ -111,12 +114,13 @@ enum step ctarank_run(struct warp *warp, const struct op *op, lanes active)
 {
     const struct async_operands *operands = operands_of(op);
 
-    FOR_LANES(lane, active) {
+    FOR_LANES(lane, active)
+    {
         uint64_t address = operands->wide ? reg64(warp, operands->values[0])[lane]
                                           : reg32(warp, operands->values[0])[lane];
         uint32_t offset;
-        struct block *block = address_block(
-            warp, operands->generic ? address : MEMORY_SHARED + address, &offset);
+        struct block *block =
+            address_block(warp, operands->generic ? address : MEMORY_SHARED + address, &offset);
 
         if (block == NULL) {
             enum step step = finding_add(warp, op, FINDING_OUT_OF_BOUNDS, lane, address, NULL,
@@ -154,9 +158,7 @@ enum step cluster_arrive_run(struct warp *warp, const struct op *op, lanes activ
     }
     own->cluster_arrived[warp->index] |= active;
     own->cluster_owes_wait[warp->index] |= active;
-    FOR_LANES(lane, active) {
-        own->cluster_arrival[warp->index][lane] = generation;
-    }
+    FOR_LANES(lane, active) { own->cluster_arrival[warp->index][lane] = generation; }
     async_event(warp->block);
     return STEP_NEXT;
 }
@@ -230,8 +232,9 @@ void cluster_waits_text(const struct warp *warp, char text[160])
 /* ---- fences ---- */
 
 /*
- * fence.proxy.async: what its thread has done and seen is shown to the asynchronous proxy, so it may
- * stand behind the barrier that brought the news. The form for global memory alone shows no mbarrier.
+ * fence.proxy.async: what its thread has done and seen is shown to the asynchronous proxy, so it
+ * may stand behind the barrier that brought the news. The form for global memory alone shows no
+ * mbarrier.
  */
 enum step fence_proxy_run(struct warp *warp, const struct op *op, lanes active)
 {

@@ -1,5 +1,6 @@
 /*
- * What the lanes of a warp do together: shuffles, votes, matches, reductions, and coming to barriers.
+ * What the lanes of a warp do together: shuffles, votes, matches, reductions, and coming to
+ * barriers.
  *
  * run.c calls these with the lanes of one mask that have all come (op->masked; the mask is the last
  * source), so a function may take `active` for the participants.
@@ -208,8 +209,8 @@ static enum step run_match(struct warp *warp, const struct op *op, lanes active)
     uint64_t value[LANES];
     lanes same[LANES];
     for (int lane = 0; lane < LANES; lane++) {
-        value[lane] = op->bytes == 8 ? reg64(warp, op->src[0])[lane]
-                                     : reg32(warp, op->src[0])[lane];
+        value[lane] =
+            op->bytes == 8 ? reg64(warp, op->src[0])[lane] : reg32(warp, op->src[0])[lane];
     }
     FOR_LANES(lane, active)
     {
@@ -230,8 +231,8 @@ static enum step run_match(struct warp *warp, const struct op *op, lanes active)
     return STEP_NEXT;
 }
 
-static bool decode_match(struct decoder *decoder, const struct ptx_instruction *text,
-                         struct op *op, struct err *err)
+static bool decode_match(struct decoder *decoder, const struct ptx_instruction *text, struct op *op,
+                         struct err *err)
 {
     bool wide = instruction_has(text, "b64");
     uint32_t src[2];
@@ -292,8 +293,8 @@ static enum step run_elect(struct warp *warp, const struct op *op, lanes active)
     return STEP_NEXT;
 }
 
-static bool decode_elect(struct decoder *decoder, const struct ptx_instruction *text,
-                         struct op *op, struct err *err)
+static bool decode_elect(struct decoder *decoder, const struct ptx_instruction *text, struct op *op,
+                         struct err *err)
 {
     uint32_t src;
     if (text->operand_count != 2 || !instruction_has(text, "sync")) {
@@ -332,7 +333,8 @@ static enum step run_reduce(struct warp *warp, const struct op *op, lanes active
     const uint32_t *a = reg32(warp, op->src[0]);
     int first = __builtin_ctz(active);
     uint32_t result = a[first];
-    FOR_LANES(lane, active & (active - 1)) result = reduce_two(op->mode, op->mode2, result, a[lane]);
+    FOR_LANES(lane, active & (active - 1))
+    result = reduce_two(op->mode, op->mode2, result, a[lane]);
     FOR_LANES(lane, active) reg32(warp, op->dst[0])[lane] = result;
     return STEP_NEXT;
 }
@@ -449,8 +451,8 @@ static bool decode_barrier(struct decoder *decoder, const struct ptx_instruction
 static bool decode_setmaxnreg(const struct ptx_instruction *text, struct op *op, struct err *err)
 {
     uint64_t count;
-    if (text->operand_count != 1 || !operand_literal(&text->operands[0], &count) ||
-        count < 24 || count > 256 || count % 8 != 0 ||
+    if (text->operand_count != 1 || !operand_literal(&text->operands[0], &count) || count < 24 ||
+        count > 256 || count % 8 != 0 ||
         instruction_has(text, "inc") == instruction_has(text, "dec")) {
         return unsupported(text, err, "its count is a multiple of 8 from 24 to 256");
     }

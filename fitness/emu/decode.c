@@ -5,13 +5,6 @@
  * the first walk the slot of a cell is its number (of a predicate, with PREDICATE set), in the
  * second it is where the cell lies. Both walks number alike.
  *
- * The place of a register is found by liveness: cells are alive from the first to the last op of an
- * interval that covers every op at which they hold a value that may be read, and two cells whose
- * intervals do not meet may share a place of the same width. A guarded write does not end what was
- * there before. A cell that is alive at the entry may be read before it is written; it keeps its
- * place to itself from the start, so that the sanitizer can tell. What a wgmma touches stays alive
- * to every later wait for wgmmas, as it is touched until then.
- *
  * A register that is written once, by the mov of a literal, a symbol or a special register, is that
  * constant wherever it is read, and the mov is no op.
  *
@@ -19,46 +12,28 @@
  * the thread's local memory.
  */
 #include <assert.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fitness/emu/core.h"
 
-enum {
-    PREDICATE = 1 << 30,     /* in the first walk: the slot is that of a predicate */
-    LIVENESS_BITS_MAX = 1 << 30,
-    AFTER_MAX = 4,
-};
-
-struct cell {
-    uint8_t bytes;
-    bool constant;
-    uint64_t bits;
-    int special; /* -1: bits */
-    uint32_t slot;
-    int32_t first, last; /* ops of its interval; -1: never touched */
-};
+enum { AFTER_MAX = 4 };
 
 struct frame { /* of a function that is being copied in */
     const struct ptx_function *function;
     struct frame *caller;
-    int32_t *cells;        /* of each register, -1: not used yet; predicates: their number */
-    const struct ptx_instruction **fixed; /* of each register: the one mov that gives it a constant */
-    int64_t *locals;       /* local memory of each variable, -1 */
+    int32_t *cells; /* of each register, -1: not used yet; predicates: their number */
+    const struct ptx_instruction *
+        *fixed;                      /* of each register: the one mov that gives it a constant */
+    int64_t *locals;                 /* local memory of each variable, -1 */
     const int64_t *params, *returns; /* local memory of each */
-    int32_t *starts;       /* the op of each instruction */
+    int32_t *starts;                 /* the op of each instruction */
     int depth;
 };
 
-struct fixup { /* a branch to a label */
+struct fixup {            /* a branch to a label */
     int op, label, entry; /* entry: of a branch table; -1: op->target */
-};
-
-struct touched { /* by an op of another unit, whatever its lists say */
-    int op, cell;
 };
 
 struct decoder {
@@ -86,11 +61,11 @@ struct decoder {
     int touched_count, touched_room;
     bool watching; /* who is decoding now is another unit */
 
-    int64_t *shared;       /* offsets: of the module's variables, -1 */
-    int64_t **shared_in;   /* of each function's */
+    int64_t *shared;     /* offsets: of the module's variables, -1 */
+    int64_t **shared_in; /* of each function's */
     int64_t static_bytes, dynamic_align, dynamic_offset;
     int64_t local_bytes;
-    int64_t *params;       /* offsets of the entry's */
+    int64_t *params; /* offsets of the entry's */
     bool uses_variables;
 };
 
@@ -411,16 +386,20 @@ static bool special_slot(struct decoder *decoder, const char *name, unsigned byt
     }
     for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++) {
         if (strcmp(clocks[i].name, name) == 0 && bytes == clocks[i].bytes) {
-            struct op op = {.run = control_clock, .bytes = (uint8_t)bytes,
-                            .mode = clocks[i].shift, .class = CLASS_OTHER};
+            struct op op = {.run = control_clock,
+                            .bytes = (uint8_t)bytes,
+                            .mode = clocks[i].shift,
+                            .class = CLASS_OTHER};
             *slot = decode_temporary(decoder, bytes);
             op_set_dst(decoder, &op, slot, 1);
             decode_emit(decoder, &op);
             return true;
         }
     }
-    return err_set(err, ERR_USER, "unsupported: line %d: '%s' is neither a register of %u bits "
-                   "nor a special one that is known", decoder->text->line, name, 8 * bytes);
+    return err_set(err, ERR_USER,
+                   "unsupported: line %d: '%s' is neither a register of %u bits "
+                   "nor a special one that is known",
+                   decoder->text->line, name, 8 * bytes);
 }
 
 /* Where the variable begins; of extern ones, from where the static ones end (*special says so). */
@@ -466,8 +445,8 @@ static int64_t local_place(struct decoder *decoder, int index)
 }
 
 /* The value of a symbol as an address of its own space; of parameters, of the generic one. */
-static bool symbol_value(struct decoder *decoder, const struct ptx_operand *operand,
-                         uint64_t *bits, int *special, struct err *err)
+static bool symbol_value(struct decoder *decoder, const struct ptx_operand *operand, uint64_t *bits,
+                         int *special, struct err *err)
 {
     const struct ptx_function *function = decoder->frame->function;
     *special = -1;
@@ -475,9 +454,8 @@ static bool symbol_value(struct decoder *decoder, const struct ptx_operand *oper
     if (operand->symbol == PTX_SYMBOL_VARIABLE) {
         const struct ptx_variable *variable = &function->variables[operand->index];
         if (variable->space == PTX_SHARED) {
-            *bits += (uint64_t)shared_place(decoder, variable,
-                                            &function_places(decoder, function)[operand->index],
-                                            special);
+            *bits += (uint64_t)shared_place(
+                decoder, variable, &function_places(decoder, function)[operand->index], special);
             return true;
         }
         if (variable->space == PTX_LOCAL || variable->space == PTX_PARAM) {
@@ -505,8 +483,10 @@ static bool symbol_value(struct decoder *decoder, const struct ptx_operand *oper
             return true;
         }
     }
-    return err_set(err, ERR_USER, "unsupported: line %d: '%s' is not a variable whose address is "
-                   "known", decoder->text->line, operand->name);
+    return err_set(err, ERR_USER,
+                   "unsupported: line %d: '%s' is not a variable whose address is "
+                   "known",
+                   decoder->text->line, operand->name);
 }
 
 static uint64_t float_bits(const struct ptx_operand *operand, enum ptx_type type)
@@ -583,10 +563,10 @@ static int register_cell(struct decoder *decoder, int reg)
     int32_t *cell = &decoder->frame->cells[reg];
     if (*cell < 0) {
         enum ptx_type type = decoder->frame->function->registers[reg];
-        *cell = type == PTX_PRED ? decoder->predicate_count++
-                                 : cell_new(decoder, ptx_type_bytes(type) == 1
-                                                         ? 2
-                                                         : (unsigned)ptx_type_bytes(type));
+        *cell =
+            type == PTX_PRED
+                ? decoder->predicate_count++
+                : cell_new(decoder, ptx_type_bytes(type) == 1 ? 2 : (unsigned)ptx_type_bytes(type));
     }
     if (decoder->frame->function->registers[reg] != PTX_PRED) {
         touched_add(decoder, *cell);
@@ -628,8 +608,7 @@ bool decode_slot(struct decoder *decoder, const struct ptx_operand *operand, enu
     uint64_t bits;
     int special;
     switch (operand->kind) {
-    case PTX_OPERAND_REGISTER:
-        return register_slot(decoder, operand, type, slot, err);
+    case PTX_OPERAND_REGISTER: return register_slot(decoder, operand, type, slot, err);
     case PTX_OPERAND_INTEGER:
     case PTX_OPERAND_FLOAT:
         if (type == PTX_PRED) {
@@ -647,12 +626,9 @@ bool decode_slot(struct decoder *decoder, const struct ptx_operand *operand, enu
         }
         *slot = constant_slot(decoder, (unsigned)ptx_type_bytes(type), bits, special);
         return true;
-    case PTX_OPERAND_SINK:
-        *slot = SLOT_NONE;
-        return true;
+    case PTX_OPERAND_SINK: *slot = SLOT_NONE; return true;
     case PTX_OPERAND_ADDRESS:
-    case PTX_OPERAND_VECTOR:
-        break;
+    case PTX_OPERAND_VECTOR: break;
     }
     return misfit(decoder, type, err);
 }
@@ -905,8 +881,10 @@ static bool call(struct decoder *decoder, struct op *op, bool *inlined, struct e
         !call_places(decoder, arguments, function->param_count, &param_places, err)) {
         return false;
     }
-    struct frame frame = {.function = function, .caller = decoder->frame,
-                          .params = param_places, .returns = return_places,
+    struct frame frame = {.function = function,
+                          .caller = decoder->frame,
+                          .params = param_places,
+                          .returns = return_places,
                           .depth = decoder->frame->depth + 1};
     *inlined = true;
     return function_walk(decoder, &frame, err);
@@ -1089,368 +1067,20 @@ out:
     return done;
 }
 
-/* ---- liveness ---- */
-
-struct graph {
-    const struct op *ops;
-    int op_count;
-    int *block_of; /* of each op that begins one; -1 */
-    int *begins;   /* the first op of each block; one more: op_count */
-    int count;
-    size_t words;  /* of a set of cells */
-    uint64_t *in, *use, *def;
-    uint64_t *wgmma; /* the cells that wgmmas touch */
-};
-
-static bool is_part(const struct op *op, const char *first, const char *second)
-{
-    return op->text != NULL && strcmp(op->text->parts[0], first) == 0 && op->text->part_count > 1 &&
-           strcmp(op->text->parts[1], second) == 0;
-}
-
-static bool ends_block(const struct op *op)
-{
-    return op->run == control_branch || op->run == control_branch_table || op->run == control_exit ||
-           op->run == control_trap;
-}
-
-static bool is_cell(const struct decoder *decoder, uint32_t slot)
-{
-    return slot != SLOT_NONE && (slot & PREDICATE) == 0 && !decoder->cells[slot].constant;
-}
-
-static void set_add(uint64_t *set, uint32_t item) { set[item / 64] |= UINT64_C(1) << item % 64; }
-static bool set_has(const uint64_t *set, uint32_t item) { return set[item / 64] >> item % 64 & 1; }
-
-/* What the op reads beyond op->src: what wgmmas touch, at a wait for them. */
-static void op_uses(const struct decoder *decoder, const struct graph *graph, const struct op *op,
-                    uint64_t *use, const uint64_t *def)
-{
-    for (int i = 0; i < op->src_count; i++) {
-        if (is_cell(decoder, op->src[i]) && !set_has(def, op->src[i])) {
-            set_add(use, op->src[i]);
-        }
-    }
-    if (is_part(op, "wgmma", "wait_group")) {
-        for (size_t w = 0; w < graph->words; w++) {
-            use[w] |= graph->wgmma[w] & ~def[w];
-        }
-    }
-    if (is_part(op, "wgmma", "mma_async")) { /* its accumulators are read too, but by scale-d */
-        for (int i = 0; i < op->dst_count; i++) {
-            if (is_cell(decoder, op->dst[i]) && !set_has(def, op->dst[i])) {
-                set_add(use, op->dst[i]);
-            }
-        }
-    }
-}
-
-static void blocks_find(struct graph *graph)
-{
-    for (int i = 0; i <= graph->op_count; i++) {
-        graph->block_of[i] = -1;
-    }
-    graph->block_of[0] = 0;
-    for (int i = 0; i < graph->op_count; i++) {
-        const struct op *op = &graph->ops[i];
-        if (op->run == control_branch) {
-            graph->block_of[op->target] = 0;
-        } else if (op->run == control_branch_table) {
-            const struct branch_table *table = op->extra;
-            for (int t = 0; t < table->count; t++) {
-                graph->block_of[table->targets[t]] = 0;
-            }
-        }
-        if (ends_block(op)) {
-            graph->block_of[i + 1] = 0;
-        }
-    }
-    graph->count = 0;
-    for (int i = 0; i < graph->op_count; i++) {
-        if (graph->block_of[i] == 0) {
-            graph->begins[graph->count] = i;
-            graph->block_of[i] = graph->count++;
-        }
-    }
-    graph->begins[graph->count] = graph->op_count;
-}
-
-static bool is_listed(const struct op *op, uint32_t slot)
-{
-    for (int i = 0; i < op->dst_count + op->src_count; i++) {
-        if (slot == (i < op->dst_count ? op->dst[i] : op->src[i - op->dst_count])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void blocks_sum(const struct decoder *decoder, struct graph *graph)
-{
-    int touched = 0;
-    for (int b = 0; b < graph->count; b++) {
-        uint64_t *use = graph->use + (size_t)b * graph->words;
-        uint64_t *def = graph->def + (size_t)b * graph->words;
-        for (int i = graph->begins[b]; i < graph->begins[b + 1]; i++) {
-            const struct op *op = &graph->ops[i];
-            op_uses(decoder, graph, op, use, def);
-            for (; touched < decoder->touched_count && decoder->touched[touched].op == i;
-                 touched++) {
-                uint32_t cell = (uint32_t)decoder->touched[touched].cell;
-                if (!is_listed(op, cell) && !set_has(def, cell)) {
-                    set_add(use, cell);
-                }
-            }
-            for (int d = 0; d < op->dst_count; d++) {
-                if (is_cell(decoder, op->dst[d]) && op->guard == SLOT_NONE) {
-                    set_add(def, op->dst[d]);
-                }
-            }
-        }
-    }
-}
-
-/* in(successor) into `out`; false when nothing was added. */
-static bool flow_from(const struct graph *graph, uint64_t *out, int op)
-{
-    const uint64_t *in = graph->in + (size_t)graph->block_of[op] * graph->words;
-    bool grew = false;
-    for (size_t w = 0; w < graph->words; w++) {
-        grew |= (in[w] & ~out[w]) != 0;
-        out[w] |= in[w];
-    }
-    return grew;
-}
-
-static void flow_out(const struct graph *graph, int block, uint64_t *out)
-{
-    int end = graph->begins[block + 1];
-    const struct op *last = &graph->ops[end - 1];
-    if (last->run == control_branch) {
-        flow_from(graph, out, last->target);
-    } else if (last->run == control_branch_table) {
-        const struct branch_table *table = last->extra;
-        for (int t = 0; t < table->count; t++) {
-            flow_from(graph, out, table->targets[t]);
-        }
-    }
-    bool falls = !ends_block(last) || last->guard != SLOT_NONE ||
-                 last->run == control_branch_table;
-    if (falls && end < graph->op_count) {
-        flow_from(graph, out, end);
-    }
-}
-
-static void flow(struct graph *graph)
-{
-    uint64_t *out = xcalloc(graph->words, sizeof *out);
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (int b = graph->count - 1; b >= 0; b--) {
-            uint64_t *in = graph->in + (size_t)b * graph->words;
-            const uint64_t *use = graph->use + (size_t)b * graph->words;
-            const uint64_t *def = graph->def + (size_t)b * graph->words;
-            memset(out, 0, graph->words * sizeof *out);
-            flow_out(graph, b, out);
-            for (size_t w = 0; w < graph->words; w++) {
-                uint64_t now = use[w] | (out[w] & ~def[w]);
-                changed |= now != in[w];
-                in[w] = now;
-            }
-        }
-    }
-    free(out);
-}
-
-static void touch(struct cell *cell, int at)
-{
-    if (cell->first < 0 || at < cell->first) {
-        cell->first = at;
-    }
-    if (at > cell->last) {
-        cell->last = at;
-    }
-}
-
-static void touch_set(struct decoder *decoder, const uint64_t *set, size_t words, int at)
-{
-    for (size_t w = 0; w < words; w++) {
-        for (uint64_t rest = set[w]; rest != 0; rest &= rest - 1) {
-            touch(&decoder->cells[w * 64 + (size_t)__builtin_ctzll(rest)], at);
-        }
-    }
-}
-
-/* Intervals: a cell alive into a block is alive where the block begins and where any before it ends. */
-static void intervals_find(struct decoder *decoder, const struct graph *graph)
-{
-    uint64_t *out = xcalloc(graph->words, sizeof *out);
-    for (int i = 0; i < decoder->touched_count; i++) {
-        touch(&decoder->cells[decoder->touched[i].cell], decoder->touched[i].op);
-    }
-    for (int b = 0; b < graph->count; b++) {
-        memset(out, 0, graph->words * sizeof *out);
-        flow_out(graph, b, out);
-        touch_set(decoder, out, graph->words, graph->begins[b + 1] - 1);
-        touch_set(decoder, graph->in + (size_t)b * graph->words, graph->words, graph->begins[b]);
-        for (int i = graph->begins[b]; i < graph->begins[b + 1]; i++) {
-            const struct op *op = &graph->ops[i];
-            for (int k = 0; k < op->src_count; k++) {
-                if (is_cell(decoder, op->src[k])) {
-                    touch(&decoder->cells[op->src[k]], i);
-                }
-            }
-            for (int k = 0; k < op->dst_count; k++) {
-                if (is_cell(decoder, op->dst[k])) {
-                    touch(&decoder->cells[op->dst[k]], i);
-                }
-            }
-            if (is_part(op, "wgmma", "wait_group")) {
-                touch_set(decoder, graph->wgmma, graph->words, i);
-            }
-        }
-    }
-    free(out);
-}
-
-/* Cells that may be read before they are written. */
-static void poisoned_find(struct decoder *decoder, const struct graph *graph)
-{
-    int count = 0;
-    struct constant_slot *list =
-        arena_alloc(decoder->arena, ((size_t)decoder->cell_count + 1) * sizeof *list);
-    for (int i = 0; i < decoder->cell_count; i++) {
-        if (set_has(graph->in, (uint32_t)i)) {
-            list[count++] = (struct constant_slot){.slot = (uint32_t)i, .special = -1,
-                                                   .bytes = decoder->cells[i].bytes};
-        }
-    }
-    decoder->program->poisoned = list;
-    decoder->program->poisoned_count = count;
-}
-
-static bool liveness(struct decoder *decoder)
-{
-    struct graph graph = {.ops = decoder->ops, .op_count = decoder->op_count,
-                          .words = ((size_t)decoder->cell_count + 63) / 64};
-    graph.block_of = xmalloc(((size_t)graph.op_count + 1) * sizeof *graph.block_of);
-    graph.begins = xmalloc(((size_t)graph.op_count + 2) * sizeof *graph.begins);
-    blocks_find(&graph);
-    size_t bits = (size_t)graph.count * graph.words;
-    bool done = bits <= LIVENESS_BITS_MAX / 64;
-    if (done) {
-        graph.in = xcalloc(bits * 3 + graph.words + 1, sizeof *graph.in);
-        graph.use = graph.in + bits;
-        graph.def = graph.use + bits;
-        graph.wgmma = graph.def + bits;
-        for (int i = 0; i < graph.op_count; i++) {
-            const struct op *op = &graph.ops[i];
-            if (is_part(op, "wgmma", "mma_async")) {
-                for (int k = 0; k < op->dst_count + op->src_count; k++) {
-                    uint32_t slot = k < op->dst_count ? op->dst[k] : op->src[k - op->dst_count];
-                    if (is_cell(decoder, slot)) {
-                        set_add(graph.wgmma, slot);
-                    }
-                }
-            }
-        }
-        blocks_sum(decoder, &graph);
-        flow(&graph);
-        intervals_find(decoder, &graph);
-        poisoned_find(decoder, &graph);
-        free(graph.in);
-    }
-    free(graph.block_of);
-    free(graph.begins);
-    return done;
-}
-
 /* ---- places of cells ---- */
 
-static int width_class(unsigned bytes)
+static bool cells_settle(struct decoder *decoder, struct err *err)
 {
-    return bytes <= 2 ? 0 : bytes <= 4 ? 1 : bytes <= 8 ? 2 : 3;
-}
-
-/* Places by intervals: at each op the cells that begin there take one, then those that end give theirs back. */
-static uint64_t places_by_interval(struct decoder *decoder)
-{
-    int ops = decoder->op_count, cells = decoder->cell_count;
-    int *begins = xmalloc(((size_t)ops + 1) * sizeof *begins);
-    int *ends = xmalloc(((size_t)ops + 1) * sizeof *ends);
-    int *next_begin = xmalloc(((size_t)cells + 1) * sizeof *next_begin);
-    int *next_end = xmalloc(((size_t)cells + 1) * sizeof *next_end);
-    uint32_t *free_slots[4];
-    int free_count[4] = {0};
-    uint64_t top = 0;
-    for (int c = 0; c < 4; c++) {
-        free_slots[c] = xmalloc(((size_t)cells + 1) * sizeof *free_slots[c]);
-    }
-    memset(begins, 0xff, ((size_t)ops + 1) * sizeof *begins);
-    memset(ends, 0xff, ((size_t)ops + 1) * sizeof *ends);
-    for (int i = cells - 1; i >= 0; i--) {
-        struct cell *cell = &decoder->cells[i];
-        if (!cell->constant && cell->first >= 0) {
-            next_begin[i] = begins[cell->first];
-            begins[cell->first] = i;
-            next_end[i] = ends[cell->last];
-            ends[cell->last] = i;
-        }
-    }
-    for (int at = 0; at < ops; at++) {
-        for (int i = begins[at]; i >= 0; i = next_begin[i]) {
-            int class = width_class(decoder->cells[i].bytes);
-            if (free_count[class] > 0) {
-                decoder->cells[i].slot = free_slots[class][--free_count[class]];
-            } else {
-                decoder->cells[i].slot = (uint32_t)top;
-                top += (uint64_t)LANES * 2 << class;
-            }
-        }
-        for (int i = ends[at]; i >= 0; i = next_end[i]) {
-            int class = width_class(decoder->cells[i].bytes);
-            free_slots[class][free_count[class]++] = decoder->cells[i].slot;
-        }
-    }
-    for (int i = 0; i < cells; i++) { /* known to nobody but a unit, perhaps */
-        if (!decoder->cells[i].constant && decoder->cells[i].first < 0) {
-            decoder->cells[i].slot = (uint32_t)top;
-            top += (uint64_t)LANES * 2 << width_class(decoder->cells[i].bytes);
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        free(free_slots[c]);
-    }
-    free(begins);
-    free(ends);
-    free(next_begin);
-    free(next_end);
-    return top;
-}
-
-static uint64_t place_each(struct decoder *decoder, uint64_t top, bool constants)
-{
-    for (int i = 0; i < decoder->cell_count; i++) {
-        struct cell *cell = &decoder->cells[i];
-        if (cell->constant == constants) {
-            cell->slot = top > UINT32_MAX / 2 ? 0 : (uint32_t)top;
-            top += (uint64_t)LANES * 2 << width_class(cell->bytes);
-        }
-    }
-    return top;
-}
-
-static bool cells_place(struct decoder *decoder, struct err *err)
-{
-    uint64_t top = liveness(decoder) ? places_by_interval(decoder) : place_each(decoder, 0, false);
-    top = place_each(decoder, top, true);
-    decoder->program->predicate_shadow = (uint32_t)top;
-    top += (uint64_t)decoder->predicate_count * 64;
-    if (top > REGISTER_FILE_MAX) {
+    uint64_t top =
+        cells_place(&(struct cells){decoder->ops, decoder->op_count, decoder->cells,
+                                    decoder->cell_count, decoder->touched, decoder->touched_count});
+    uint64_t all = top + (uint64_t)decoder->predicate_count * 64;
+    if (all > REGISTER_FILE_MAX) {
         return err_set(err, ERR_USER, "unsupported: '%s' needs %llu bytes of registers a warp",
-                       decoder->entry->name, (unsigned long long)top);
+                       decoder->entry->name, (unsigned long long)all);
     }
-    decoder->program->register_bytes = (uint32_t)top;
+    decoder->program->predicate_shadow = (uint32_t)top;
+    decoder->program->register_bytes = (uint32_t)all;
     decoder->program->predicate_count = (uint32_t)decoder->predicate_count;
     return true;
 }
@@ -1520,15 +1150,28 @@ static void registers_keep(struct decoder *decoder)
         arena_alloc(decoder->arena, (size_t)decoder->op_count * sizeof *list);
     for (int i = 0; i < decoder->op_count; i++) {
         const struct op *op = &decoder->ops[i];
-        shadow_list(decoder, op->src, op->src_count, &list[i].reads, &list[i].read_count, op->guard);
+        shadow_list(decoder, op->src, op->src_count, &list[i].reads, &list[i].read_count,
+                    op->guard);
         shadow_list(decoder, op->dst, op->dst_count, &list[i].writes, &list[i].write_count,
                     SLOT_NONE);
     }
     decoder->program->op_registers = list;
-    struct constant_slot *poisoned = (struct constant_slot *)(uintptr_t)decoder->program->poisoned;
-    for (int i = 0; i < decoder->program->poisoned_count; i++) {
-        poisoned[i].slot = decoder->cells[poisoned[i].slot].slot;
+}
+
+static void poisoned_keep(struct decoder *decoder)
+{
+    struct constant_slot *list =
+        arena_alloc(decoder->arena, ((size_t)decoder->cell_count + 1) * sizeof *list);
+    int n = 0;
+    for (int i = 0; i < decoder->cell_count; i++) {
+        const struct cell *cell = &decoder->cells[i];
+        if (cell->open) {
+            list[n++] =
+                (struct constant_slot){.slot = cell->slot, .bytes = cell->bytes, .special = -1};
+        }
     }
+    decoder->program->poisoned = list;
+    decoder->program->poisoned_count = n;
 }
 
 static void constants_keep(struct decoder *decoder)
@@ -1557,14 +1200,15 @@ static void program_fill(struct decoder *decoder)
     struct code *program = decoder->program;
     program->function = decoder->entry;
     program->module = decoder->module;
-    program->ops = arena_copy(decoder->arena, decoder->ops,
-                              (size_t)decoder->op_count * sizeof *decoder->ops);
+    program->ops =
+        arena_copy(decoder->arena, decoder->ops, (size_t)decoder->op_count * sizeof *decoder->ops);
     program->op_count = decoder->op_count;
     program->shared_bytes = decoder->static_bytes;
     program->dynamic_offset = decoder->dynamic_offset;
     program->local_bytes = align_up(decoder->local_bytes, 16);
     program->uses_variables = decoder->uses_variables;
     constants_keep(decoder);
+    poisoned_keep(decoder);
 }
 
 static void decoder_free(struct decoder *decoder)
@@ -1590,7 +1234,7 @@ static bool both_walks(struct decoder *decoder, struct arena *arena, struct aren
     int ops = decoder->op_count, cells = decoder->cell_count;
     decoder->dynamic_offset = align_up(decoder->static_bytes, decoder->dynamic_align);
     decoder->arena = arena;
-    if (!cells_place(decoder, err)) {
+    if (!cells_settle(decoder, err)) {
         return false;
     }
     registers_keep(decoder);

@@ -22,7 +22,7 @@
 
 enum {
     THREADS_MAX = 1024,
-    SAMPLE_BLOCKS = 8, /* of a grid, for the model: see docs/EMULATOR.md */
+    SAMPLE_BLOCKS = 8,        /* of a grid, for the model: see docs/EMULATOR.md */
     CALL_MS_MAX = 100 * 1000, /* below the engine's default deadline of a judge */
     OPS_MIN = 1 << 24,        /* that a block may do on the smallest problem */
     OPS_PER_FLOP = 2,         /* and on top, for each FLOP of the problem */
@@ -42,7 +42,7 @@ static struct {
     struct memory *memory;
     struct allocation *allocations;
     int allocation_count, allocation_room;
-    int threads; /* of the host; 0: all */
+    int threads;       /* of the host; 0: all */
     unsigned sanitize; /* what to look for when calls are watched closely */
     bool closely, always;
     struct outcome outcome;
@@ -89,8 +89,8 @@ static bool read_spec(struct arena *arena, const char *spec, struct err *err)
         slash != NULL ? arena_text(arena, spec, (size_t)(slash - spec)) : arena_dup(arena, spec);
     int64_t threads = 0;
 
-    if (slash != NULL && (!str_to_i64(slash + 1, &threads) || threads < 1 ||
-                          threads > THREADS_MAX)) {
+    if (slash != NULL &&
+        (!str_to_i64(slash + 1, &threads) || threads < 1 || threads > THREADS_MAX)) {
         err_set(err, ERR_USER, "'%s' is not a number of threads", slash + 1);
         return err_hint(err, "a chip may be followed by '/' and 1 to %d threads", THREADS_MAX);
     }
@@ -161,8 +161,8 @@ enum device_status device_alloc(size_t bytes, device_ptr *at, struct err *err)
     (void)err; /* memory that is not there ends the process */
     if (emu.allocation_count == emu.allocation_room) {
         emu.allocation_room = emu.allocation_room > 0 ? 2 * emu.allocation_room : 32;
-        emu.allocations = xrealloc(emu.allocations,
-                                   (size_t)emu.allocation_room * sizeof *emu.allocations);
+        emu.allocations =
+            xrealloc(emu.allocations, (size_t)emu.allocation_room * sizeof *emu.allocations);
     }
     *at = memory_buffer(emu.memory, bytes > 0 ? bytes : 1, "memory");
     emu.allocations[emu.allocation_count++] =
@@ -235,8 +235,9 @@ static enum device_status check_signature(const struct program_kernel *declared,
                       declared->name, function->param_count, declared->arg_count);
     }
     for (int i = 0; i < declared->arg_count; i++) {
-        int64_t bytes = strcmp(declared->args[i], "problem") == 0 ? (int64_t)sizeof(struct problem_args)
-                                                                  : (int64_t)sizeof(device_ptr);
+        int64_t bytes = strcmp(declared->args[i], "problem") == 0
+                            ? (int64_t)sizeof(struct problem_args)
+                            : (int64_t)sizeof(device_ptr);
         int64_t align = function->params[i].align > 0 ? function->params[i].align : 1;
 
         if (function->params[i].bytes != bytes) {
@@ -273,8 +274,8 @@ static int registers_of(struct arena *arena, const struct judge_image *image, co
     return 0;
 }
 
-static enum device_status load_kernel(struct device_module *module,
-                                      const struct judge_image *image, int index, struct err *err)
+static enum device_status load_kernel(struct device_module *module, const struct judge_image *image,
+                                      int index, struct err *err)
 {
     const struct program_kernel *declared = &image->program.kernels[index];
     struct kernel *kernel = &module->kernels[index];
@@ -334,21 +335,20 @@ static struct kernel *kernel_of(struct device_module *module, const char *name)
 /* ---- findings ------------------------------------------------------------------------------ */
 
 static const enum device_status finding_status[FINDING_KINDS] = {
-    [FINDING_OUT_OF_BOUNDS] = DEVICE_SAW_STRAY,    [FINDING_MISALIGNED] = DEVICE_SAW_STRAY,
-    [FINDING_READ_ONLY] = DEVICE_SAW_STRAY,        [FINDING_UNINITIALISED] = DEVICE_SAW_UNDEFINED,
-    [FINDING_RACE] = DEVICE_SAW_RACE,              [FINDING_BARRIER] = DEVICE_SAW_RACE,
-    [FINDING_PROXY] = DEVICE_SAW_RACE,             [FINDING_IN_FLIGHT] = DEVICE_SAW_RACE,
-    [FINDING_DEADLOCK] = DEVICE_SAW_STUCK,         [FINDING_TRAP] = DEVICE_SAW_TRAP,
-    [FINDING_BUDGET] = DEVICE_SAW_STUCK,           [FINDING_UNSUPPORTED] = DEVICE_UNSUPPORTED,
+    [FINDING_OUT_OF_BOUNDS] = DEVICE_SAW_STRAY, [FINDING_MISALIGNED] = DEVICE_SAW_STRAY,
+    [FINDING_READ_ONLY] = DEVICE_SAW_STRAY,     [FINDING_UNINITIALISED] = DEVICE_SAW_UNDEFINED,
+    [FINDING_RACE] = DEVICE_SAW_RACE,           [FINDING_BARRIER] = DEVICE_SAW_RACE,
+    [FINDING_PROXY] = DEVICE_SAW_RACE,          [FINDING_IN_FLIGHT] = DEVICE_SAW_RACE,
+    [FINDING_DEADLOCK] = DEVICE_SAW_STUCK,      [FINDING_TRAP] = DEVICE_SAW_TRAP,
+    [FINDING_BUDGET] = DEVICE_SAW_STUCK,        [FINDING_UNSUPPORTED] = DEVICE_UNSUPPORTED,
 };
 
 /* "softmax.cuh:41", or where in the PTX when there is no line information; "" when neither. */
 static void place_text(const struct ptx_module *ptx, const struct ptx_instruction *at, char *text,
                        size_t room)
 {
-    const char *file = at != NULL && at->file > 0 && at->file < ptx->file_count
-                           ? ptx->files[at->file]
-                           : NULL;
+    const char *file =
+        at != NULL && at->file > 0 && at->file < ptx->file_count ? ptx->files[at->file] : NULL;
     const char *base = file != NULL ? strrchr(file, '/') : NULL;
 
     *text = '\0';
@@ -366,20 +366,37 @@ const char *emu_finding_text(struct arena *arena, const struct device_module *mo
 
     place_text(module->ptx, finding->at, at, sizeof at);
     place_text(module->ptx, finding->other, other, sizeof other);
+    if (strstr(finding->text, other) != NULL) { /* the sentence says so itself */
+        *other = '\0';
+    }
     return arena_printf(arena, "%s%s%s: %s%s%s%s", finding_names[finding->kind],
                         *at != '\0' ? " at " : "", at, finding->text,
                         *other != '\0' ? " (the other is at " : "", other,
                         *other != '\0' ? ")" : "");
 }
 
-/* The finding of the lowest block: which thread was first to see one is chance. */
+/* What explains most: a missing barrier also lets values be read that were not written yet. */
+static int weight(const struct finding *finding)
+{
+    static const enum device_status order[] = {DEVICE_SAW_UNDEFINED, DEVICE_SAW_STUCK,
+                                               DEVICE_SAW_TRAP,      DEVICE_SAW_STRAY,
+                                               DEVICE_SAW_RACE,      DEVICE_UNSUPPORTED};
+    int at = 0, last = sizeof order / sizeof *order - 1;
+
+    while (at < last && order[at] != finding_status[finding->kind]) {
+        at++;
+    }
+    return at;
+}
+
+/* Of the weightiest, that of the lowest block: which thread was first to see one is chance. */
 static const struct finding *first_finding(const struct outcome *outcome)
 {
     const struct finding *first = &outcome->findings[0];
 
     for (int i = 1; i < outcome->finding_count; i++) {
         const struct finding *one = &outcome->findings[i];
-        bool before = false, equal = true;
+        bool before = weight(one) > weight(first), equal = weight(one) == weight(first);
 
         for (int d = 2; d >= 0 && equal; d--) {
             equal = one->block[d] == first->block[d];
@@ -439,8 +456,8 @@ static enum device_status check_launch(const struct kernel *kernel, const struct
     }
     for (int d = 0; d < 3; d++) {
         if (function->cluster[d] > 1 && plan->grid[d] % (uint32_t)function->cluster[d] != 0) {
-            return refuse(err, DEVICE_REFUSED, "kernel '%s': its grid is no multiple of its cluster",
-                          plan->name);
+            return refuse(err, DEVICE_REFUSED,
+                          "kernel '%s': its grid is no multiple of its cluster", plan->name);
         }
     }
     return DEVICE_OK;
@@ -460,15 +477,16 @@ static void fill_params(const struct kernel *kernel, const struct plan_kernel *p
                         const struct device_buffers *buffers, uint8_t *params)
 {
     for (int i = 0; i < plan->arg_count; i++) {
-        size_t bytes = plan->args[i].kind == ARG_PROBLEM ? sizeof(struct problem_args)
-                                                         : sizeof(device_ptr);
+        size_t bytes =
+            plan->args[i].kind == ARG_PROBLEM ? sizeof(struct problem_args) : sizeof(device_ptr);
 
         memcpy(params + kernel->offsets[i],
                argument(buffers, plan->args[i].kind, plan->args[i].workspace), bytes);
     }
 }
 
-/* What a block may do before it is taken for endless: enough for one that does the whole problem. */
+/* What a block may do before it is taken for endless: enough for one that does the whole problem.
+ */
 static uint64_t op_budget(const struct problem_args *p)
 {
     double flops = 4.0 * p->batch * p->heads * p->q_len * p->kv_len * p->head_dim;
@@ -537,19 +555,39 @@ static enum device_status check_plan(struct device_module *module, const struct 
     return status;
 }
 
+/* Findings speak of a call's buffers by name, whatever sets of them there are. */
+static void name_buffer(device_ptr at, const char *name, enum buffer_access access)
+{
+    const struct allocation *one = allocation_of(at);
+
+    if (one != NULL) {
+        memory_buffer_name(emu.memory, one->at, name);
+        memory_buffer_access(emu.memory, one->at, access);
+    }
+}
+
+static void name_buffers(const struct plan *plan, const struct device_buffers *buffers)
+{
+    name_buffer(buffers->q, "Q", BUFFER_READ_ONLY);
+    name_buffer(buffers->k, "K", BUFFER_READ_ONLY);
+    name_buffer(buffers->v, "V", BUFFER_READ_ONLY);
+    name_buffer(buffers->o, "the output", BUFFER_READ_WRITE);
+    name_buffer(buffers->lse, "the log-sum-exp", BUFFER_READ_WRITE);
+    for (int w = 0; w < plan->workspace_count; w++) {
+        char name[32];
+
+        snprintf(name, sizeof name, "workspace %d", w);
+        name_buffer(buffers->workspaces[w], name, BUFFER_READ_WRITE);
+    }
+}
+
 /* What a kernel may not write, and what it must not take for written. */
 static void lay_out(const struct plan *plan, const struct device_buffers *buffers)
 {
-    const device_ptr inputs[] = {buffers->q, buffers->k, buffers->v};
     const struct problem_args *p = &buffers->problem;
     uint64_t rows = (uint64_t)p->batch * (uint64_t)p->heads * (uint64_t)p->q_len;
 
-    for (int i = 0; i < 3; i++) {
-        const struct allocation *one = allocation_of(inputs[i]);
-        if (one != NULL) {
-            memory_buffer_access(emu.memory, one->at, BUFFER_READ_ONLY);
-        }
-    }
+    name_buffers(plan, buffers);
     memory_host_forget(emu.memory, buffers->o, rows * (uint64_t)p->head_dim * 2);
     if (buffers->lse != 0) {
         memory_host_forget(emu.memory, buffers->lse, rows * sizeof(float));
@@ -608,8 +646,8 @@ double device_occupancy(struct device_module *module, const struct plan *plan)
 }
 
 /*
- * One of each of `count` equal stretches of the grid's clusters: not at the same place in each, which
- * may be the same column of the grid.
+ * One of each of `count` equal stretches of the grid's clusters: not at the same place in each,
+ * which may be the same column of the grid.
  */
 static int64_t *spread(int64_t clusters, int64_t count)
 {
@@ -730,12 +768,12 @@ enum device_status device_measure(struct arena *arena, const struct measure_requ
                                   struct measured *measured, struct err *err)
 {
     struct kernel_profile *kernels = arena_alloc(arena, PROGRAM_KERNELS_MAX * sizeof *kernels);
-    enum device_status status = emu_profile(request->module, request->plan, &request->sets[0],
-                                            SAMPLE_BLOCKS, kernels, err);
+    enum device_status status =
+        emu_profile(request->module, request->plan, &request->sets[0], SAMPLE_BLOCKS, kernels, err);
     double us = 0;
 
-    *measured = (struct measured){.sm_clock_mhz = NAN, .power_w = NAN, .temperature_c = NAN,
-                                  .modelled = true};
+    *measured = (struct measured){
+        .sm_clock_mhz = NAN, .power_w = NAN, .temperature_c = NAN, .modelled = true};
     if (status != DEVICE_OK) {
         return status;
     }

@@ -12,12 +12,9 @@ static const struct {
     const char *name;
     unsigned bits;
 } sanitizers[] = {
-    {"all", SANITIZE_ALL},
-    {"none", 0},
-    {"bounds", SANITIZE_BOUNDS},
-    {"initialised", SANITIZE_INITIALISED},
-    {"races", SANITIZE_RACES},
-    {"async", SANITIZE_ASYNC},
+    {"all", SANITIZE_ALL},       {"none", 0},
+    {"bounds", SANITIZE_BOUNDS}, {"initialised", SANITIZE_INITIALISED},
+    {"races", SANITIZE_RACES},   {"async", SANITIZE_ASYNC},
 };
 
 bool sanitize_parse(const char *text, unsigned *sanitize, struct err *err)
@@ -31,7 +28,8 @@ bool sanitize_parse(const char *text, unsigned *sanitize, struct err *err)
             i++;
         }
         if (i == count) {
-            err_set(err, ERR_USER, "unknown sanitizer '%.*s'", (int)(length < 64 ? length : 64), at);
+            err_set(err, ERR_USER, "unknown sanitizer '%.*s'", (int)(length < 64 ? length : 64),
+                    at);
             return err_hint(err, "they are bounds, initialised, races and async; or all, or none "
                                  "(bounds are always looked after)");
         }
@@ -68,8 +66,7 @@ static bool run_case(struct arena *arena, const struct emulate_request *request,
 {
     struct judge_result *result = arena_alloc(arena, sizeof *result);
     int64_t start = clock_now_us();
-    enum device_status status =
-        verify_run(arena, subject, request->secret, 0, result, err);
+    enum device_status status = verify_run(arena, subject, request->secret, 0, result, err);
 
     emulation->ms = (double)(clock_now_us() - start) / 1e3;
     tell_findings(arena, subject->module, emulation);
@@ -97,8 +94,7 @@ static bool run_profile(struct arena *arena, const struct emulate_request *reque
                         struct err *err)
 {
     struct verify_sets *sets;
-    enum device_status status =
-        verify_sets_make(arena, subject, request->secret, 1, &sets, err);
+    enum device_status status = verify_sets_make(arena, subject, request->secret, 1, &sets, err);
     int count;
 
     if (status == DEVICE_OK) {
@@ -154,8 +150,7 @@ bool emulate(struct arena *arena, const struct emulate_request *request,
     if (status == DEVICE_OK) {
         ok = run(arena, request, module, hello.device_sms, emulation, err);
     } else {
-        emulation->verdict =
-            status == DEVICE_UNSUPPORTED ? VERDICT_UNSUPPORTED : VERDICT_INVALID;
+        emulation->verdict = status == DEVICE_UNSUPPORTED ? VERDICT_UNSUPPORTED : VERDICT_INVALID;
         emulation->reason = arena_dup(arena, err->what);
         ok = true;
     }

@@ -1,10 +1,10 @@
 /*
  * emulate -- one call of a program on the emulated device, for a person who wants to look inside.
  *
- * The program goes through one case of the gate (normal inputs, one launch, its output compared with
- * FP64) under the sanitizers asked for; whatever they found is told, not only the first. Then, if
- * asked, the same call is profiled. In-process: no worker, no GPU, no CUDA. Owner: evo emulate and
- * the tests. Threads: those of the machine; calls come from one.
+ * The program goes through one case of the gate (normal inputs, one launch, its output compared
+ * with FP64) under the sanitizers asked for; whatever they found is told, not only the first. Then,
+ * if asked, the same call is profiled. In-process: no worker, no GPU, no CUDA. Owner: evo emulate
+ * and the tests. Threads: those of the machine; calls come from one.
  */
 #ifndef EVO_EMU_EMULATE_H
 #define EVO_EMU_EMULATE_H
@@ -18,9 +18,9 @@ struct emulate_request {
     const char *chip; /* NULL: the first */
     const struct judge_image *image;
     struct problem problem;
-    unsigned sanitize; /* of sanitize_parse */
+    unsigned sanitize;      /* of sanitize_parse */
     int64_t profile_blocks; /* run for the profile: -1: none, 0: all */
-    uint64_t secret;      /* the inputs are drawn from it */
+    uint64_t secret;        /* the inputs are drawn from it */
 };
 
 struct emulation {
@@ -33,10 +33,10 @@ struct emulation {
     bool atomics;           /* were used on global memory: the order between blocks is open */
     bool compared;          /* with FP64: */
     double error_max, error_allowed;
-    uint64_t ops, lane_ops;  /* of the last kernel of the call */
-    double ms;               /* of the host, for the case */
+    uint64_t ops, lane_ops; /* of the last kernel of the call */
+    double ms;              /* of the host, for the case */
     struct kernel_profile kernels[PROGRAM_KERNELS_MAX];
-    int kernel_count;        /* profiled */
+    int kernel_count; /* profiled */
 };
 
 /* False when this is no fault of the program: an unknown chip, a shape it does not support. */

@@ -5,19 +5,21 @@
  * the register slots it works on. A register slot is an offset into a warp's register file, where
  * each lane has its value side by side (32 x 2, 4 or 8 bytes), so that a function is a loop over 32
  * lanes that the C compiler vectorises. Immediates and special registers have slots too, filled
- * before the warp starts: a function never asks what kind an operand is. Predicates are sets of lanes.
+ * before the warp starts: a function never asks what kind an operand is. Predicates are sets of
+ * lanes.
  *
- * Control flow: the lanes of a warp are split into fragments, each with its own place in the program.
- * The fragment at the lowest place runs, fragments that meet merge; convergent instructions (.sync,
- * .aligned) wait until all lanes they name have come. A fragment that waits lets others run; when
- * nothing in the block (or cluster) can run, that is a deadlock, and a finding that names who waits
- * where.
+ * Control flow: the lanes of a warp are split into fragments, each with its own place in the
+ * program. The fragment at the lowest place runs, fragments that meet merge; convergent
+ * instructions (.sync, .aligned) wait until all lanes they name have come. A fragment that waits
+ * lets others run; when nothing in the block (or cluster) can run, that is a deadlock, and a
+ * finding that names who waits where.
  *
  * Blocks are independent and spread over threads; each (with its cluster) runs on one thread, warps
  * in turn, so a run is the same whatever the number of threads. Only the order of atomics between
  * blocks may differ; that they were used is reported.
  *
- * Files: ptx.c text · decode.c ops · run.c scheduling, control flow · alu.c arithmetic · memory.c
+ * Files: ptx.c text · decode.c ops, places.c where registers lie · run.c scheduling, control flow ·
+ * alu.c arithmetic · access.c loads, stores, atomics · collective.c what lanes do together · memory.c
  * memory and its shadow · tensor.c mma, wmma, ldmatrix, wgmma · async.c cp.async, mbarrier, bulk
  * copies, clusters · profile.c counts and the model of time · device_emu.c the judge's device.
  */
@@ -33,10 +35,10 @@
 
 enum {
     LANES = 32,
-    WARPS_MAX = 32,          /* of a block */
-    BARRIERS = 16,           /* named barriers of a block */
+    WARPS_MAX = 32, /* of a block */
+    BARRIERS = 16,  /* named barriers of a block */
     CLUSTER_MAX = 8,
-    FINDINGS_MAX = 64,       /* kept; all are counted */
+    FINDINGS_MAX = 64, /* kept; all are counted */
     SLOT_NONE = 0xffffffff,
 };
 
@@ -60,25 +62,26 @@ struct op {
     op_function *run;
     const uint32_t *dst, *src; /* slots; vectors lie flat, in the order written */
     uint16_t dst_count, src_count;
-    uint32_t guard;            /* predicate slot or SLOT_NONE */
+    uint32_t guard; /* predicate slot or SLOT_NONE */
     bool guard_negated;
-    bool convergent;           /* all lanes of the warp that have not ended must be here together */
-    bool masked;               /* or: the lanes named by the 32-bit slot src[src_count - 1] must be; run.c
-                                  runs the op once for each set of lanes that is complete */
-    uint8_t access;            /* enum access, of a memory access */
-    uint8_t bytes;             /* of one element: 1, 2, 4, 8, 16 */
-    uint8_t vector;            /* elements of a vector access */
-    uint8_t space;             /* enum space, of a memory access */
-    int32_t mode;              /* meaning is the function's: comparison, rounding, shape … */
+    bool convergent; /* all lanes of the warp that have not ended must be here together */
+    bool masked;     /* or: the lanes named by the 32-bit slot src[src_count - 1] must be; run.c
+                        runs the op once for each set of lanes that is complete */
+    uint8_t access;  /* enum access, of a memory access */
+    uint8_t bytes;   /* of one element: 1, 2, 4, 8, 16 */
+    uint8_t vector;  /* elements of a vector access */
+    uint8_t space;   /* enum space, of a memory access */
+    int32_t mode;    /* meaning is the function's: comparison, rounding, shape … */
     int32_t mode2;
-    int64_t immediate;         /* address offset, shift … */
-    const void *extra;         /* decoded once by the unit that owns the op */
-    int32_t target;            /* of a branch: index of an op */
-    uint8_t class;             /* enum op_class, for the profile */
+    int64_t immediate; /* address offset, shift … */
+    const void *extra; /* decoded once by the unit that owns the op */
+    int32_t target;    /* of a branch: index of an op */
+    uint8_t class;     /* enum op_class, for the profile */
     const struct ptx_instruction *text;
 };
 
-/* How strong a memory access is: bits of op->access, from .volatile, .relaxed, .acquire, .release. */
+/* How strong a memory access is: bits of op->access, from .volatile, .relaxed, .acquire, .release.
+ */
 enum access {
     ACCESS_WEAK = 0,
     ACCESS_STRONG = 1, /* volatile, relaxed, every atomic: no race with another strong access */
@@ -87,37 +90,57 @@ enum access {
 };
 
 enum op_class {
-    CLASS_CONTROL, CLASS_INTEGER, CLASS_FMA, CLASS_HALF, CLASS_SPECIAL, CLASS_CONVERT, CLASS_PREDICATE,
-    CLASS_LOAD_GLOBAL, CLASS_STORE_GLOBAL, CLASS_LOAD_SHARED, CLASS_STORE_SHARED, CLASS_LOCAL,
-    CLASS_ATOMIC, CLASS_SHUFFLE, CLASS_BARRIER, CLASS_MATRIX_LOAD, CLASS_TENSOR, CLASS_ASYNC_COPY,
-    CLASS_FENCE, CLASS_OTHER, CLASSES,
+    CLASS_CONTROL,
+    CLASS_INTEGER,
+    CLASS_FMA,
+    CLASS_HALF,
+    CLASS_SPECIAL,
+    CLASS_CONVERT,
+    CLASS_PREDICATE,
+    CLASS_LOAD_GLOBAL,
+    CLASS_STORE_GLOBAL,
+    CLASS_LOAD_SHARED,
+    CLASS_STORE_SHARED,
+    CLASS_LOCAL,
+    CLASS_ATOMIC,
+    CLASS_SHUFFLE,
+    CLASS_BARRIER,
+    CLASS_MATRIX_LOAD,
+    CLASS_TENSOR,
+    CLASS_ASYNC_COPY,
+    CLASS_FENCE,
+    CLASS_OTHER,
+    CLASSES,
 };
 
-/* One entry of a module, ready to run; read only while running. (fitness/plan.h has a struct program.) */
+/* One entry of a module, ready to run; read only while running. (fitness/plan.h has a struct
+ * program.) */
 struct code {
     const struct ptx_function *function;
     struct op *ops;
     int op_count;
-    uint32_t register_bytes;      /* of a warp's register file, and the shadow slots of predicates */
+    uint32_t register_bytes; /* of a warp's register file, and the shadow slots of predicates */
     uint32_t predicate_count;
-    uint32_t predicate_shadow;    /* predicate p is slot predicate_shadow + 64 p for memory_register_* */
+    uint32_t
+        predicate_shadow; /* predicate p is slot predicate_shadow + 64 p for memory_register_* */
     const struct constant_slot *poisoned; /* registers that may be read before they are written */
     int poisoned_count;
-    const struct op_registers {   /* of each op: what SANITIZE_INITIALISED looks at, as shadow slots */
+    const struct op_registers { /* of each op: what SANITIZE_INITIALISED looks at, as shadow slots
+                                 */
         const uint32_t *reads, *writes;
         uint16_t read_count, write_count;
-    } *op_registers;
-    bool uses_variables;          /* the module's own global or constant variables are needed */
-    const struct constant_slot {  /* slots to fill at a warp's start */
+    } * op_registers;
+    bool uses_variables;         /* the module's own global or constant variables are needed */
+    const struct constant_slot { /* slots to fill at a warp's start */
         uint32_t slot;
         uint8_t bytes;
         uint64_t bits;
-        int special;              /* -1: bits; else enum special */
-    } *constants;
+        int special; /* -1: bits; else enum special */
+    } * constants;
     int constant_count;
-    int64_t shared_bytes;         /* static; dynamic shared memory follows, aligned as declared */
+    int64_t shared_bytes; /* static; dynamic shared memory follows, aligned as declared */
     int64_t dynamic_offset;
-    int64_t local_bytes;          /* of a thread */
+    int64_t local_bytes; /* of a thread */
     int64_t param_bytes;
     const struct ptx_module *module;
 };
@@ -132,15 +155,15 @@ enum finding_kind {
     FINDING_NONE,
     FINDING_OUT_OF_BOUNDS,
     FINDING_MISALIGNED,
-    FINDING_READ_ONLY,      /* a write to an input */
+    FINDING_READ_ONLY, /* a write to an input */
     FINDING_UNINITIALISED,
     FINDING_RACE,
-    FINDING_BARRIER,        /* divergent, wrong count, not waited for */
-    FINDING_PROXY,          /* generic writes touched by the async proxy without a fence */
-    FINDING_IN_FLIGHT,      /* a wgmma's operand or accumulator touched before its wait */
+    FINDING_BARRIER,   /* divergent, wrong count, not waited for */
+    FINDING_PROXY,     /* generic writes touched by the async proxy without a fence */
+    FINDING_IN_FLIGHT, /* a wgmma's operand or accumulator touched before its wait */
     FINDING_DEADLOCK,
     FINDING_TRAP,
-    FINDING_BUDGET,         /* instructions or time exhausted */
+    FINDING_BUDGET, /* instructions or time exhausted */
     FINDING_UNSUPPORTED,
     FINDING_KINDS,
 };
@@ -157,8 +180,8 @@ struct finding {
 };
 
 /*
- * Records a finding (the first FINDINGS_MAX are kept, equal places once). Returns STEP_FAULT when it
- * must end the run, else STEP_NEXT; the caller returns that.
+ * Records a finding (the first FINDINGS_MAX are kept, equal places once). Returns STEP_FAULT when
+ * it must end the run, else STEP_NEXT; the caller returns that.
  */
 enum step finding_add(struct warp *warp, const struct op *op, enum finding_kind kind, int lane,
                       uint64_t address, const struct op *other, const char *format, ...)
@@ -167,7 +190,7 @@ enum step finding_add(struct warp *warp, const struct op *op, enum finding_kind 
 /* ---- state while running ---- */
 
 struct fragment {
-    int32_t at;      /* index of the op to run next */
+    int32_t at; /* index of the op to run next */
     lanes set;
     int32_t barrier; /* above 0: it has come to barrier - 1 and goes on when that is complete */
     bool waits;      /* its last step was STEP_WAIT */
@@ -177,15 +200,15 @@ struct fragment {
 struct warp {
     struct machine *machine;
     struct block *block;
-    int index;            /* in its block */
-    lanes alive;          /* lanes that exist and have not ended */
+    int index;   /* in its block */
+    lanes alive; /* lanes that exist and have not ended */
     struct fragment fragments[LANES];
     int fragment_count, current;
-    uint8_t *registers;   /* aligned to 64 */
+    uint8_t *registers; /* aligned to 64 */
     lanes *predicates;
-    uint8_t *local;       /* thread t's local memory is local + t * local_bytes */
-    const char *waits;    /* what the last STEP_WAIT waited for, for deadlock reports; NULL: runs */
-    uint64_t progress;    /* ops done: also what %clock counts */
+    uint8_t *local;    /* thread t's local memory is local + t * local_bytes */
+    const char *waits; /* what the last STEP_WAIT waited for, for deadlock reports; NULL: runs */
+    uint64_t progress; /* ops done: also what %clock counts */
     struct warp_async *async;   /* async.c */
     struct warp_tensor *tensor; /* tensor.c: wgmma in flight */
     struct warp_shadow *shadow; /* memory.c: initialised registers, clocks */
@@ -195,7 +218,7 @@ struct barrier {
     lanes arrived[WARPS_MAX]; /* lanes of each warp that have come */
     int expected, count;
     uint32_t generation;
-    bool pending;        /* somebody has come; expected and first are theirs */
+    bool pending; /* somebody has come; expected and first are theirs */
     const struct op *first;
     struct clock *clock; /* memory.h: what the arrived have seen */
 };
@@ -203,16 +226,17 @@ struct barrier {
 struct block {
     struct machine *machine;
     uint32_t index[3], cluster_rank, cluster_size;
-    uint64_t cluster_id;        /* clusters in the order of their index, x fastest: the order of findings */
-    bool atomics;               /* global memory was changed by an atomic */
-    struct block **cluster;     /* the cluster's blocks by rank; itself alone when there is none */
+    uint64_t
+        cluster_id; /* clusters in the order of their index, x fastest: the order of findings */
+    bool atomics;   /* global memory was changed by an atomic */
+    struct block **cluster; /* the cluster's blocks by rank; itself alone when there is none */
     struct warp *warps;
     int warp_count;
-    uint8_t *shared;            /* shared_bytes of it */
+    uint8_t *shared; /* shared_bytes of it */
     int64_t shared_bytes;
     struct barrier barriers[BARRIERS];
-    struct block_async *async;  /* async.c: mbarriers, copies in flight */
-    struct block_shadow *shadow; /* memory.c */
+    struct block_async *async;     /* async.c: mbarriers, copies in flight */
+    struct block_shadow *shadow;   /* memory.c */
     struct block_profile *profile; /* profile.c; NULL: nothing is counted */
 };
 
@@ -238,17 +262,17 @@ static inline double *regf64(struct warp *warp, uint32_t slot)
 }
 static inline lanes *pred(struct warp *warp, uint32_t slot) { return &warp->predicates[slot]; }
 
-#define FOR_LANES(lane, active) \
-    for (int lane = 0; lane < LANES; lane++) \
+#define FOR_LANES(lane, active)                                                                    \
+    for (int lane = 0; lane < LANES; lane++)                                                       \
         if ((active) >> lane & 1)
 
 /* ---- a launch ---- */
 
 enum sanitize {
-    SANITIZE_BOUNDS = 1,       /* always on: without it there is no defined answer */
+    SANITIZE_BOUNDS = 1, /* always on: without it there is no defined answer */
     SANITIZE_INITIALISED = 2,
     SANITIZE_RACES = 4,
-    SANITIZE_ASYNC = 8,        /* proxies, operands in flight */
+    SANITIZE_ASYNC = 8, /* proxies, operands in flight */
     SANITIZE_ALL = 15,
 };
 
@@ -259,13 +283,14 @@ struct launch {
     const uint8_t *params;     /* program->param_bytes of them */
     const uint64_t *variables; /* from machine_variables; NULL: made for this launch alone */
     unsigned sanitize;
-    int threads;               /* of the host; 0: all */
-    uint64_t op_budget;        /* warp ops of a block; 0: unlimited */
-    int64_t time_budget_ms;    /* of the whole launch; 0: unlimited */
-    struct profile *profile;   /* counts are added; NULL: not wanted */
+    int threads;             /* of the host; 0: all */
+    uint64_t op_budget;      /* warp ops of a block; 0: unlimited */
+    int64_t time_budget_ms;  /* of the whole launch; 0: unlimited */
+    struct profile *profile; /* counts are added; NULL: not wanted */
     /*
-     * Linear indices (x fastest) of the clusters to run, ascending, a cluster of one block being that block:
-     * a sample of a large grid. NULL: all of them. Special registers and addresses are as in the whole.
+     * Linear indices (x fastest) of the clusters to run, ascending, a cluster of one block being
+     * that block: a sample of a large grid. NULL: all of them. Special registers and addresses are
+     * as in the whole.
      */
     const int64_t *sample;
     int64_t sample_count;
@@ -273,7 +298,7 @@ struct launch {
 
 struct outcome {
     struct finding findings[FINDINGS_MAX];
-    int finding_count;      /* kept */
+    int finding_count; /* kept */
     int64_t findings_total;
     bool ended;             /* false: stopped by a finding */
     bool atomics;           /* atomics on global memory were used: order between blocks is open */
@@ -283,8 +308,9 @@ struct outcome {
 struct memory;
 
 /*
- * Gives the module's own global and constant variables their buffers and first values: their addresses,
- * in the order of module->variables (0 for those of other spaces). They live as long as the memory.
+ * Gives the module's own global and constant variables their buffers and first values: their
+ * addresses, in the order of module->variables (0 for those of other spaces). They live as long as
+ * the memory.
  */
 bool machine_variables(struct memory *memory, const struct ptx_module *module, uint64_t *addresses,
                        struct err *err);

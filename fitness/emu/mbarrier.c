@@ -3,9 +3,9 @@
  *
  * A phase ends when no arrival is pending and the tx-count is zero; the next one then expects
  * `expected` arrivals. A wait names the phase it waits for by a token (from an arrival) or by its
- * parity; the barrier knows only whether the phase of that parity is the running one, so a wait for the
- * wrong parity passes at once or never, as on the hardware. Order (memory.h): an arrival releases into
- * the running phase, and a wait takes over what the phases that have ended released.
+ * parity; the barrier knows only whether the phase of that parity is the running one, so a wait for
+ * the wrong parity passes at once or never, as on the hardware. Order (memory.h): an arrival
+ * releases into the running phase, and a wait takes over what the phases that have ended released.
  *
  * The token: pending arrivals before this one in the low 32 bits, the phase in the high ones.
  */
@@ -44,8 +44,8 @@ static struct mbarrier *barrier_add(struct block *block, uint32_t offset)
 
     if (async->mbarrier_count == async->mbarrier_room) {
         async->mbarrier_room = async->mbarrier_room == 0 ? 16 : 2 * async->mbarrier_room;
-        async->mbarriers = xrealloc(async->mbarriers,
-                                    (size_t)async->mbarrier_room * sizeof(*async->mbarriers));
+        async->mbarriers =
+            xrealloc(async->mbarriers, (size_t)async->mbarrier_room * sizeof(*async->mbarriers));
     }
     struct mbarrier *barrier = &async->mbarriers[async->mbarrier_count++];
     *barrier = (struct mbarrier){.offset = offset};
@@ -138,10 +138,11 @@ static enum step change_tx(struct warp *warp, const struct op *op, int lane,
     int64_t tx = barrier->tx + bytes;
 
     if (tx > MBARRIER_COUNT_MAX || tx < -MBARRIER_COUNT_MAX) {
-        return finding_add(warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
-                           "the tx-count of the mbarrier at shared+%u would be %lld; its limits are "
-                           "%d and %d", barrier->offset, (long long)tx, -MBARRIER_COUNT_MAX,
-                           MBARRIER_COUNT_MAX);
+        return finding_add(
+            warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
+            "the tx-count of the mbarrier at shared+%u would be %lld; its limits are "
+            "%d and %d",
+            barrier->offset, (long long)tx, -MBARRIER_COUNT_MAX, MBARRIER_COUNT_MAX);
     }
     barrier->tx = (int32_t)tx;
     return STEP_NEXT;
@@ -155,12 +156,15 @@ static enum step change_pending(struct warp *warp, const struct op *op, int lane
     if (count == 0 || count > barrier->pending) {
         step = finding_add(warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
                            "%u arrivals on the mbarrier at shared+%u, of which phase %u is waiting "
-                           "for %u", count, barrier->offset, barrier->phase, barrier->pending);
+                           "for %u",
+                           count, barrier->offset, barrier->phase, barrier->pending);
         count = barrier->pending;
     } else if ((op->mode & ARRIVE_NO_COMPLETE) && count == barrier->pending) {
-        step = finding_add(warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
-                           "an arrival that is said not to complete the phase completes it: mbarrier "
-                           "at shared+%u, phase %u", barrier->offset, barrier->phase);
+        step =
+            finding_add(warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
+                        "an arrival that is said not to complete the phase completes it: mbarrier "
+                        "at shared+%u, phase %u",
+                        barrier->offset, barrier->phase);
     }
     barrier->pending -= count;
     if (op->mode & ARRIVE_DROP) {
@@ -207,10 +211,11 @@ enum step mbarrier_complete_late(const struct work *work)
         return step;
     }
     if (barrier->phase != work->phase) {
-        step = finding_add(work->warp, work->op, FINDING_BARRIER, work->lane, work->barrier, NULL,
-                           "the copy was started in phase %u of the mbarrier at shared+%u, which "
-                           "ended before its %u bytes arrived: fewer bytes were expected than copied",
-                           work->phase, work->barrier, work->bytes);
+        step =
+            finding_add(work->warp, work->op, FINDING_BARRIER, work->lane, work->barrier, NULL,
+                        "the copy was started in phase %u of the mbarrier at shared+%u, which "
+                        "ended before its %u bytes arrived: fewer bytes were expected than copied",
+                        work->phase, work->barrier, work->bytes);
     }
     if (step != STEP_FAULT) {
         step = change_tx(work->warp, work->op, work->lane, barrier, -(int64_t)work->bytes);
@@ -225,7 +230,8 @@ enum step mbarrier_init_run(struct warp *warp, const struct op *op, lanes active
 {
     const struct async_operands *operands = operands_of(op);
 
-    FOR_LANES(lane, active) {
+    FOR_LANES(lane, active)
+    {
         enum step step = STEP_NEXT;
         uint32_t offset, count = reg32(warp, operands->values[0])[lane];
         struct block *block = place_shared(warp, op, lane, 0, &offset, &step);
@@ -254,8 +260,11 @@ enum step mbarrier_init_run(struct warp *warp, const struct op *op, lanes active
         } else if (barrier == NULL) {
             barrier = barrier_add(block, offset);
         }
-        *barrier = (struct mbarrier){.offset = offset, .expected = count, .pending = count,
-                                     .maker = warp, .maker_lane = lane};
+        *barrier = (struct mbarrier){.offset = offset,
+                                     .expected = count,
+                                     .pending = count,
+                                     .maker = warp,
+                                     .maker_lane = lane};
         barrier_changed(block, barrier);
         if (step == STEP_FAULT) {
             return step;
@@ -266,14 +275,16 @@ enum step mbarrier_init_run(struct warp *warp, const struct op *op, lanes active
 
 enum step mbarrier_inval_run(struct warp *warp, const struct op *op, lanes active)
 {
-    FOR_LANES(lane, active) {
+    FOR_LANES(lane, active)
+    {
         enum step step = STEP_NEXT;
         struct block *block;
         struct mbarrier *barrier = mbarrier_named(warp, op, lane, 0, &block, &step);
 
         if (barrier != NULL) {
-            uint8_t *host = memory_span(warp, op, lane, shared_address(warp, block, barrier->offset),
-                                        SPACE_GENERIC, 8, true, PROXY_GENERIC, &step);
+            uint8_t *host =
+                memory_span(warp, op, lane, shared_address(warp, block, barrier->offset),
+                            SPACE_GENERIC, 8, true, PROXY_GENERIC, &step);
             if (host != NULL) {
                 memset(host, 0, 8);
             }
@@ -291,7 +302,8 @@ static enum step tx_run(struct warp *warp, const struct op *op, lanes active, in
 {
     const struct async_operands *operands = operands_of(op);
 
-    FOR_LANES(lane, active) {
+    FOR_LANES(lane, active)
+    {
         enum step step = STEP_NEXT;
         struct block *block;
         struct mbarrier *barrier = mbarrier_named(warp, op, lane, 0, &block, &step);
@@ -346,7 +358,8 @@ static enum step arrive(struct warp *warp, const struct op *op, int lane, struct
 
 enum step mbarrier_arrive_run(struct warp *warp, const struct op *op, lanes active)
 {
-    FOR_LANES(lane, active) {
+    FOR_LANES(lane, active)
+    {
         enum step step = STEP_NEXT;
         struct block *block;
         struct mbarrier *barrier = mbarrier_named(warp, op, lane, 0, &block, &step);
@@ -365,7 +378,8 @@ enum step mbarrier_pending_run(struct warp *warp, const struct op *op, lanes act
 {
     const struct async_operands *operands = operands_of(op);
 
-    FOR_LANES(lane, active) {
+    FOR_LANES(lane, active)
+    {
         reg32(warp, op->dst[0])[lane] = (uint32_t)reg64(warp, operands->values[0])[lane];
     }
     return STEP_NEXT;
@@ -388,10 +402,10 @@ static struct poll *poll_of(struct warp *warp, const struct op *op)
 }
 
 /*
- * No lane's phase is over. try_wait suspends the thread, but not for ever, and test_wait not at all:
- * a program may look, go on and come back, and what it does then may be what ends the phase. So both
- * wait here like a barrier, and are sent on with false when nothing else can run. They are stuck
- * when that has happened POLLS_MAX times and nothing has changed.
+ * No lane's phase is over. try_wait suspends the thread, but not for ever, and test_wait not at
+ * all: a program may look, go on and come back, and what it does then may be what ends the phase.
+ * So both wait here like a barrier, and are sent on with false when nothing else can run. They are
+ * stuck when that has happened POLLS_MAX times and nothing has changed.
  */
 static enum step poll_failed(struct warp *warp, const struct op *op)
 {
@@ -452,9 +466,11 @@ static bool phase_over(struct warp *warp, const struct op *op, int lane,
 
         *parity = phase & 1;
         if (phase != barrier->phase && phase + 1 != barrier->phase) {
-            *step = finding_add(warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
-                                "the token is of phase %u, and the mbarrier at shared+%u is in phase "
-                                "%u already", phase, barrier->offset, barrier->phase);
+            *step =
+                finding_add(warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
+                            "the token is of phase %u, and the mbarrier at shared+%u is in phase "
+                            "%u already",
+                            phase, barrier->offset, barrier->phase);
         }
     }
     return (barrier->phase & 1) != *parity;
@@ -468,9 +484,7 @@ static void acquire_lanes(struct warp *warp, const struct op *op, lanes through,
         struct mbarrier *barrier = barriers[__builtin_ctz(through)];
         lanes same = 0;
 
-        FOR_LANES(lane, through) {
-            same |= barriers[lane] == barrier ? UINT32_C(1) << lane : 0;
-        }
+        FOR_LANES(lane, through) { same |= barriers[lane] == barrier ? UINT32_C(1) << lane : 0; }
         if (barrier->ended != NULL) {
             memory_acquire(warp, same, barrier->ended);
         }
@@ -478,7 +492,8 @@ static void acquire_lanes(struct warp *warp, const struct op *op, lanes through,
     }
 }
 
-/* One lane looks: its mbarrier, and whether the phase is over. A look that fails leaves no trace. */
+/* One lane looks: its mbarrier, and whether the phase is over. A look that fails leaves no trace.
+ */
 static struct mbarrier *look(struct warp *warp, const struct op *op, int lane, bool *over,
                              enum step *step)
 {
@@ -507,7 +522,8 @@ enum step mbarrier_test_run(struct warp *warp, const struct op *op, lanes active
     struct mbarrier *barriers[LANES];
     lanes through = 0;
 
-    FOR_LANES(lane, active) {
+    FOR_LANES(lane, active)
+    {
         enum step step = STEP_NEXT;
         bool over = false;
 
@@ -530,17 +546,17 @@ void mbarrier_waits_text(const struct warp *warp, char text[160])
 {
     const struct warp_async *async = warp->async;
     const struct mbarrier *barrier =
-        async->waits_block == NULL ? NULL
-                                   : mbarrier_find(async->waits_block, async->waits_offset);
+        async->waits_block == NULL ? NULL : mbarrier_find(async->waits_block, async->waits_offset);
 
     if (barrier == NULL) {
         snprintf(text, 160, "for an mbarrier at shared+%u, where there is none",
                  async->waits_offset);
         return;
     }
-    snprintf(text, 160, "for phase parity %u of the mbarrier at shared+%u (pending arrivals %u, "
-             "pending bytes %d)", async->waits_parity, async->waits_offset, barrier->pending,
-             barrier->tx);
+    snprintf(text, 160,
+             "for phase parity %u of the mbarrier at shared+%u (pending arrivals %u, "
+             "pending bytes %d)",
+             async->waits_parity, async->waits_offset, barrier->pending, barrier->tx);
 }
 
 /* ---- fences ---- */

@@ -232,6 +232,15 @@ void memory_buffer_access(struct memory *memory, uint64_t address, enum buffer_a
     }
 }
 
+void memory_buffer_name(struct memory *memory, uint64_t address, const char *name)
+{
+    struct buffer *buffer = buffer_of(memory, address);
+
+    if (buffer != NULL) {
+        snprintf(buffer->name, sizeof buffer->name, "%s", name);
+    }
+}
+
 void memory_buffer_window(struct memory *memory, uint64_t address, uint64_t offset, uint64_t bytes)
 {
     struct buffer *buffer = buffer_of(memory, address);

@@ -54,6 +54,8 @@ enum buffer_access { BUFFER_READ_WRITE, BUFFER_READ_ONLY };
 
 /* A new buffer; its bytes are uninitialised for the sanitizer. Returns its address. */
 uint64_t memory_buffer(struct memory *memory, uint64_t bytes, const char *name);
+/* What findings call it from now on. */
+void memory_buffer_name(struct memory *memory, uint64_t address, const char *name);
 void memory_buffer_free(struct memory *memory, uint64_t address);
 void memory_buffer_access(struct memory *memory, uint64_t address, enum buffer_access access);
 /* From the host: writing makes bytes initialised; both fail outside a buffer. */

@@ -5,8 +5,8 @@
 #include <string.h>
 
 /*
- * One row a chip. per_clock, latencies and the exponent are those of one multiprocessor; the clock is
- * what a short kernel sees, not what the power limit leaves to a long one.
+ * One row a chip. per_clock, latencies and the exponent are those of one multiprocessor; the clock
+ * is what a short kernel sees, not what the power limit leaves to a long one.
  */
 static const struct chip chips[] = {
     {
@@ -121,8 +121,8 @@ static int least(int a, int64_t b) { return b < a ? (int)b : a; }
 int model_resident(const struct chip *chip, const struct model_launch *launch)
 {
     int warps = (launch->threads + LANES - 1) / LANES, resident;
-    int64_t of_warp = ((int64_t)launch->registers * LANES + REGISTER_STEP - 1) / REGISTER_STEP *
-                      REGISTER_STEP;
+    int64_t of_warp =
+        ((int64_t)launch->registers * LANES + REGISTER_STEP - 1) / REGISTER_STEP * REGISTER_STEP;
 
     if (warps <= 0 || launch->smem_bytes > chip->smem_block) {
         return 0;
@@ -143,7 +143,7 @@ static double join(const struct chip *chip, double a, double b)
     return most > 0 ? most * pow(1 + pow(rest / most, chip->overlap), 1 / chip->overlap) : 0;
 }
 
-struct means { /* of a block */
+struct means {                 /* of a block */
     double length, length_max; /* cycles */
     double busy[PIPES];        /* cycles of a multiprocessor */
     double most;
@@ -155,8 +155,7 @@ static struct means means_of(const struct chip *chip, const struct profile_total
 
     means.length = (double)totals->length / (double)totals->blocks;
     for (int i = 0; i < PIPES; i++) {
-        means.busy[i] =
-            (double)totals->busy[i] / (double)totals->blocks / chip->per_clock[i];
+        means.busy[i] = (double)totals->busy[i] / (double)totals->blocks / chip->per_clock[i];
         means.most = fmax(means.most, means.busy[i]);
     }
     return means;
@@ -206,13 +205,12 @@ void model_time(const struct chip *chip, const struct profile_totals *totals,
         dram = launch->footprint_bytes / chip->dram_gb_s / 1e3;
     }
     for (int i = 0; i < PIPES; i++) {
-        time->busy_us[i] =
-            means.busy[i] * ceil((double)launch->blocks / chip->sms) * us_of_cycle;
+        time->busy_us[i] = means.busy[i] * ceil((double)launch->blocks / chip->sms) * us_of_cycle;
         worst = time->busy_us[i] > time->busy_us[worst] ? i : worst;
     }
     time->us = chip->launch_us + join(chip, join(chip, cycles * us_of_cycle, l2), dram);
-    time->bound = dram > time->busy_us[worst] && dram > l2  ? "dram"
-                  : l2 > time->busy_us[worst]               ? "l2 of the chip"
+    time->bound = dram > time->busy_us[worst] && dram > l2 ? "dram"
+                  : l2 > time->busy_us[worst]              ? "l2 of the chip"
                   : time->length_us * fmax(time->waves, 1) > time->busy_us[worst]
                       ? "latency"
                       : pipe_names[worst];

@@ -24,9 +24,9 @@ enum pipe {
     PIPE_ALU,     /* integers, comparisons, conversions that pack */
     PIPE_SPECIAL, /* exponentials and their like, conversions between widths */
     PIPE_DOUBLE,
-    PIPE_SHARED,  /* wavefronts of shared memory and L1, shuffles */
+    PIPE_SHARED, /* wavefronts of shared memory and L1, shuffles */
     PIPE_TENSOR,
-    PIPE_L2,      /* sectors of 32 bytes from beyond L1 */
+    PIPE_L2, /* sectors of 32 bytes from beyond L1 */
     PIPES,
 };
 extern const char *const pipe_names[PIPES];
@@ -36,12 +36,12 @@ extern const char *const class_names[PROFILE_CLASSES];
 
 struct profile_totals {
     int64_t blocks;
-    uint64_t ops, lane_ops;          /* of all classes */
+    uint64_t ops, lane_ops; /* of all classes */
     uint64_t class_ops[PROFILE_CLASSES], class_lanes[PROFILE_CLASSES];
     uint64_t busy[PIPES];        /* warp ops, wavefronts, FLOP, sectors: the units of per_clock */
     uint64_t length, length_max; /* cycles of a block: sum and longest */
     uint64_t shared_accesses, shared_wavefronts;
-    uint64_t shared_ideal;       /* wavefronts that the bytes alone would need: conflicts are the rest */
+    uint64_t shared_ideal; /* wavefronts that the bytes alone would need: conflicts are the rest */
     uint64_t global_accesses, global_sectors, global_bytes; /* bytes: those asked for */
     uint64_t tensor_flops, barriers;
 };
@@ -73,12 +73,12 @@ struct chip {
     int registers_sm, warps_sm, blocks_sm;
     int64_t l1_bytes, l2_bytes; /* of a multiprocessor, shared memory included; of the chip */
     double clock_mhz;
-    double per_clock[PIPES];    /* of a multiprocessor */
-    int latency[LATENCIES];     /* cycles from issue to result */
-    double l2_sectors_clock;    /* of the whole chip */
+    double per_clock[PIPES]; /* of a multiprocessor */
+    int latency[LATENCIES];  /* cycles from issue to result */
+    double l2_sectors_clock; /* of the whole chip */
     double dram_gb_s;
-    double launch_us;           /* an empty kernel, as activity records see it */
-    double overlap;             /* the exponent that joins bounds; see docs/EMULATOR.md */
+    double launch_us; /* an empty kernel, as activity records see it */
+    double overlap;   /* the exponent that joins bounds; see docs/EMULATOR.md */
 };
 
 /* NULL: unknown. "" or NULL names the first, which is the default. */
@@ -87,21 +87,21 @@ const char *chip_names(struct arena *arena);
 struct hash chip_digest(const struct chip *chip);
 
 struct model_launch {
-    int64_t blocks;          /* of the whole grid */
-    int threads, cluster;    /* of a block; blocks of a cluster */
-    int registers;           /* of a thread, by the cubin; 0: unknown */
-    int64_t smem_bytes;      /* of a block: static and dynamic */
-    double footprint_bytes;  /* of all buffers: what must come from DRAM when L2 cannot hold it */
+    int64_t blocks;         /* of the whole grid */
+    int threads, cluster;   /* of a block; blocks of a cluster */
+    int registers;          /* of a thread, by the cubin; 0: unknown */
+    int64_t smem_bytes;     /* of a block: static and dynamic */
+    double footprint_bytes; /* of all buffers: what must come from DRAM when L2 cannot hold it */
 };
 
 struct model_time {
     double us;
-    int resident;         /* blocks that fit a multiprocessor; 0: it does not fit at all */
-    double occupancy;     /* of warps, percent */
+    int resident;     /* blocks that fit a multiprocessor; 0: it does not fit at all */
+    double occupancy; /* of warps, percent */
     double waves;
-    double length_us;     /* one block by itself, on the mean */
+    double length_us;      /* one block by itself, on the mean */
     double busy_us[PIPES]; /* what each pipe alone would take */
-    const char *bound;    /* the name of what takes longest */
+    const char *bound;     /* the name of what takes longest */
 };
 
 /* One kernel of a call, profiled on some or all of its blocks. */

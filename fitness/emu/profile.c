@@ -8,9 +8,9 @@
 enum {
     LINE_BYTES = 128,
     SECTOR_BYTES = 32,
-    WAYS = 4,         /* of the L1 that a block thinks its own */
-    SCHEDULERS = 4,   /* of a multiprocessor; a warp belongs to one */
-    GROUPS_MAX = 16,  /* of copies that a warp has committed and not waited for; older ones merge */
+    WAYS = 4,        /* of the L1 that a block thinks its own */
+    SCHEDULERS = 4,  /* of a multiprocessor; a warp belongs to one */
+    GROUPS_MAX = 16, /* of copies that a warp has committed and not waited for; older ones merge */
     BANKS = 32,
     BANK_BYTES = 4,
     WARPGROUP = 4, /* warps that issue a wgmma together: each counts its own quarter */
@@ -171,20 +171,12 @@ static void cost_of_class(enum op_class class, struct cost *cost)
     switch (class) {
     case CLASS_LOAD_GLOBAL:
     case CLASS_STORE_GLOBAL:
-    case CLASS_LOCAL:
-        cost->latency = LATENCY_L1;
-        break;
-    case CLASS_ATOMIC:
-        cost->latency = LATENCY_L2;
-        break;
+    case CLASS_LOCAL: cost->latency = LATENCY_L1; break;
+    case CLASS_ATOMIC: cost->latency = LATENCY_L2; break;
     case CLASS_LOAD_SHARED:
     case CLASS_STORE_SHARED:
-    case CLASS_MATRIX_LOAD:
-        cost->latency = LATENCY_SHARED;
-        break;
-    case CLASS_ASYNC_COPY:
-        cost->latency = LATENCY_L2;
-        break;
+    case CLASS_MATRIX_LOAD: cost->latency = LATENCY_SHARED; break;
+    case CLASS_ASYNC_COPY: cost->latency = LATENCY_L2; break;
     case CLASS_CONTROL:
     case CLASS_BARRIER:
     case CLASS_FENCE:
@@ -192,8 +184,7 @@ static void cost_of_class(enum op_class class, struct cost *cost)
         cost->pipe = PIPE_ISSUE;
         cost->units = 0;
         return;
-    default:
-        return;
+    default: return;
     }
     cost->pipe = PIPE_SHARED;
     cost->units = 0; /* the wavefronts will say */
@@ -232,8 +223,7 @@ static void cost_of_tensor(const struct ptx_instruction *text, struct cost *cost
 
 static int integer_of(const struct ptx_instruction *text, int operand, int otherwise)
 {
-    return operand < text->operand_count &&
-                   text->operands[operand].kind == PTX_OPERAND_INTEGER &&
+    return operand < text->operand_count && text->operands[operand].kind == PTX_OPERAND_INTEGER &&
                    text->operands[operand].bits < INT32_MAX
                ? (int)text->operands[operand].bits
                : otherwise;
@@ -325,8 +315,8 @@ static void depend(struct arena *arena, const struct op *op, struct cost *cost)
         reads[cost->read_count++] = op->text->guard;
     }
     for (int i = result ? 1 : 0; i < op->text->operand_count; i++) {
-        cost->read_count += gather(&op->text->operands[i], reads + cost->read_count,
-                                   LIMIT - cost->read_count);
+        cost->read_count +=
+            gather(&op->text->operands[i], reads + cost->read_count, LIMIT - cost->read_count);
     }
     if (result) {
         cost->write_count = gather(&op->text->operands[0], writes, LIMIT);
@@ -357,8 +347,7 @@ struct profile {
     uint64_t length, length_max;
 };
 
-struct profile *profile_new(const struct code *program, const struct chip *chip,
-                            int64_t l1_bytes)
+struct profile *profile_new(const struct code *program, const struct chip *chip, int64_t l1_bytes)
 {
     struct arena *arena = arena_new();
     struct profile *profile = arena_alloc(arena, sizeof *profile);
@@ -368,8 +357,8 @@ struct profile *profile_new(const struct code *program, const struct chip *chip,
     profile->program = program;
     profile->chip = chip;
     profile->registers = function->register_count;
-    profile->l1_lines = l1_bytes / LINE_BYTES / WAYS > 0 ? l1_bytes / LINE_BYTES / WAYS * WAYS
-                                                         : WAYS;
+    profile->l1_lines =
+        l1_bytes / LINE_BYTES / WAYS > 0 ? l1_bytes / LINE_BYTES / WAYS * WAYS : WAYS;
     profile->costs = arena_alloc(arena, (size_t)program->op_count * sizeof *profile->costs);
     profile->counts = arena_alloc(arena, (size_t)program->op_count * sizeof *profile->counts);
     for (int i = 0; i < program->op_count; i++) {
@@ -396,21 +385,21 @@ void profile_free(struct profile *profile)
 
 /* ---- a block ------------------------------------------------------------------------------- */
 
-struct started { /* by one engine for one warp */
+struct started {                 /* by one engine for one warp */
     uint64_t open;               /* when the last of the group being filled will be there */
     uint64_t groups[GROUPS_MAX]; /* the committed ones, oldest first */
     int count;
 };
 
 /*
- * ptxas orders the instructions of a straight stretch of code by their dependences, so a warp's clock
- * moves from stretch to stretch: inside one an op begins when its operands are there, wherever it is
- * written. A stretch ends at what cannot be moved over: branches, barriers, waits. It has then
- * lasted as long as its longest chain, its issue slots, or the pipe it used most.
+ * ptxas orders the instructions of a straight stretch of code by their dependences, so a warp's
+ * clock moves from stretch to stretch: inside one an op begins when its operands are there,
+ * wherever it is written. A stretch ends at what cannot be moved over: branches, barriers, waits.
+ * It has then lasted as long as its longest chain, its issue slots, or the pipe it used most.
  */
 struct warp_clock {
-    uint64_t begin;        /* of the stretch */
-    uint64_t last;         /* when the last of its ops began */
+    uint64_t begin; /* of the stretch */
+    uint64_t last;  /* when the last of its ops began */
     uint64_t slots, used[PIPES];
     uint64_t *ready; /* of each register */
     struct started started[ENGINES];
@@ -438,8 +427,8 @@ struct block_profile {
     uint64_t *registers; /* of all warps */
     struct meeting meetings[BARRIERS][2];
     struct touched touched;
-    uint64_t landed;     /* when the last bulk copy will be there */
-    uint64_t *tags;      /* of L1, WAYS in a row; 0: empty */
+    uint64_t landed; /* when the last bulk copy will be there */
+    uint64_t *tags;  /* of L1, WAYS in a row; 0: empty */
     uint64_t next_victim;
 };
 
@@ -547,7 +536,8 @@ static void touch_global(struct block_profile *block, const struct op *op, lanes
     /* Stores go through; .cg, atomics and volatile accesses pass L1 by. */
     bool passes = write || op->class == CLASS_ATOMIC || (op->text != NULL && has(op->text, "cg"));
 
-    FOR_LANES(lane, active) {
+    FOR_LANES(lane, active)
+    {
         for (unsigned at = 0; at < bytes; at += SECTOR_BYTES) {
             uint64_t byte = address[lane] + at;
 
@@ -576,8 +566,8 @@ static void touch_global(struct block_profile *block, const struct op *op, lanes
 }
 
 /*
- * A wavefront serves each bank once; lanes that ask a bank for the same word share it. Accesses of 8
- * bytes a lane are served by half warps, of 16 by quarters.
+ * A wavefront serves each bank once; lanes that ask a bank for the same word share it. Accesses of
+ * 8 bytes a lane are served by half warps, of 16 by quarters.
  */
 static void touch_shared(struct block_profile *block, lanes active, const uint64_t address[LANES],
                          unsigned bytes)
@@ -608,7 +598,9 @@ static void touch_shared(struct block_profile *block, lanes active, const uint64
 /* Generic addresses say by themselves where they point: the windows of memory.h. */
 static enum space space_of(uint64_t address)
 {
-    return address >> 40 == 0x70 ? SPACE_SHARED : address >> 40 == 0x78 ? SPACE_LOCAL : SPACE_GLOBAL;
+    return address >> 40 == 0x70   ? SPACE_SHARED
+           : address >> 40 == 0x78 ? SPACE_LOCAL
+                                   : SPACE_GLOBAL;
 }
 
 void profile_touched(struct warp *warp, const struct op *op, lanes active,
@@ -757,15 +749,10 @@ static uint64_t take_effect(struct block_profile *block, struct warp_clock *cloc
         started->open = later(started->open, result);
         block->landed = cost->engine == ENGINE_BULK ? later(block->landed, result) : block->landed;
         return start;
-    case EFFECT_COMMIT:
-        commit_group(started);
-        return start;
-    case EFFECT_AWAIT:
-        return await_groups(started, cost->groups, start);
-    case EFFECT_LANDED:
-        return later(start, block->landed);
-    default:
-        return start;
+    case EFFECT_COMMIT: commit_group(started); return start;
+    case EFFECT_AWAIT: return await_groups(started, cost->groups, start);
+    case EFFECT_LANDED: return later(start, block->landed);
+    default: return start;
     }
 }
 
@@ -791,9 +778,9 @@ static uint64_t begin_op(struct block_profile *block, const struct op *op, const
 
     start = operands_ready(clock, cost,
                            ends_stretch(op, cost) ? stretch_end(chip, clock) : clock->begin);
-    *result = cost->slots == 0 ? start
-                               : start + (uint64_t)chip->latency[latency] +
-                                     (waves > 0 ? waves - 1 : 0);
+    *result = cost->slots == 0
+                  ? start
+                  : start + (uint64_t)chip->latency[latency] + (waves > 0 ? waves - 1 : 0);
     clock->last = later(clock->last, start);
     clock->slots += (uint64_t)cost->slots;
     clock->used[cost->pipe] += cost->units + waves;
@@ -852,9 +839,8 @@ static void add_op(const struct profile *profile, int index, struct profile_tota
 
 void profile_totals(const struct profile *profile, struct profile_totals *totals)
 {
-    *totals = (struct profile_totals){.blocks = profile->blocks,
-                                      .length = profile->length,
-                                      .length_max = profile->length_max};
+    *totals = (struct profile_totals){
+        .blocks = profile->blocks, .length = profile->length, .length_max = profile->length_max};
     for (int i = 0; i < profile->program->op_count; i++) {
         add_op(profile, i, totals);
     }

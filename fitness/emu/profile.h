@@ -65,11 +65,10 @@ static inline void profile_access(struct warp *warp, const struct op *op, lanes 
 struct profile;
 
 /*
- * Whoever made it gives it to launches of this program, one or more, then asks. The chip's latencies
- * drive the clocks; l1_bytes is what of its L1 a block may think its own.
+ * Whoever made it gives it to launches of this program, one or more, then asks. The chip's
+ * latencies drive the clocks; l1_bytes is what of its L1 a block may think its own.
  */
-struct profile *profile_new(const struct code *program, const struct chip *chip,
-                            int64_t l1_bytes);
+struct profile *profile_new(const struct code *program, const struct chip *chip, int64_t l1_bytes);
 void profile_free(struct profile *profile); /* NULL is fine */
 
 void profile_totals(const struct profile *profile, struct profile_totals *totals);

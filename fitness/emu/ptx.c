@@ -1,9 +1,9 @@
 /*
  * The parser reads the text once, a statement at a time. Names are interned, so that a name is a
- * pointer; what a name stands for is kept in one hash table under (name, scope). A scope is a { } of
- * a function: inline assembly opens one for its own registers and labels, and the same names come
- * back in the next. Operands that name a symbol are looked up when their function has ended, as
- * labels may follow; what is still unknown then is looked up when the module has ended.
+ * pointer; what a name stands for is kept in one hash table under (name, scope). A scope is a { }
+ * of a function: inline assembly opens one for its own registers and labels, and the same names
+ * come back in the next. Operands that name a symbol are looked up when their function has ended,
+ * as labels may follow; what is still unknown then is looked up when the module has ended.
  *
  * Lists that grow are on the heap while they do, and copied into the arena when they are complete.
  */
@@ -69,7 +69,7 @@ struct parser {
     struct list parents; /* int: the scope around each scope */
     int scope;
 
-    struct list variables, functions, files; /* of the module */
+    struct list variables, functions, files;                            /* of the module */
     struct list registers, names, instructions, labels, locals, tables; /* of the function */
     struct list declarations, marks; /* visible ones, and how many there were at each { */
     struct list references;          /* of the function */
@@ -83,14 +83,14 @@ static const struct {
     enum ptx_type type;
     int bytes;
 } types[] = {
-    {"pred", PTX_PRED, 1},     {"b8", PTX_B8, 1},         {"b16", PTX_B16, 2},
-    {"b32", PTX_B32, 4},       {"b64", PTX_B64, 8},       {"b128", PTX_B128, 16},
-    {"u8", PTX_U8, 1},         {"u16", PTX_U16, 2},       {"u32", PTX_U32, 4},
-    {"u64", PTX_U64, 8},       {"s8", PTX_S8, 1},         {"s16", PTX_S16, 2},
-    {"s32", PTX_S32, 4},       {"s64", PTX_S64, 8},       {"f16", PTX_F16, 2},
-    {"f16x2", PTX_F16X2, 4},   {"bf16", PTX_BF16, 2},     {"bf16x2", PTX_BF16X2, 4},
-    {"tf32", PTX_TF32, 4},     {"f32", PTX_F32, 4},       {"f64", PTX_F64, 8},
-    {"u16x2", PTX_U16X2, 4},   {"s16x2", PTX_S16X2, 4},   {"e4m3x2", PTX_E4M3X2, 2},
+    {"pred", PTX_PRED, 1},     {"b8", PTX_B8, 1},       {"b16", PTX_B16, 2},
+    {"b32", PTX_B32, 4},       {"b64", PTX_B64, 8},     {"b128", PTX_B128, 16},
+    {"u8", PTX_U8, 1},         {"u16", PTX_U16, 2},     {"u32", PTX_U32, 4},
+    {"u64", PTX_U64, 8},       {"s8", PTX_S8, 1},       {"s16", PTX_S16, 2},
+    {"s32", PTX_S32, 4},       {"s64", PTX_S64, 8},     {"f16", PTX_F16, 2},
+    {"f16x2", PTX_F16X2, 4},   {"bf16", PTX_BF16, 2},   {"bf16x2", PTX_BF16X2, 4},
+    {"tf32", PTX_TF32, 4},     {"f32", PTX_F32, 4},     {"f64", PTX_F64, 8},
+    {"u16x2", PTX_U16X2, 4},   {"s16x2", PTX_S16X2, 4}, {"e4m3x2", PTX_E4M3X2, 2},
     {"e5m2x2", PTX_E5M2X2, 2},
 };
 
@@ -323,9 +323,9 @@ static bool expect(struct parser *parser, char c)
         return fail(parser, "'%c' is missing at the end of the text", c);
     }
     char found = *parser->at;
-    return isprint((unsigned char)found) ? fail(parser, "'%c' expected, not '%c'", c, found)
-                                         : fail(parser, "'%c' expected, not byte %d", c,
-                                                (unsigned char)found);
+    return isprint((unsigned char)found)
+               ? fail(parser, "'%c' expected, not '%c'", c, found)
+               : fail(parser, "'%c' expected, not byte %d", c, (unsigned char)found);
 }
 
 static bool is_name(char c)
@@ -470,13 +470,13 @@ static bool number(struct parser *parser, struct ptx_operand *operand)
         real |= text[i] == '.' || text[i] == 'e' || text[i] == 'E';
     }
     *operand = (struct ptx_operand){.kind = PTX_OPERAND_INTEGER, .reg = -1};
-    if (length == 0 || (real ? !float_read(text, length, operand)
-                             : !integer_read(text, length, &operand->bits))) {
+    if (length == 0 ||
+        (real ? !float_read(text, length, operand) : !integer_read(text, length, &operand->bits))) {
         return fail(parser, "'%.*s' is not a number", (int)(length < 40 ? length : 40), text);
     }
     parser->at += length;
     if (minus) {
-        operand->bits = !real            ? 0 - operand->bits
+        operand->bits = !real           ? 0 - operand->bits
                         : operand->wide ? operand->bits ^ UINT64_C(1) << 63
                                         : operand->bits ^ UINT64_C(1) << 31;
     }
@@ -614,7 +614,7 @@ static bool address(struct parser *parser, struct ptx_operand *out, int depth)
 
 static bool named(struct parser *parser, struct ptx_operand *out)
 {
-    size_t length = word_length(parser, *parser->at == '%');
+    size_t length = word_length(parser, peek(parser) == '%');
     if (length == 0 || length > PTX_NAME_MAX) {
         return length == 0 ? fail(parser, "an operand is expected")
                            : fail(parser, "a name is longer than %d letters", PTX_NAME_MAX);
@@ -679,7 +679,8 @@ static bool operand(struct parser *parser, struct ptx_operand *out, int depth)
         if (!operand(parser, &second, depth + 1)) {
             return false;
         }
-        *out = (struct ptx_operand){.kind = PTX_OPERAND_VECTOR, .reg = -1, .pair = true, .count = 2};
+        *out =
+            (struct ptx_operand){.kind = PTX_OPERAND_VECTOR, .reg = -1, .pair = true, .count = 2};
         out->items = arena_alloc(parser->arena, 2 * sizeof *out->items);
         out->items[0] = first;
         out->items[1] = second;
@@ -894,8 +895,11 @@ static bool take_space(struct parser *parser, enum ptx_space *space)
     static const struct {
         const char *word;
         enum ptx_space space;
-    } spaces[] = {{".global", PTX_GLOBAL}, {".shared", PTX_SHARED}, {".const", PTX_CONST},
-                  {".local", PTX_LOCAL},   {".param", PTX_PARAM}};
+    } spaces[] = {{".global", PTX_GLOBAL},
+                  {".shared", PTX_SHARED},
+                  {".const", PTX_CONST},
+                  {".local", PTX_LOCAL},
+                  {".param", PTX_PARAM}};
     for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++) {
         if (take_word(parser, spaces[i].word)) {
             *space = spaces[i].space;
@@ -1132,8 +1136,7 @@ static bool instruction(struct parser *parser)
     if (!take(parser, ';')) {
         do {
             if (new.operand_count == PTX_OPERANDS_MAX) {
-                return fail(parser, "'%s' has more than %d operands", new.opcode,
-                            PTX_OPERANDS_MAX);
+                return fail(parser, "'%s' has more than %d operands", new.opcode, PTX_OPERANDS_MAX);
             }
             if (!operand(parser, &all[new.operand_count++], 0)) {
                 return false;
@@ -1142,7 +1145,7 @@ static bool instruction(struct parser *parser)
         if (!expect(parser, ';')) {
             return false;
         }
-        new.operands = arena_copy(parser->arena, all, (size_t)new.operand_count * sizeof *all);
+        new.operands = arena_copy(parser->arena, all, (size_t) new.operand_count * sizeof *all);
         references_add(parser, new.operands, new.operand_count);
     }
     list_add(&parser->instructions, &new, sizeof new);
@@ -1362,8 +1365,7 @@ static bool function(struct parser *parser, bool entry)
     if (!take_name(parser, &new.name)) {
         return false;
     }
-    if (take(parser, '(') &&
-        !params(parser, PTX_SYMBOL_PARAM, &new.params, &new.param_count)) {
+    if (take(parser, '(') && !params(parser, PTX_SYMBOL_PARAM, &new.params, &new.param_count)) {
         return false;
     }
     if (!tuning(parser, &new)) {
@@ -1527,10 +1529,10 @@ static void module_keep(struct parser *parser)
 static void parser_free(struct parser *parser)
 {
     struct list *lists[] = {
-        &parser->parents,      &parser->variables, &parser->functions,  &parser->files,
-        &parser->registers,    &parser->names,     &parser->instructions, &parser->labels,
-        &parser->locals,       &parser->tables,    &parser->declarations, &parser->marks,
-        &parser->references,   &parser->unknown,
+        &parser->parents,    &parser->variables, &parser->functions,    &parser->files,
+        &parser->registers,  &parser->names,     &parser->instructions, &parser->labels,
+        &parser->locals,     &parser->tables,    &parser->declarations, &parser->marks,
+        &parser->references, &parser->unknown,
     };
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         free(lists[i]->data);
@@ -1542,7 +1544,8 @@ static void parser_free(struct parser *parser)
 bool ptx_parse(struct arena *arena, const char *text, size_t length, struct ptx_module **module,
                struct err *err)
 {
-    struct parser parser = {.arena = arena, .at = text, .end = text + length, .line = 1, .err = err};
+    struct parser parser = {
+        .arena = arena, .at = text, .end = text + length, .line = 1, .err = err};
     bool done = true;
     int outside = MODULE_SCOPE;
     *module = NULL;

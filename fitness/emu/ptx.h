@@ -1,9 +1,9 @@
 /*
  * ptx -- the text of a PTX module as a tree: functions, variables, instructions, operands.
  *
- * Reads what NVRTC emits (ISA 8.x and 9.x) and nothing cleverer: no macros, no linking. It knows the
- * grammar, not the instructions; decode.h gives them meaning. Input is untrusted: every size has
- * a limit, every error names its line. Everything lives in the arena.
+ * Reads what NVRTC emits (ISA 8.x and 9.x) and nothing cleverer: no macros, no linking. It knows
+ * the grammar, not the instructions; decode.h gives them meaning. Input is untrusted: every size
+ * has a limit, every error names its line. Everything lives in the arena.
  */
 #ifndef EVO_EMU_PTX_H
 #define EVO_EMU_PTX_H
@@ -19,23 +19,42 @@ enum {
     PTX_BYTES_MAX = 16 << 20,
     PTX_INSTRUCTIONS_MAX = 1 << 20, /* of a function */
     PTX_REGISTERS_MAX = 1 << 20,
-    PTX_PARTS_MAX = 24,     /* of an opcode: wgmma and cp.async.bulk.tensor have a dozen */
-    PTX_OPCODE_MAX = 256,   /* letters of an opcode */
+    PTX_PARTS_MAX = 24,   /* of an opcode: wgmma and cp.async.bulk.tensor have a dozen */
+    PTX_OPCODE_MAX = 256, /* letters of an opcode */
     PTX_NAME_MAX = 4096,
     PTX_VARIABLES_MAX = 1 << 16,
     PTX_FILES_MAX = 1 << 16,
-    PTX_OPERANDS_MAX = 16,  /* of an instruction; a vector is one */
-    PTX_VECTOR_MAX = 256,   /* items of a vector: wgmma m64n256 has 128 */
-    PTX_DEPTH_MAX = 32,     /* of nested scopes */
+    PTX_OPERANDS_MAX = 16, /* of an instruction; a vector is one */
+    PTX_VECTOR_MAX = 256,  /* items of a vector: wgmma m64n256 has 128 */
+    PTX_DEPTH_MAX = 32,    /* of nested scopes */
 };
 
 enum ptx_type {
     PTX_PRED,
-    PTX_B8, PTX_B16, PTX_B32, PTX_B64, PTX_B128,
-    PTX_U8, PTX_U16, PTX_U32, PTX_U64,
-    PTX_S8, PTX_S16, PTX_S32, PTX_S64,
-    PTX_F16, PTX_F16X2, PTX_BF16, PTX_BF16X2, PTX_TF32, PTX_F32, PTX_F64,
-    PTX_U16X2, PTX_S16X2, PTX_E4M3X2, PTX_E5M2X2,
+    PTX_B8,
+    PTX_B16,
+    PTX_B32,
+    PTX_B64,
+    PTX_B128,
+    PTX_U8,
+    PTX_U16,
+    PTX_U32,
+    PTX_U64,
+    PTX_S8,
+    PTX_S16,
+    PTX_S32,
+    PTX_S64,
+    PTX_F16,
+    PTX_F16X2,
+    PTX_BF16,
+    PTX_BF16X2,
+    PTX_TF32,
+    PTX_F32,
+    PTX_F64,
+    PTX_U16X2,
+    PTX_S16X2,
+    PTX_E4M3X2,
+    PTX_E5M2X2,
     PTX_TYPES,
 };
 
@@ -80,15 +99,15 @@ struct ptx_operand {
 };
 
 struct ptx_instruction {
-    const char *opcode;                /* "ld.global.v4.f32", as written */
-    const char *parts[PTX_PARTS_MAX];  /* ld, global, v4, f32 */
+    const char *opcode;               /* "ld.global.v4.f32", as written */
+    const char *parts[PTX_PARTS_MAX]; /* ld, global, v4, f32 */
     int part_count;
     int guard; /* predicate register, -1: always */
     bool guard_negated;
     struct ptx_operand *operands;
     int operand_count;
-    int line;        /* of the PTX text */
-    int file, source_line; /* by .loc: which .file, which line of it; 0: not known */
+    int line;                       /* of the PTX text */
+    int file, source_line;          /* by .loc: which .file, which line of it; 0: not known */
     int inlined_file, inlined_line; /* where the outermost caller stands, if that was inlined */
 };
 
@@ -97,9 +116,9 @@ struct ptx_variable {
     enum ptx_space space;
     enum ptx_type type;
     int align;
-    int64_t bytes;              /* 0: extern shared, sized by the launch */
-    const uint8_t *initial;     /* NULL: zero (global, const) or undefined */
-    bool addresses;             /* its initial value holds addresses, which are not filled in */
+    int64_t bytes;          /* 0: extern shared, sized by the launch */
+    const uint8_t *initial; /* NULL: zero (global, const) or undefined */
+    bool addresses;         /* its initial value holds addresses, which are not filled in */
     int line;
 };
 
@@ -133,14 +152,14 @@ struct ptx_function {
     int label_count;
     struct ptx_table *tables;
     int table_count;
-    int max_threads; /* .maxntid, 0: not said */
+    int max_threads;         /* .maxntid, 0: not said */
     int required_threads[3]; /* .reqntid, 0: not said */
-    int cluster[3];  /* .reqnctapercluster, 0: not said */
+    int cluster[3];          /* .reqnctapercluster, 0: not said */
 };
 
 struct ptx_module {
-    int version; /* 90: 9.0 */
-    int target;  /* 90: sm_90 or sm_90a */
+    int version;                    /* 90: 9.0 */
+    int target;                     /* 90: sm_90 or sm_90a */
     struct ptx_variable *variables; /* of the module */
     int variable_count;
     struct ptx_function *functions;
@@ -150,7 +169,7 @@ struct ptx_module {
 };
 
 bool ptx_type_find(const char *name, enum ptx_type *type); /* "f32" */
-int ptx_type_bytes(enum ptx_type type);                     /* of a register; 1 for a predicate */
+int ptx_type_bytes(enum ptx_type type);                    /* of a register; 1 for a predicate */
 const char *ptx_type_name(enum ptx_type type);
 
 bool ptx_parse(struct arena *arena, const char *text, size_t length, struct ptx_module **module,

@@ -4,8 +4,8 @@
  * A thread takes the next cluster and runs it to its end. A turn gives a warp up to QUANTUM ops; it
  * is over earlier when none of its fragments can go on. When a round of turns has done nothing, one
  * piece of asynchronous work is done (async_advance); when there is none either, the cluster is
- * stuck, and the finding says who waits where. All of this counts ops, never time, so a cluster runs
- * the same on whatever thread.
+ * stuck, and the finding says who waits where. All of this counts ops, never time, so a cluster
+ * runs the same on whatever thread.
  *
  * Inside a warp the fragment at the lowest place runs, up to the place of the next one, with which
  * it merges there. Code is laid out so that this is where paths meet again. Because it may not be,
@@ -15,9 +15,9 @@
  * A fragment that has come to a named barrier is marked with it and does not run; whoever completes
  * the barrier moves all of them on. Other waits are asked again in the warp's next turn.
  *
- * Findings are ordered by cluster and then as they come, and the first FINDINGS_MAX different places
- * in that order are kept, so that they are the same for every number of threads. A finding that ends
- * the run ends it for the clusters behind; those before it run to their end.
+ * Findings are ordered by cluster and then as they come, and the first FINDINGS_MAX different
+ * places in that order are kept, so that they are the same for every number of threads. A finding
+ * that ends the run ends it for the clusters behind; those before it run to their end.
  */
 #include <assert.h>
 #include <pthread.h>
@@ -33,13 +33,13 @@
 #include "fitness/emu/profile.h"
 
 enum {
-    QUANTUM = 4096,        /* ops of a turn: long against the cost of changing the warp */
-    FAIR = 512,            /* ops of a fragment before others of its warp get theirs */
+    QUANTUM = 4096, /* ops of a turn: long against the cost of changing the warp */
+    FAIR = 512,     /* ops of a fragment before others of its warp get theirs */
     THREADS_MAX = 256,
     BLOCK_THREADS_MAX = 1024,
     FINDINGS_OF_CLUSTER_MAX = 1 << 14, /* more than anybody reads: the run ends */
-    CLOCK_EVERY = 8,      /* turns between looks at the time */
-    NSMID = 132,           /* what %nsmid says */
+    CLOCK_EVERY = 8,                   /* turns between looks at the time */
+    NSMID = 132,                       /* what %nsmid says */
 };
 
 const char *const finding_names[FINDING_KINDS] = {
@@ -161,8 +161,12 @@ enum step finding_add(struct warp *warp, const struct op *op, enum finding_kind 
                       uint64_t address, const struct op *other, const char *format, ...)
 {
     struct run *run = warp->machine->run;
-    struct finding new = {.kind = kind, .warp = warp->index, .lane = lane, .other_warp = -1,
-                          .other_lane = -1, .address = address};
+    struct finding new = {.kind = kind,
+                          .warp = warp->index,
+                          .lane = lane,
+                          .other_warp = -1,
+                          .other_lane = -1,
+                          .address = address};
     va_list ap;
     new.at = op != NULL ? op->text : NULL;
     new.other = other != NULL ? other->text : NULL;
@@ -226,8 +230,7 @@ static int fragment_pick(struct warp *warp)
         if (first < 0 || fragment->at < warp->fragments[first].at) {
             first = i;
         }
-        if (fragment->ran < FAIR &&
-            (best < 0 || fragment->at < warp->fragments[best].at)) {
+        if (fragment->ran < FAIR && (best < 0 || fragment->at < warp->fragments[best].at)) {
             best = i;
         }
     }
@@ -457,8 +460,8 @@ static enum step barrier_operands(struct warp *warp, const struct op *op, lanes 
                     "barrier %u does not exist: there are %d", ids[first], BARRIERS);
         return run_end(warp);
     }
-    if (counts != NULL && (counts[first] % LANES != 0 || counts[first] == 0 ||
-                           counts[first] > BLOCK_THREADS_MAX)) {
+    if (counts != NULL &&
+        (counts[first] % LANES != 0 || counts[first] == 0 || counts[first] > BLOCK_THREADS_MAX)) {
         finding_add(warp, op, FINDING_BARRIER, first, 0, NULL,
                     "barrier %u is for %u threads, which is not a number of whole warps",
                     ids[first], counts[first]);
@@ -775,8 +778,8 @@ struct turn {
 };
 
 /*
- * Runs the current fragment until it waits, jumps while there are others, meets another, or the turn
- * is over. False: a finding ends the run.
+ * Runs the current fragment until it waits, jumps while there are others, meets another, or the
+ * turn is over. False: a finding ends the run.
  */
 static bool fragment_run(struct warp *warp, struct turn *turn)
 {
@@ -886,26 +889,29 @@ static uint64_t special_value(const struct warp *warp, int special, int lane)
     for (int d = 0; d < 3; d++) {
         size[d] = launch->cluster[d] > 0 ? launch->cluster[d] : 1;
     }
-#define AXES(name, value) \
-    case SPECIAL_##name##_X: case SPECIAL_##name##_Y: case SPECIAL_##name##_Z: { \
-        int d = special - SPECIAL_##name##_X; \
-        return value; \
+#define AXES(name, value)                                                                          \
+    case SPECIAL_##name##_X:                                                                       \
+    case SPECIAL_##name##_Y:                                                                       \
+    case SPECIAL_##name##_Z: {                                                                     \
+        int d = special - SPECIAL_##name##_X;                                                      \
+        return value;                                                                              \
     }
     switch (special) {
-    AXES(TID, tid[d])
-    AXES(NTID, n[d])
-    AXES(CTAID, block->index[d])
-    AXES(NCTAID, launch->grid[d])
-    AXES(CLUSTERID, block->index[d] / size[d])
-    AXES(NCLUSTERID, launch->grid[d] / size[d])
-    AXES(CLUSTER_CTAID, block->index[d] % size[d])
-    AXES(CLUSTER_NCTAID, size[d])
+        AXES(TID, tid[d])
+        AXES(NTID, n[d])
+        AXES(CTAID, block->index[d])
+        AXES(NCTAID, launch->grid[d])
+        AXES(CLUSTERID, block->index[d] / size[d])
+        AXES(NCLUSTERID, launch->grid[d] / size[d])
+        AXES(CLUSTER_CTAID, block->index[d] % size[d])
+        AXES(CLUSTER_NCTAID, size[d])
     case SPECIAL_CLUSTER_CTARANK: return block->cluster_rank;
     case SPECIAL_CLUSTER_NCTARANK: return block->cluster_size;
     case SPECIAL_LANEID: return (uint64_t)lane;
     case SPECIAL_WARPID: return (uint64_t)warp->index;
     case SPECIAL_NWARPID: return 64;
-    case SPECIAL_SMID: return (block->cluster_id * block->cluster_size + block->cluster_rank) % NSMID;
+    case SPECIAL_SMID:
+        return (block->cluster_id * block->cluster_size + block->cluster_rank) % NSMID;
     case SPECIAL_NSMID: return NSMID;
     case SPECIAL_LANEMASK_EQ: return bit;
     case SPECIAL_LANEMASK_LT: return bit - 1;
@@ -1044,11 +1050,10 @@ static void wait_text(const struct stuck *stuck, char *text, size_t room)
     char unit[160] = "";
     const struct ptx_instruction *at = stuck->op->text;
     if (stuck->fragment->barrier > 0) {
-        const struct barrier *barrier =
-            &stuck->warp->block->barriers[stuck->fragment->barrier - 1];
+        const struct barrier *barrier = &stuck->warp->block->barriers[stuck->fragment->barrier - 1];
         int count = barrier_count(stuck->warp->block, barrier);
-        int all = barrier->expected >= 0 ? barrier->expected
-                                         : stuck->warp->block->warp_count * LANES;
+        int all =
+            barrier->expected >= 0 ? barrier->expected : stuck->warp->block->warp_count * LANES;
         snprintf(unit, sizeof unit, "for barrier %d, to which %d of %d threads have come",
                  stuck->fragment->barrier - 1, count, all);
     } else if (stuck->op->masked) {
@@ -1083,8 +1088,7 @@ static void cluster_stuck(struct worker *worker)
                 if (first.warp == NULL || (partial && !divergent)) {
                     second = first.warp != NULL ? first : second;
                     first = one;
-                } else if (second.warp == NULL ||
-                           (one.op != first.op && second.op == first.op)) {
+                } else if (second.warp == NULL || (one.op != first.op && second.op == first.op)) {
                     second = one;
                 }
                 divergent |= partial;
@@ -1114,10 +1118,10 @@ static bool over_budget(struct worker *worker, struct warp *warp)
 {
     const struct run *run = worker->run;
     const struct launch *launch = run->machine.launch;
-    const struct op *op = warp->fragment_count > 0
-                              ? &run->machine.program->ops[warp->fragments[warp->current %
-                                                                           warp->fragment_count].at]
-                              : NULL;
+    const struct op *op =
+        warp->fragment_count > 0
+            ? &run->machine.program->ops[warp->fragments[warp->current % warp->fragment_count].at]
+            : NULL;
     if (launch->op_budget > 0 && worker->ops > launch->op_budget * worker->size) {
         finding_add(warp, op, FINDING_BUDGET, -1, 0, NULL,
                     "a block has done more than %llu warp instructions",
@@ -1127,8 +1131,7 @@ static bool over_budget(struct worker *worker, struct warp *warp)
     if (run->deadline_ms > 0 && worker->turns++ % CLOCK_EVERY == 0 &&
         clock_now_ms() > run->deadline_ms) {
         finding_add(warp, op, FINDING_BUDGET, -1, 0, NULL,
-                    "the launch has taken longer than %lld ms",
-                    (long long)launch->time_budget_ms);
+                    "the launch has taken longer than %lld ms", (long long)launch->time_budget_ms);
         return true;
     }
     return false;
@@ -1216,8 +1219,10 @@ static void worker_open(struct worker *worker, struct run *run)
     for (uint32_t r = 0; r < worker->size; r++) {
         struct block *block = &worker->blocks[r];
         worker->cluster[r] = block;
-        *block = (struct block){.machine = &run->machine, .cluster_rank = r,
-                                .cluster_size = worker->size, .cluster = worker->cluster,
+        *block = (struct block){.machine = &run->machine,
+                                .cluster_rank = r,
+                                .cluster_size = worker->size,
+                                .cluster = worker->cluster,
                                 .warps = worker->warps + (size_t)r * (size_t)run->warps,
                                 .warp_count = run->warps};
     }
@@ -1280,8 +1285,7 @@ static void run_threads(struct run *run)
 {
     pthread_t threads[THREADS_MAX];
     int wanted = thread_count(run), started = 0;
-    while (started < wanted - 1 &&
-           pthread_create(&threads[started], NULL, worker_main, run) == 0) {
+    while (started < wanted - 1 && pthread_create(&threads[started], NULL, worker_main, run) == 0) {
         started++; /* where no thread can be had, this one does the work */
     }
     worker_main(run);
@@ -1305,11 +1309,10 @@ static bool launch_refused(const struct launch *launch, char *why, size_t room)
         }
     }
     if (threads == 0 || blocks == 0) {
-        snprintf(why, room,
-                 "a launch of %u,%u,%u blocks of %u,%u,%u threads in clusters of %u,%u,%u",
-                 launch->grid[0], launch->grid[1], launch->grid[2], launch->block[0],
-                 launch->block[1], launch->block[2], launch->cluster[0], launch->cluster[1],
-                 launch->cluster[2]);
+        snprintf(
+            why, room, "a launch of %u,%u,%u blocks of %u,%u,%u threads in clusters of %u,%u,%u",
+            launch->grid[0], launch->grid[1], launch->grid[2], launch->block[0], launch->block[1],
+            launch->block[2], launch->cluster[0], launch->cluster[1], launch->cluster[2]);
         return true;
     }
     const struct code *program = launch->program;
@@ -1383,8 +1386,8 @@ static void refuse(struct outcome *outcome, const char *why)
 {
     outcome->finding_count = 1;
     outcome->findings_total = 1;
-    outcome->findings[0] = (struct finding){.kind = FINDING_UNSUPPORTED, .warp = -1, .lane = -1,
-                                            .other_warp = -1, .other_lane = -1};
+    outcome->findings[0] = (struct finding){
+        .kind = FINDING_UNSUPPORTED, .warp = -1, .lane = -1, .other_warp = -1, .other_lane = -1};
     snprintf(outcome->findings[0].text, sizeof outcome->findings[0].text, "%s", why);
 }
 
@@ -1400,9 +1403,13 @@ void machine_run(struct memory *memory, const struct launch *launch, struct outc
         refuse(outcome, why);
         return;
     }
-    run.machine = (struct machine){.memory = memory, .launch = launch,
-                                   .program = launch->program, .outcome = outcome,
-                                   .lock = &run.lock, .variables = launch->variables, .run = &run};
+    run.machine = (struct machine){.memory = memory,
+                                   .launch = launch,
+                                   .program = launch->program,
+                                   .outcome = outcome,
+                                   .lock = &run.lock,
+                                   .variables = launch->variables,
+                                   .run = &run};
     if (launch->program->uses_variables && launch->variables == NULL) {
         variables = xcalloc((size_t)module->variable_count + 1, sizeof *variables);
         if (!machine_variables(memory, module, variables, &err)) {

@@ -13,6 +13,7 @@
 
 /* ---- where blocks are ---- */
 
+enum { SIDE_MAX = 256 }; /* of a shape in an opcode */
 enum role { ROLE_A, ROLE_B, ROLE_C };
 
 /* Block `index` of a fragment's list (tensor.h): its first row, and its step along the row. */
@@ -122,6 +123,9 @@ static bool shape_parse(const char *part, int *m, int *n, int *k)
         return false;
     }
     *k = (int)strtol(end + 1, &end, 10);
+    if (*m < 0 || *m > SIDE_MAX || *n < 0 || *n > SIDE_MAX || *k < 0 || *k > SIDE_MAX) {
+        *m = *n = *k = 0; /* no such shape is known, and products of these would overflow */
+    }
     return *end == '\0';
 }
 

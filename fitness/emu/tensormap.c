@@ -12,9 +12,9 @@ static const struct {
     const char *name;
     uint32_t bytes;
 } types[EMU_TENSOR_TYPES] = {
-    [EMU_TENSOR_U8] = {"u8", 1},   [EMU_TENSOR_U16] = {"u16", 2}, [EMU_TENSOR_U32] = {"u32", 4},
-    [EMU_TENSOR_S32] = {"s32", 4}, [EMU_TENSOR_U64] = {"u64", 8}, [EMU_TENSOR_S64] = {"s64", 8},
-    [EMU_TENSOR_F16] = {"f16", 2}, [EMU_TENSOR_F32] = {"f32", 4}, [EMU_TENSOR_F64] = {"f64", 8},
+    [EMU_TENSOR_U8] = {"u8", 1},     [EMU_TENSOR_U16] = {"u16", 2}, [EMU_TENSOR_U32] = {"u32", 4},
+    [EMU_TENSOR_S32] = {"s32", 4},   [EMU_TENSOR_U64] = {"u64", 8}, [EMU_TENSOR_S64] = {"s64", 8},
+    [EMU_TENSOR_F16] = {"f16", 2},   [EMU_TENSOR_F32] = {"f32", 4}, [EMU_TENSOR_F64] = {"f64", 8},
     [EMU_TENSOR_BF16] = {"bf16", 2},
 };
 
@@ -43,9 +43,11 @@ static bool dimension_check(const struct emu_tensor_map *map, int i, struct err 
                        map->element_strides[i], ELEMENT_STRIDE_MAX);
     }
     if (i > 0 && (map->strides[i - 1] % ROW_ALIGN != 0 || map->strides[i - 1] >> 40 != 0)) {
-        return err_set(err, ERR_USER,
-                       "tensor map: the stride of dimension %d is %llu bytes; it must be a multiple of "
-                       "%d below 2^40", i, (unsigned long long)map->strides[i - 1], ROW_ALIGN);
+        return err_set(
+            err, ERR_USER,
+            "tensor map: the stride of dimension %d is %llu bytes; it must be a multiple of "
+            "%d below 2^40",
+            i, (unsigned long long)map->strides[i - 1], ROW_ALIGN);
     }
     return true;
 }
@@ -74,8 +76,9 @@ bool emu_tensor_map_check(const struct emu_tensor_map *map, struct err *err)
         }
     }
     if (row % ROW_ALIGN != 0) {
-        return err_set(err, ERR_USER, "tensor map: a row of the box has %u bytes, no multiple of %d",
-                       row, ROW_ALIGN);
+        return err_set(err, ERR_USER,
+                       "tensor map: a row of the box has %u bytes, no multiple of %d", row,
+                       ROW_ALIGN);
     }
     if (map->swizzle > EMU_SWIZZLE_128B) {
         return err_set(err, ERR_USER, "tensor map: unsupported: swizzle %u", map->swizzle);
@@ -86,9 +89,10 @@ bool emu_tensor_map_check(const struct emu_tensor_map *map, struct err *err)
                        16u << map->swizzle);
     }
     if (map->swizzle != EMU_SWIZZLE_NONE && row < 16u << map->swizzle) {
-        err_set(err, ERR_USER,
-                "tensor map: unsupported: a row of the box has %u bytes, less than the swizzle's %u",
-                row, 16u << map->swizzle);
+        err_set(
+            err, ERR_USER,
+            "tensor map: unsupported: a row of the box has %u bytes, less than the swizzle's %u",
+            row, 16u << map->swizzle);
         return err_hint(err, "take the swizzle of the row's size");
     }
     return true;
@@ -109,16 +113,19 @@ static bool request_check(const struct emu_tensor_request *request, struct err *
         return err_set(err, ERR_USER, "tensor map: an argument is not of its enumeration");
     }
     if (request->interleave != EMU_INTERLEAVE_NONE) {
-        return err_set(err, ERR_USER, "tensor map: unsupported: interleave %d", request->interleave);
+        return err_set(err, ERR_USER, "tensor map: unsupported: interleave %d",
+                       request->interleave);
     }
     if (request->fill != EMU_FILL_ZERO) {
         return err_set(err, ERR_USER, "tensor map: unsupported: filling with NaN");
     }
     for (uint32_t i = 0; i < request->rank; i++) {
         if (request->box[i] > BOX_MAX || request->element_strides[i] > ELEMENT_STRIDE_MAX) {
-            return err_set(err, ERR_USER, "tensor map: box %u or element stride %u of dimension %u "
-                           "is above %d or %d", request->box[i], request->element_strides[i], i,
-                           BOX_MAX, ELEMENT_STRIDE_MAX);
+            return err_set(err, ERR_USER,
+                           "tensor map: box %u or element stride %u of dimension %u "
+                           "is above %d or %d",
+                           request->box[i], request->element_strides[i], i, BOX_MAX,
+                           ELEMENT_STRIDE_MAX);
         }
     }
     return true;

@@ -29,29 +29,57 @@ need_compiler() {
 
 @test "on one worker or several the lineage is the same" {
     need_compiler
-    sed 's/evaluations: 24/evaluations: 10/' "$EVO_SOURCE/seeds/smoke.yaml" > seed.yaml
+    sed 's/evaluations: 24/evaluations: 6/' "$EVO_SOURCE/seeds/smoke.yaml" > seed.yaml
     sed 's/device: emu/compile: 1\n  judges: "'"${EVO_BIN//\//\\/}"'\/evo-judge-emu --device H200\/1"/' seed.yaml > one.yaml
     evo start --seed seed.yaml --foreground --db a.db
     evo start --seed one.yaml --foreground --db b.db
     diff <(evo dump --db a.db) <(evo dump --db b.db)
 }
 
-@test "a race is found, and named with its line" {
+@test "a race is found, and named with its line in the file" {
     need_compiler
     evo start --seed "$EVO_SOURCE/seeds/smoke.yaml" --budget 1 --foreground
     evo export best -o right.cu
-    # Without the barrier between scores and softmax; the emulator has no luck to rely on.
-    awk '/EVO_GIVEN/ && !done { print "template <> __device__ inline void evo_barrier<1>() {}"; done = 1 } { print }' right.cu > racy.cu
+    # Without the barrier between the copy of a tile and its use.
+    awk '/^EVO_GIVEN/ && !done { print "template <> __device__ inline void evo_barrier<0>() {}"; done = 1 }
+         { print }' right.cu > racy.cu
     ! cmp -s right.cu racy.cu
     run evo emulate racy.cu
     [ "$status" -eq 4 ]
-    [[ "$output" == *"race at "*".cuh:"* ]]
-    [[ "$output" == *"racy on emulated H200"* ]]
-    run evo emulate racy.cu --sanitize none --json
-    is_json <(echo "$output") || true
-    run evo emulate right.cu
+    [[ "$output" == *"race at racy.cu:"* ]]
+    [[ "$output" == *"racy on emulated H200, 1x2x128x64"* ]]
+    line=$(sed -n 's/.*race at racy.cu:\([0-9]*\): ld.shared.*/\1/p' <<< "$output" | head -1)
+    sed -n "${line}p" racy.cu | grep '\['
+    run evo emulate racy.cu --json
+    [ "$status" -eq 4 ]
+    echo "$output" > racy.json
+    is_json racy.json
+    [ "$(field racy.json '$.verdict')" = racy ]
+    [ "$(field racy.json '$.findings_total')" -gt 0 ]
+    run evo verify racy.cu --device emu
+    [ "$status" -eq 4 ]
+    [[ "$output" == *"racy"* ]]
+    run evo emulate right.cu --shape 1x1x40/90x64 --sanitize races,initialised
     [ "$status" -eq 0 ]
-    run evo emulate right.cu --sanitize everything
+    [[ "$output" == *"pass on emulated H200, 1x1x40/90x64"* ]]
+}
+
+@test "what emulate cannot do it says" {
+    need_compiler
+    evo start --seed "$EVO_SOURCE/seeds/smoke.yaml" --budget 1 --foreground
+    run evo emulate best --sanitize everything
     [ "$status" -eq 2 ]
     [[ "$output" == *"unknown sanitizer 'everything'"* ]]
+    run evo emulate best --shape 1x1x40x128
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"no kernel of this run was built for '1x1x40x128'"* ]]
+    evo export best -o best.cu
+    run evo emulate best.cu --shape 1x1x40x128
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"head dimension, type, causal and lse must be those of '1x2x128x64'"* ]]
+    run evo emulate best --chip H20000
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"the chips are: H200"* ]]
+    run evo emulate nowhere.cu
+    [ "$status" -ne 0 ]
 }

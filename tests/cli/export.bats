@@ -24,7 +24,7 @@ founders:
   - attention_wmma BLOCK_M=64 BLOCK_N=64 WARPS=4 Rows=rows_private WMMA_QK=1 WMMA_PV=1 TILE_D=8
 population: {islands: 1}
 operators: {step: 1, multi: 0, crossover: 0, immigrant: 0, jump: 0}
-search: {lag: 3}
+search: {lag: 3, strategy: ga}
 budget: {evaluations: 4}
 workers: {judges: "$EVO_BIN/evo-worker-fake", compile: 2}
 END
@@ -65,7 +65,7 @@ line() { grep -n -F -m 1 "$1" kernel.cu | cut -d: -f1; }
     sed '/evo:program-begin/,$d' kernel.cu > head.txt
     cat head.txt
     grep -q -E '^// attention_(scalar|tiled|wmma) n3, found by evo$' head.txt
-    grep -q -E '^// genes      [A-Z]+=' head.txt
+    grep -q -E '^// genes      [A-Z_]+=' head.txt
     grep -q -E '^// run        leaving, place n3, operator step, generation 1$' head.txt
     grep -q -E '^// parent     n[0-2]$' head.txt
     grep -q '^// device     fake device$' head.txt

@@ -10,9 +10,9 @@
 #include "fitness/emu/memory.h"
 
 enum {
-    ENTRIES_MAX = 4,      /* of a text that are run */
+    ENTRIES_MAX = 4, /* of a text that are run */
     BUFFER_BYTES = 4096,
-    PARAM_BYTES = 32768,  /* the most that there can be */
+    PARAM_BYTES = 32768, /* the most that there can be */
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -43,9 +43,15 @@ static void run_program(const struct code *program, unsigned sanitize)
     static struct outcome outcome;
     struct memory *memory = memory_new();
     uint8_t *params = calloc(1, PARAM_BYTES);
-    struct launch launch = {.program = program, .grid = {2, 1, 1}, .block = {40, 1, 1},
-                            .cluster = {1, 1, 1}, .smem_bytes = 1024, .params = params,
-                            .sanitize = sanitize, .threads = 1, .op_budget = 2000,
+    struct launch launch = {.program = program,
+                            .grid = {2, 1, 1},
+                            .block = {40, 1, 1},
+                            .cluster = {1, 1, 1},
+                            .smem_bytes = 1024,
+                            .params = params,
+                            .sanitize = sanitize,
+                            .threads = 1,
+                            .op_budget = 2000,
                             .time_budget_ms = 2000};
     uint64_t buffer = memory_buffer(memory, BUFFER_BYTES, "buffer");
     require(params != NULL);

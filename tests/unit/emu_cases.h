@@ -1,9 +1,9 @@
 /*
  * Instructions and what they must give, for test_emu_core.c: CASE(name, instruction, widths, types,
- * value). The instruction names its registers d, x, y, z, w; widths gives the bytes of each (a digit
- * a register, p a predicate: true for odd values); types says what inputs are drawn from: i integers,
- * f f32, g f64, h f16, b bf16, H and B pairs of them, s small shifts. The value is plain C of the
- * inputs as uint64_t x, y, z, w.
+ * value). The instruction names its registers d, x, y, z, w. `widths` has the bytes of each (p: a
+ * predicate, true for odd values), `types` what inputs are drawn from: i integers, f f32, g f64,
+ * h f16, b bf16, H and B pairs of them, s small shifts. The value is plain C of the inputs as
+ * uint64_t x, y, z, w. NEAR is a CASE that may be a step of the last place away.
  */
 
 /* ---- integers ---- */
@@ -256,8 +256,8 @@ CASE(setp_and, "{ .reg .pred t, u; setp.lt.and.s32 t|u, x, y, z; selp.b32 d, 1, 
 CASE(setp_or, "{ .reg .pred t, u; setp.eq.or.u32 t|u, x, y, !z; selp.b32 d, 1, 0, t; "
               "@u add.s32 d, d, 2; }", "444p", "iii",
      ((x == y) | (~z & 1)) + 2 * ((x != y) | (~z & 1)))
-CASE(setp_xor, "{ .reg .pred t; setp.gt.xor.f32 t|_, x, y, z; selp.b32 d, 1, 0, t; }", "444p", "ffi",
-     (F(x) > F(y)) ^ (z & 1))
+CASE(setp_xor, "{ .reg .pred t; setp.gt.xor.f32 t|_, x, y, z; selp.b32 d, 1, 0, t; }",
+     "444p", "ffi", (F(x) > F(y)) ^ (z & 1))
 CASE(setp_pairs, "{ .reg .pred t, u; setp.le.f16x2 t|u, x, y; selp.b32 d, 1, 0, t; "
                  "@u add.s32 d, d, 2; }", "444", "HH",
      (H(x & 0xffff) <= H(y & 0xffff)) + 2 * (H(x >> 16) <= H(y >> 16)))

@@ -48,9 +48,13 @@ static struct profile_totals counts_of(const char *body, uint32_t blocks, uint32
     struct ptx_module *module;
     struct code *program;
     struct err err = {0};
-    struct launch launch = {.grid = {blocks, 1, 1}, .block = {threads, 1, 1},
-                            .cluster = {1, 1, 1}, .params = (const uint8_t *)&buffer,
-                            .sanitize = SANITIZE_BOUNDS, .threads = 1, .sample = sample,
+    struct launch launch = {.grid = {blocks, 1, 1},
+                            .block = {threads, 1, 1},
+                            .cluster = {1, 1, 1},
+                            .params = (const uint8_t *)&buffer,
+                            .sanitize = SANITIZE_BOUNDS,
+                            .threads = 1,
+                            .sample = sample,
                             .sample_count = sample_count};
 
     memory_host_fill(memory, buffer, 0, 1 << 20);
@@ -191,7 +195,8 @@ static void a_copy_in_flight_costs_its_latency_where_it_is_waited_for(void **sta
 
     (void)state;
     started = counts_of(copy, 1, 32, NULL, 0).length;
-    waited = counts_of(arena_printf(arena, "%scp.async.wait_group 0;\n", copy), 1, 32, NULL, 0).length;
+    waited =
+        counts_of(arena_printf(arena, "%scp.async.wait_group 0;\n", copy), 1, 32, NULL, 0).length;
     assert_true(started < 100);
     assert_true(waited > (uint64_t)chip_find("")->latency[LATENCY_L2]);
 }
@@ -221,8 +226,10 @@ static void occupancy_is_what_the_scarcest_resource_leaves(void **state)
     assert_int_equal(model_resident(chip, &(struct model_launch){.threads = 128}), 16);
     assert_int_equal(model_resident(chip, &(struct model_launch){.threads = 32}), 32);
     assert_int_equal(model_resident(chip, &(struct model_launch){.threads = 1024}), 2);
-    assert_int_equal(model_resident(chip, &(struct model_launch){.threads = 128, .registers = 128}), 4);
-    assert_int_equal(model_resident(chip, &(struct model_launch){.threads = 128, .registers = 129}), 3);
+    assert_int_equal(model_resident(chip, &(struct model_launch){.threads = 128, .registers = 128}),
+                     4);
+    assert_int_equal(model_resident(chip, &(struct model_launch){.threads = 128, .registers = 129}),
+                     3);
     assert_int_equal(
         model_resident(chip, &(struct model_launch){.threads = 128, .smem_bytes = 100 << 10}), 2);
     assert_int_equal(

@@ -1039,6 +1039,111 @@ static void a_search_finds_its_way(void **state)
     }
 }
 
+/* ---- the guide ---- */
+
+static void a_guided_proposal_tells_the_truth_about_its_making(void **state)
+{
+    enum { TRIES = 200 };
+    struct proposal *all;
+    struct population *population;
+    int made[OPERATOR_COUNT] = {0};
+
+    (void)state;
+    use_two(large, narrow);
+    space.classes[1] = true;
+    config.strategy = STRATEGY_EVO;
+    all = arena_alloc(arena, TRIES * sizeof *all);
+    population = population_new(&space, &config);
+    run(population, TRIES, all);
+    for (int i = 0; i < TRIES; i++) {
+        const struct proposal *child = &all[i];
+        bool guided = child->operator_kind >= OPERATOR_DRAWN;
+
+        made[child->operator_kind]++;
+        for (int j = 0; j < i; j++) {
+            assert_false(same_genome(&child->genome, &all[j].genome));
+        }
+        if (!guided) {
+            continue;
+        }
+        assert_int_equal(child->parent_count, 1);
+        assert_true(child->parents[0] < i);
+        assert_int_equal(child->depth, all[child->parents[0]].depth + 1);
+        assert_int_equal(child->numerics, i % 3 % 2); /* the class of the place's island */
+        if (child->operator_kind == OPERATOR_REFINE) {
+            assert_int_equal(differences(&child->genome, &all[child->parents[0]].genome), 1);
+        }
+    }
+    assert_true(made[OPERATOR_PREDICT] > 50 && made[OPERATOR_REFINE] > 20);
+    population_free(population);
+}
+
+static void what_fails_is_learned_and_avoided(void **state)
+{
+    enum { TRIES = 160, KIND = 4 };
+    struct proposal *all;
+    struct population *population;
+    int failed[2] = {0};
+
+    (void)state;
+    use_one(large);
+    config.strategy = STRATEGY_EVO;
+    all = arena_alloc(arena, TRIES * sizeof *all);
+    population = population_new(&space, &config);
+    for (int place = 0; place < TRIES; place++) {
+        bool fails; /* a quarter of the space */
+
+        assert_true(population_propose(population, place, &all[place]));
+        fails = all[place].genome.at[KIND] == 3;
+        failed[place >= TRIES / 2] += fails;
+        population_fold(population, place, &all[place].genome, 0, all[place].depth,
+                        fails ? 0 : score_of(&all[place].genome));
+    }
+    assert_true(failed[0] > 0);
+    assert_true(failed[1] <= TRIES / 2 / 8); /* half of what chance would do */
+    population_free(population);
+}
+
+static void an_alias_is_learned_from_and_is_no_member(void **state)
+{
+    struct population *population;
+    struct proposal proposal;
+    int count, numerics;
+
+    (void)state;
+    use_one(large);
+    config.strategy = STRATEGY_EVO;
+    config.islands = 1;
+    population = population_new(&space, &config);
+    for (int place = 0; place < 40; place++) {
+        double us;
+
+        assert_true(population_propose(population, place, &proposal));
+        us = score_of(&proposal.genome);
+        population_fold(population, place, &proposal.genome, 0, 0, place % 2 ? -us : us);
+    }
+    population_island(population, 0, &count, &numerics);
+    assert_int_equal(count, 4);
+    for (int i = 0; i < count; i++) {
+        const struct member *members = population_island(population, 0, &count, &numerics);
+
+        assert_int_equal(members[i].place % 2, 0);
+    }
+    population_free(population);
+}
+
+static void strategies_are_known_by_name(void **state)
+{
+    enum seed_strategy strategy;
+
+    (void)state;
+    for (int i = 0; i < STRATEGY_COUNT; i++) {
+        assert_true(strategy_parse(strategy_names[i], &strategy));
+        assert_int_equal(strategy, i);
+    }
+    assert_false(strategy_parse("anneal", &strategy));
+}
+
 /* ---- selection ---- */
 
 static void parents_are_drawn_by_rank(void **state)
@@ -1121,6 +1226,10 @@ int main(void)
         TEST(a_proposal_tells_the_truth_about_its_making),
         TEST(an_operator_without_weight_is_not_drawn),
         TEST(a_search_finds_its_way),
+        TEST(a_guided_proposal_tells_the_truth_about_its_making),
+        TEST(what_fails_is_learned_and_avoided),
+        TEST(an_alias_is_learned_from_and_is_no_member),
+        TEST(strategies_are_known_by_name),
         TEST(parents_are_drawn_by_rank),
         TEST(a_newcomer_takes_the_place_it_earns),
     };

@@ -1,4 +1,5 @@
-/* Which shapes a device's gate judges on: all in full on a GPU, small ones on the emulated device. */
+/* Which shapes a device's gate judges on: all in full on a GPU, small ones on the emulated device.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

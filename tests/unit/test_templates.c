@@ -192,7 +192,7 @@ static const char *name_of(const struct candidate *candidate)
                         setting->lse ? ", LSE" : "");
 }
 
-/* Whatever is built must be what the contract asks for: verdict NONE also says no state, no calls. */
+/* What is built must be what the contract asks for: verdict NONE also says no state, no calls. */
 static void check_built(const struct candidate *candidate, const struct built *built)
 {
     if (built->verdict != VERDICT_NONE) {
@@ -201,7 +201,8 @@ static void check_built(const struct candidate *candidate, const struct built *b
     }
     assert_int_equal(built->entry_count, 1);
     assert_int_equal(built->entries[0].static_smem_bytes, 0);
-    if (strstr(built->ptx, ".global .align") != NULL || strstr(built->ptx, ".const .align") != NULL) {
+    if (strstr(built->ptx, ".global .align") != NULL ||
+        strstr(built->ptx, ".const .align") != NULL) {
         fail_msg("%s: its PTX holds a variable at file scope", name_of(candidate));
     }
 }
@@ -526,7 +527,7 @@ static void every_value_of_every_gene_builds_and_changes_the_machine_code(void *
     }
 }
 
-/* What changes nothing in some context is a requirement that is missing: a search would pay for it. */
+/* What changes nothing in some context lacks a requirement: a search would pay for it. */
 static void a_single_mutation_changes_the_machine_code_anywhere(void **state)
 {
     static struct mutation mutations[GENES_MAX * GENE_VALUES_MAX];
@@ -550,7 +551,7 @@ static void a_single_mutation_changes_the_machine_code_anywhere(void **state)
 
 /* Covering ------------------------------------------------------------------------------------- */
 
-/* Which values of which genes stand side by side in some genome; of a gene with itself, which do. */
+/* Which values of which genes stand side by side in a genome; of a gene with itself, which do. */
 struct cover {
     bool seen[PAIRS_MAX];
     int count;
@@ -665,8 +666,8 @@ static void every_family_builds_for_every_device_and_problem(void **state)
 }
 
 /*
- * Spilling is no mistake, and ptxas spills a few words of its own choice to let more warps in. But a
- * family whose tiles do not fit in registers lacks a requirement. Of all that was built so far.
+ * Spilling is no mistake, and ptxas spills a few words of its own choice to let more warps in. But
+ * a family whose tiles do not fit in registers lacks a requirement. Of all that was built so far.
  */
 static void few_kernels_spill_and_those_little(void **state)
 {
@@ -691,7 +692,7 @@ static void few_kernels_spill_and_those_little(void **state)
     }
 }
 
-/* One genome, by name ---------------------------------------------------------------------------- */
+/* One genome, by name -------------------------------------------------------------------------- */
 
 static struct genome tiled(const char *genes)
 {
@@ -733,7 +734,7 @@ static void refused(int target, const char *genes, const char *arithmetic)
 static void a_tile_that_does_not_fit_is_refused_with_the_arithmetic(void **state)
 {
     (void)state;
-    /* Q, and K and V twice: 2 · 128 · (128 + 4 · 128); scores 4 · 128 · 128; statistics 2048. */
+    /* Q, and K and V twice: 2 · 128 · (128 + 4 · 128); scores 4 · 128²; statistics 2048. */
     refused(3, "BLOCK_M=128 BLOCK_N=128 STAGES=2 WARPS=16",
             "must fit in shared memory: 231424 <= 101376 is false (SMEM_BYTES <= DEVICE_SMEM_MAX; "
             "SMEM_BYTES = 163840 + 65536 + 2048 + 0");
