@@ -53,8 +53,8 @@ bool query_best(struct store *store, struct arena *arena, const struct best_filt
                 struct kernel_row **rows, int64_t *count, struct err *err);
 
 /*
- * "n147", "r2.n147" (run 2), "147", or "best". *found false: there is no such candidate. A text that
- * is none of these is ERR_USER.
+ * "n147", "r2.n147" (run 2), "147", or "best". *found false: there is no such candidate. A text
+ * that is none of these is ERR_USER.
  */
 bool query_resolve(struct store *store, const char *text, int64_t *run, int64_t *place,
                    bool *found, struct err *err);

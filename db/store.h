@@ -5,8 +5,8 @@
  * works in rounds: everything between store_begin and store_commit happened or it did not, and
  * nothing is dispatched, reported or selected before its commit. After a failed commit the store is
  * rolled back and what the engine holds in memory is ahead of the disk: it must load again.
- * Whatever writes (insert, update, finish, begin, end, rescore, thin) is called inside a round; this
- * is asserted.
+ * Whatever writes (insert, update, finish, begin, end, rescore, thin) is called inside a round;
+ * this is asserted.
  *
  * A full disk is ERR_SYSTEM with *full true (store_is_full); the caller may wait and go on.
  * Rows given in have texts of any lifetime (they are copied); rows given out live in the arena.
@@ -42,7 +42,10 @@ bool store_is_full(const struct store *store);
 
 /* ---- runs ---- */
 
-enum run_state { RUN_OPEN, RUN_FINISHED }; /* finished: its budget is spent or its space exhausted */
+enum run_state {
+    RUN_OPEN,
+    RUN_FINISHED, /* its budget is spent, or its space exhausted */
+};
 
 struct run_row {
     int64_t id; /* set by store_run_insert */
@@ -68,7 +71,8 @@ bool store_run_insert(struct store *store, struct run_row *run, struct err *err)
 /* The latest run of the database. *found false: there is none. */
 bool store_run_latest(struct store *store, struct arena *arena, struct run_row *run, bool *found,
                       struct err *err);
-/* Writes budgets, state, ended_because, device and its facts, device_spec, boot_id, elapsed_ms, device_ms. */
+/* Writes budgets, state, ended_because, device and its facts, device_spec, boot_id, elapsed_ms,
+ * device_ms. */
 bool store_run_update(struct store *store, const struct run_row *run, struct err *err);
 
 /*
@@ -192,8 +196,8 @@ struct judgement_row {
 };
 
 /*
- * Records a judgement with its cases, samples, metrics and scores (of each problem and of the whole,
- * only when it passed; problem_scores has one entry a timing). Sets row->id.
+ * Records a judgement with its cases, samples, metrics and scores (of each problem and of the
+ * whole, only when it passed; problem_scores has one entry a timing). Sets row->id.
  */
 bool store_judgement_insert(struct store *store, struct judgement_row *row,
                             const struct judge_result *result, const struct score *problem_scores,
@@ -209,8 +213,9 @@ bool store_judgement_find(struct store *store, const struct judgement_key *key,
 bool store_rescore(struct store *store, int64_t *rescored, struct err *err);
 
 /*
- * The retention rule: raw samples of judgements that passed but are neither among the `keep` best of
- * their run nor younger than `keep` places are dropped (their scores stay). Nothing else ever is.
+ * The retention rule: raw samples of judgements that passed but are neither among the `keep` best
+ * of their run nor younger than `keep` places are dropped (their scores stay). Nothing else ever
+ * is.
  */
 bool store_thin(struct store *store, int64_t run, int64_t keep, struct err *err);
 

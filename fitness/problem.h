@@ -3,7 +3,8 @@
  *
  * O = softmax(scale · Q Kᵀ + mask) V for every batch and head. Causal masks are aligned to the
  * bottom right: query i sees keys j <= i + kv_len - q_len. A row that sees no key gives zeros (and
- * a log-sum-exp of -inf). kv_heads divides heads; query head h reads key head h / (heads / kv_heads).
+ * a log-sum-exp of -inf). kv_heads divides heads; query head h reads key head h / (heads /
+ * kv_heads).
  *
  * The text form is BxHxSxD, or BxH/KxQ/SxD with its own key heads and key length, followed by
  * options after colons:   1x8x512x64   4x32/8x4096x128:causal   2x8x100/300x64:causal:bf16:lse:bshd
@@ -32,7 +33,7 @@ struct problem {
     int64_t batch, heads, kv_heads, q_len, kv_len, head_dim;
     enum dtype dtype;
     bool causal;
-    bool lse;          /* also write the natural log-sum-exp of each row, float [batch, heads, q_len] */
+    bool lse; /* also write the natural log-sum-exp of each row, float [batch, heads, q_len] */
     bool sequence_first; /* memory is [B, S, H, D] instead of [B, H, S, D] */
 };
 

@@ -8,13 +8,14 @@
  *     decimal and 0x literals, with 'true' and 'false'; names
  *     EVO_IS(Name, label): the value of the symbol called "Name=label"
  *
- * Values are int64_t; comparisons and logic give 0 or 1; `&&`, `||` and `?:` evaluate only what they
- * need. `/` and `%` truncate as in C, ceil_div rounds up (both operands >= 0, divisor > 0), log2 is
- * the floor of the logarithm (a > 0), pow2 is 2^a (0 <= a <= 62). The subset is valid C++ too, which
- * is why a template's requirement can be a static_assert.
+ * Values are int64_t; comparisons and logic give 0 or 1; `&&`, `||` and `?:` evaluate only what
+ * they need. `/` and `%` truncate as in C, ceil_div rounds up (both operands >= 0, divisor > 0),
+ * log2 is the floor of the logarithm (a > 0), pow2 is 2^a (0 <= a <= 62). The subset is valid C++
+ * too, which is why a template's requirement can be a static_assert.
  *
  * Overflow, division by zero and the limits above make an evaluation fail: they never make a value.
- * An expression is parsed once against a table of names and evaluated many times without allocating.
+ * An expression is parsed once against a table of names and evaluated many times without
+ * allocating.
  */
 #ifndef EVO_BASE_EXPR_H
 #define EVO_BASE_EXPR_H
@@ -40,7 +41,8 @@ struct symbols {
 };
 
 struct symbols *symbols_new(struct arena *arena);
-int symbols_add(struct symbols *symbols, const char *name); /* the slot; an old name keeps its own */
+int symbols_add(struct symbols *symbols,
+                const char *name); /* the slot; an old name keeps its own */
 int symbols_find(const struct symbols *symbols, const char *name, size_t length); /* -1: unknown */
 
 struct expr;

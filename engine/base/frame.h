@@ -4,13 +4,13 @@
  * On the wire a frame is a little-endian u32 length and that many bytes:
  *
  *     judge\n                        the verb
- *     id 147\n                       key, one blank, value up to the end of the line; keys may repeat
- *     body cubin 23144\n             announces a named body of so many bytes
- *     \n                             an empty line ends the head
- *     <the bodies, in the order announced, back to back>
+ *     id 147\n                       key, one blank, value up to the end of the line; keys may
+ * repeat body cubin 23144\n             announces a named body of so many bytes \n an empty line
+ * ends the head <the bodies, in the order announced, back to back>
  *
- * Keys, verbs and bodies' names are [a-z0-9_.]+ (no key is `body`); a value holds any bytes but newline and NUL. Everything is read
- * back strictly: what is not exactly this form is an error, never a guess.
+ * Keys, verbs and bodies' names are [a-z0-9_.]+ (no key is `body`); a value holds any bytes but
+ * newline and NUL. Everything is read back strictly: what is not exactly this form is an error,
+ * never a guess.
  *
  * struct message is both what is built to be sent and what was received. It lives in an arena;
  * a received message points into copies in that arena, its bodies end in an uncounted NUL.

@@ -130,7 +130,8 @@ bool proc_own_folder(char folder[4096], struct err *err)
     return true;
 }
 
-/* F_GETLK names the holder, which flock cannot; an open-file-description lock would hide the pid. */
+/* F_GETLK names the holder, which flock cannot; an open-file-description lock would hide the pid.
+ */
 static struct flock whole_file(void)
 {
     return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};

@@ -1,8 +1,8 @@
 /*
  * proc -- child processes that speak frames, and the lock that makes a run its owner's.
  *
- * A child's stdin and stdout are pipes to us (non-blocking on our side), its stderr is ours. It dies
- * with us: PR_SET_PDEATHSIG, and its own watcher sees stdin close.
+ * A child's stdin and stdout are pipes to us (non-blocking on our side), its stderr is ours. It
+ * dies with us: PR_SET_PDEATHSIG, and its own watcher sees stdin close.
  */
 #ifndef EVO_BASE_PROC_H
 #define EVO_BASE_PROC_H
@@ -22,7 +22,8 @@ struct proc {
 bool proc_spawn(struct proc *proc, char *const argv[], struct err *err);
 /* SIGKILL, close, reap. Returns the wait status. Safe on an empty proc. */
 int proc_kill(struct proc *proc);
-/* True if it has ended; *status is its wait status, the pipes are closed and the pid is forgotten. */
+/* True if it has ended; *status is its wait status, the pipes are closed and the pid is forgotten.
+ */
 bool proc_reap(struct proc *proc, int *status);
 /* "exited with 3", "was killed by signal 11 (Segmentation fault)" */
 const char *proc_status_text(int status, char text[80]);

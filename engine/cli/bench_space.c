@@ -302,7 +302,8 @@ static void judge_near(const struct bench_space *bench, const struct bench_run *
     }
     qsort(values, (size_t)count, sizeof *values, ascend);
     result->evals_to[near] = mean;
-    result->spread[near] = count > 1 ? 1.96 * sqrt(fmax(0, squares - mean * mean) / (count - 1)) : 0;
+    result->spread[near] =
+        count > 1 ? 1.96 * sqrt(fmax(0, squares - mean * mean) / (count - 1)) : 0;
     result->median_to[near] = isfinite(values[count / 2]) ? median_of(values, count) : 0;
     result->solved[near] = solved / count;
 }

@@ -1,9 +1,9 @@
 /*
  * bench_space -- searches replayed on a recorded space, and what they are worth.
  *
- * A run is the search of `evo start` itself (search/population.h) with a table in place of compilers
- * and a GPU: the same proposals from the same outcomes. Runs are divided among processes; each is a
- * function of its strategy and number alone.
+ * A run is the search of `evo start` itself (search/population.h) with a table in place of
+ * compilers and a GPU: the same proposals from the same outcomes. Runs are divided among processes;
+ * each is a function of its strategy and number alone.
  *
  * The score P is that of the autotuning methodology: how far a strategy's best lies between what
  * random search without replacement is expected to have and the optimum, averaged over a budget

@@ -48,8 +48,8 @@ static void print_best(struct arena *arena, const struct status_row *row)
 }
 
 /*
- * What the best was judged on, where that is not the workload alone: a slow device's gate has shapes
- * of its own.
+ * What the best was judged on, where that is not the workload alone: a slow device's gate has
+ * shapes of its own.
  */
 static bool print_judged(struct cli *cli, struct err *err)
 {

@@ -50,7 +50,8 @@ static void add_shapes(struct verification *verification)
     }
 }
 
-/* A shape that the program declares not to do is no fault of it unless the file names that shape. */
+/* A shape that the program declares not to do is no fault of it unless the file names that shape.
+ */
 static bool drop_unsupported(struct cli *cli, struct verification *verification, struct err *err)
 {
     struct judge_job *job = &verification->job;

@@ -138,23 +138,27 @@ static void write_kernel(const struct program *program, int index, struct buf *o
         buf_puts(out, i ? ", " : "");
         write_argument(program, kernel->args[i], out);
     }
-    buf_printf(out,
-               "};\n"
-               "        rc = cudaFuncSetAttribute((const void *)%s, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)smem);\n"
-               "        if (rc == cudaSuccess)\n"
-               "            rc = cudaLaunchKernel((const void *)%s, dim3((unsigned)(%s), (unsigned)(%s), (unsigned)(%s)),\n"
-               "                                  dim3((unsigned)(%s)), args, (size_t)smem, stream);\n"
-               "        if (rc != cudaSuccess)\n"
-               "            return (int)rc;\n"
-               "    }\n",
-               kernel->name, kernel->name, kernel->grid[0], kernel->grid[1], kernel->grid[2],
-               kernel->threads);
+    buf_printf(
+        out,
+        "};\n"
+        "        rc = cudaFuncSetAttribute((const void *)%s, "
+        "cudaFuncAttributeMaxDynamicSharedMemorySize, (int)smem);\n"
+        "        if (rc == cudaSuccess)\n"
+        "            rc = cudaLaunchKernel((const void *)%s, dim3((unsigned)(%s), (unsigned)(%s), "
+        "(unsigned)(%s)),\n"
+        "                                  dim3((unsigned)(%s)), args, (size_t)smem, stream);\n"
+        "        if (rc != cudaSuccess)\n"
+        "            return (int)rc;\n"
+        "    }\n",
+        kernel->name, kernel->name, kernel->grid[0], kernel->grid[1], kernel->grid[2],
+        kernel->threads);
 }
 
 static void write_launch(const struct program *program, struct buf *out)
 {
     buf_printf(out,
-               "inline int launch(const void *q, const void *k, const void *v, void *o, float *lse, evo_problem problem,\n"
+               "inline int launch(const void *q, const void *k, const void *v, void *o, float "
+               "*lse, evo_problem problem,\n"
                "                  char *scratch, cudaStream_t stream, i64 sms)\n"
                "{\n"
                "    const evo_problem &p = problem;\n%s"
@@ -166,9 +170,11 @@ static void write_launch(const struct program *program, struct buf *out)
     for (int i = 0; i < program->workspace_count; i++) {
         buf_printf(out, "    w[%d] = scratch + workspace(p, sms, %d);\n", i, i);
         if (program->workspaces[i].kind == WORKSPACE_ZERO_CALL) {
-            buf_printf(out, "    if ((rc = cudaMemsetAsync(w[%d], 0, (size_t)(%s), stream)) != cudaSuccess)\n"
-                            "        return (int)rc;\n",
-                       i, program->workspaces[i].bytes);
+            buf_printf(
+                out,
+                "    if ((rc = cudaMemsetAsync(w[%d], 0, (size_t)(%s), stream)) != cudaSuccess)\n"
+                "        return (int)rc;\n",
+                i, program->workspaces[i].bytes);
         }
     }
     buf_puts(out, "    (void)scratch;\n");
@@ -198,14 +204,15 @@ void exported_write(const struct exported *exported, struct buf *out)
 {
     buf_printf(out, "// %s\n//\n", exported->title);
     write_comment(out, exported->provenance);
-    buf_printf(out,
-               "//\n"
-               "// Build:  nvcc -O3 -std=c++17 -arch=%s -c FILE.cu\n"
-               "// Try:    nvcc -O3 -std=c++17 -arch=%s -DEVO_MAIN FILE.cu -o try && ./try\n"
-               "// Verify: evo verify FILE.cu\n"
-               "// Call:   #include it in C or C++, where it is two prototypes; link -lcudart -lstdc++\n"
-               "//\n",
-               exported->arch, exported->arch);
+    buf_printf(
+        out,
+        "//\n"
+        "// Build:  nvcc -O3 -std=c++17 -arch=%s -c FILE.cu\n"
+        "// Try:    nvcc -O3 -std=c++17 -arch=%s -DEVO_MAIN FILE.cu -o try && ./try\n"
+        "// Verify: evo verify FILE.cu\n"
+        "// Call:   #include it in C or C++, where it is two prototypes; link -lcudart -lstdc++\n"
+        "//\n",
+        exported->arch, exported->arch);
     write_program(exported, out);
     buf_puts(out, export_prototypes);
     buf_printf(out, "\n%s\n", DEVICE_BEGIN);

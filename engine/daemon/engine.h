@@ -3,9 +3,9 @@
  *
  * One thread, one poll() loop, the only writer of the database. A round of the loop is one
  * transaction: what workers said is recorded, places are settled in order, new places proposed,
- * attempts noted; only after the commit are jobs sent. Starting is recovering: the run is rebuilt from
- * the database, and whatever has no verdict is dispatched again. docs/ARCHITECTURE.md tells the
- * whole story.
+ * attempts noted; only after the commit are jobs sent. Starting is recovering: the run is rebuilt
+ * from the database, and whatever has no verdict is dispatched again. docs/ARCHITECTURE.md tells
+ * the whole story.
  */
 #ifndef EVO_DAEMON_ENGINE_H
 #define EVO_DAEMON_ENGINE_H

@@ -91,7 +91,8 @@ struct hash engine_source_hash(const struct flight *flight);
 
 /* ---- dispatch.c ---- */
 
-/* Notes an attempt for every idle worker that there is work for; the jobs are sent by engine_send. */
+/* Notes an attempt for every idle worker that there is work for; the jobs are sent by engine_send.
+ */
 bool engine_dispatch(struct engine *engine, struct err *err);
 void engine_send(struct engine *engine);
 bool engine_attend(struct engine *engine, const struct fleet_event *event, struct err *err);

@@ -370,7 +370,8 @@ static bool pull(struct fleet *fleet, struct worker *worker, struct harvest *har
         return take_message(fleet, worker, message, harvest, err);
     }
     if (ended) {
-        status = proc_kill(&worker->proc); /* it closed its stdout: it has ended, or is as good as */
+        status =
+            proc_kill(&worker->proc); /* it closed its stdout: it has ended, or is as good as */
         if (worker->state != WORKER_IDLE) {
             log_line("fleet", "%s %s; starting another", worker->name,
                      proc_status_text(status, text));

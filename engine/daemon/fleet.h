@@ -3,10 +3,10 @@
  *
  * A worker is a child process that says HELLO and then answers one job at a time. The fleet hides
  * pipes, partial reads and writes, deadlines and deaths, and tells the engine what happened as
- * events. A worker that dies is started again; one that keeps ending without an answer, though no job
- * took it down, or cannot say HELLO, ends the fleet with an error naming it. An answer with the field
- * `last` is a worker's farewell: it is replaced at once, without blame. One that answers for another
- * job, or speaks out of turn, is killed as if it had died: answers never slip by one.
+ * events. A worker that dies is started again; one that keeps ending without an answer, though no
+ * job took it down, or cannot say HELLO, ends the fleet with an error naming it. An answer with the
+ * field `last` is a worker's farewell: it is replaced at once, without blame. One that answers for
+ * another job, or speaks out of turn, is killed as if it had died: answers never slip by one.
  *
  * Owner: engine.c. Threads: one. Events' messages live in the arena given to fleet_wait, a HELLO's
  * texts in the worker until it is replaced.
@@ -59,8 +59,9 @@ bool fleet_add(struct fleet *fleet, enum role role, const char *name, const char
 /* The first worker from `from` on that is ready and has no job, or -1. */
 int fleet_idle(const struct fleet *fleet, enum role role, int from);
 /*
- * The same, but one that never had a job: what killed a worker must not be blamed on the last straw.
- * When there is none, an old one is replaced, and *worker -1 says to ask again when one is ready.
+ * The same, but one that never had a job: what killed a worker must not be blamed on the last
+ * straw. When there is none, an old one is replaced, and *worker -1 says to ask again when one is
+ * ready.
  */
 bool fleet_fresh(struct fleet *fleet, enum role role, int *worker, struct err *err);
 int fleet_busy(const struct fleet *fleet); /* how many hold a job */

@@ -7,8 +7,9 @@
  *     render ─► compile ⇄ compiling ─► judge ⇄ judging ─► decided ─► (settled)
  *                                 └──► twin ──────────────┘
  *
- * Rendering and compiling may also end in `decided`: an image that does not build, a program that is
- * known. The way back is a worker's death. A twin waits for the judgement of the same program at another place.
+ * Rendering and compiling may also end in `decided`: an image that does not build, a program that
+ * is known. The way back is a worker's death. A twin waits for the judgement of the same program at
+ * another place.
  *
  * Any other move is a bug, and an assert. Owner: engine.c.
  */

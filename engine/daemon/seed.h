@@ -56,7 +56,8 @@ struct seed {
     struct seed_restriction restrictions[SEED_RESTRICTIONS_MAX];
     int restriction_count;
     struct {
-        const char *text; /* "attention_tiled BLOCK_M=32 …"; genes not named take their first value */
+        const char
+            *text; /* "attention_tiled BLOCK_M=32 …"; genes not named take their first value */
         int line, column;
     } founders[SEED_FOUNDERS_MAX];
     int founder_count;
@@ -71,7 +72,7 @@ struct seed {
 
     enum seed_strategy strategy;
     uint64_t rng_seed;     /* default 1 */
-    int lag;               /* default 32; see style: proposal n reads results of places <= n - lag */
+    int lag; /* default 32; see style: proposal n reads results of places <= n - lag */
     int64_t budget_evaluations, budget_wall_ms, budget_device_ms; /* 0: unlimited */
 
     const char *device;    /* default "auto" */

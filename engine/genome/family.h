@@ -6,15 +6,13 @@
  * scope below #include "evo.cuh", launches last; declarations may stand between them:
  *
  *     EVO_GIVEN(NAME, "doc")                  a constant of the problem or device (enum given)
- *     EVO_GENE(NAME, domain, "doc")           domain: range(lo, hi, step) pow2(lo, hi) set(a, b, …) flag
- *     EVO_CHOICE(Name, (label, …), "doc")     one of several C++ types
- *     EVO_LET(NAME, expr, "doc")              a derived constant
- *     EVO_REQUIRE(expr, "doc")                must hold, or the genome is infeasible
- *     EVO_SUPPORTS(expr, "doc")               must hold for a shape (may read launch variables), or the
- *                                             family refuses that shape
- *     EVO_NUMERICS(expr)                      0: FP32 accumulation, 1: FP16 accumulation (own class)
- *     EVO_WORKSPACE(name, bytes, kind, "doc") scratch memory; kind poison | zero_call | zero_once
- *     EVO_LAUNCH(kernel, (x[, y[, z]]), threads, smem_bytes, (arg, …))
+ *     EVO_GENE(NAME, domain, "doc")           domain: range(lo, hi, step) pow2(lo, hi) set(a, b, …)
+ * flag EVO_CHOICE(Name, (label, …), "doc")     one of several C++ types EVO_LET(NAME, expr, "doc")
+ * a derived constant EVO_REQUIRE(expr, "doc")                must hold, or the genome is infeasible
+ *     EVO_SUPPORTS(expr, "doc")               must hold for a shape (may read launch variables), or
+ * the family refuses that shape EVO_NUMERICS(expr)                      0: FP32 accumulation, 1:
+ * FP16 accumulation (own class) EVO_WORKSPACE(name, bytes, kind, "doc") scratch memory; kind poison
+ * | zero_call | zero_once EVO_LAUNCH(kernel, (x[, y[, z]]), threads, smem_bytes, (arg, …))
  *                                             repeated: several kernels in a row make one call
  *
  * Expressions are base/expr; a name must be declared above its use. EVO_IS(Name, label) is 1 when
@@ -52,10 +50,10 @@ enum {
 
 /* What a problem and a device fix for every genome. */
 enum given {
-    GIVEN_HEAD_DIM,        /* HEAD_DIM: columns of Q, K and V */
-    GIVEN_CAUSAL,          /* CAUSAL: 1 when query i sees keys up to its own (bottom right aligned) */
-    GIVEN_BF16,            /* BF16: 1 for bfloat16 inputs and output, 0 for half */
-    GIVEN_LSE,             /* LSE: 1 when the log-sum-exp of each row is asked for */
+    GIVEN_HEAD_DIM, /* HEAD_DIM: columns of Q, K and V */
+    GIVEN_CAUSAL,   /* CAUSAL: 1 when query i sees keys up to its own (bottom right aligned) */
+    GIVEN_BF16,     /* BF16: 1 for bfloat16 inputs and output, 0 for half */
+    GIVEN_LSE,      /* LSE: 1 when the log-sum-exp of each row is asked for */
     GIVEN_DEVICE_SMEM_MAX, /* DEVICE_SMEM_MAX: bytes of shared memory a block may ask for */
     GIVEN_DEVICE_ARCH,     /* DEVICE_ARCH: compute capability times ten: 80, 90, 120 */
     GIVEN_COUNT,
@@ -141,8 +139,8 @@ int family_numerics(const struct family *family, const int64_t *values);
 
 /*
  * Counts feasible genomes: *feasible of *total. Genomes that share a verdict are counted together;
- * after looking at `limit` genomes or beginnings of genomes it gives up and returns false, the counts
- * being those so far. Counts above INT64_MAX stay there.
+ * after looking at `limit` genomes or beginnings of genomes it gives up and returns false, the
+ * counts being those so far. Counts above INT64_MAX stay there.
  */
 bool family_count(const struct family *family, const struct givens *givens, int64_t limit,
                   int64_t *feasible, int64_t *total);

@@ -6,9 +6,9 @@
  *
  * Coordinates: a number is scaled to [0, 1] over its gene's values, by its logarithm where all are
  * positive and the largest is at least four times the smallest; a label keeps its index. Genes with
- * one value have none. A gene that offers powers of two and other numbers has a second coordinate, the
- * logarithm of what is left of its value without its factors of two: whether tiles divide evenly and
- * rows stay aligned is another question than how large they are.
+ * one value have none. A gene that offers powers of two and other numbers has a second coordinate,
+ * the logarithm of what is left of its value without its factors of two: whether tiles divide
+ * evenly and rows stay aligned is another question than how large they are.
  *
  * Memory: about 44 + 4 * genes bytes a genome. Threads: one.
  */

@@ -12,25 +12,26 @@
 
 enum {
     POSTERIOR_BYTES = 32 << 20, /* of all families' posteriors */
-    POINTS_LISTED_MIN = 160,    /* a listed family must have room for as many points, or has a pool */
-    POINTS_POOLED = 256,        /* neighbours are asked one by one there, which is quadratic */
-    PENDING_MAX = 48,           /* the latest of those pending that a posterior assumes */
-    DESIGN_MIN = 6,             /* genomes that a family is sampled with at least; else one a gene */
-    DESIGN_POOL = 24,           /* of which the one farthest from all others is taken */
-    GOOD_MIN = 4,               /* outcomes with a time before a model is made */
+    POINTS_LISTED_MIN = 160, /* a listed family must have room for as many points, or has a pool */
+    POINTS_POOLED = 256,     /* neighbours are asked one by one there, which is quadratic */
+    PENDING_MAX = 48,        /* the latest of those pending that a posterior assumes */
+    DESIGN_MIN = 6,          /* genomes that a family is sampled with at least; else one a gene */
+    DESIGN_POOL = 24,        /* of which the one farthest from all others is taken */
+    GOOD_MIN = 4,            /* outcomes with a time before a model is made */
     ELITES = 3,
-    LOCAL_EVERY = 3,            /* every third place is a neighbour of an elite */
+    LOCAL_EVERY = 3, /* every third place is a neighbour of an elite */
     POOL_ELITES = 10,
     POOL_MAX = 3072,
     POOL_CROSSED = 512,
-    FAILURES_POOLED = 512,      /* outcomes that validity of a pool is estimated from */
+    FAILURES_POOLED = 512, /* outcomes that validity of a pool is estimated from */
     DRAWS_MAX = 4096,
     STREAM_DESIGN = 0xfffffffe,
-    STREAM_POOL = 0xfffffe00,   /* and the family's index */
+    STREAM_POOL = 0xfffffe00, /* and the family's index */
 };
 
 static const double SLOW_SHARE = 0.6, SLOW_SLOPE = 0.2;
-/* Where nothing was ever measured much is expected for ever; if all of it fails, it is tried last. */
+/* Where nothing was ever measured much is expected for ever; if all of it fails, it is tried last.
+ */
 static const double HOPELESS = 0.005, LAST_RESORT = 1e-9;
 
 struct trial {
@@ -286,7 +287,8 @@ static void draw_pool(struct guide *guide, struct model *model, int epoch)
 
     catalogue_clear(model->catalogue);
     for (int i = 0; i < count; i++) {
-        for (int step = 0; next_neighbour(family, &model->trials[best[i]].genome, &step, &genome);) {
+        for (int step = 0;
+             next_neighbour(family, &model->trials[best[i]].genome, &step, &genome);) {
             pool_add(guide, model, &genome);
         }
     }
@@ -559,8 +561,9 @@ static void feed_new(struct model *model)
 }
 
 /*
- * The odds of passing: by what is near, and by each value alone, because in a large space nothing is
- * near. A value that never passed speaks against a genome, soon loudly: most failures have one cause.
+ * The odds of passing: by what is near, and by each value alone, because in a large space nothing
+ * is near. A value that never passed speaks against a genome, soon loudly: most failures have one
+ * cause.
  */
 static double odds(const struct model *model, const struct genome *genome, float passed,
                    float tried)

@@ -22,7 +22,8 @@ extern const struct operator_row operator_table[OPERATOR_COUNT];
 /* A uniform draw from every combination of a family's genes, feasible or not. */
 struct genome mutate_random(const struct search_space *space, int family, struct rng *rng);
 
-/* Sets the genome to the next combination of its family's genes; after the last to the first: false. */
+/* Sets the genome to the next combination of its family's genes; after the last to the first:
+ * false. */
 bool genome_next(const struct family *family, struct genome *genome);
 
 #endif

@@ -18,10 +18,12 @@ enum {
     STREAM_WALK = 0xffffffff,
 };
 
-/* A single shape's time that is this many times that of the island's worst member cannot enter it. */
+/* A single shape's time that is this many times that of the island's worst member cannot enter it.
+ */
 static const double BOUND_SLACK = 1.02;
 
-/* The share of places that the guide leaves to operators that know nothing: a model may be wrong. */
+/* The share of places that the guide leaves to operators that know nothing: a model may be wrong.
+ */
 static const double UNGUIDED = 0.02;
 
 struct island {

@@ -11,8 +11,8 @@
  * it, and the outcomes folded so far, never on when something arrived: the engine proposes in order
  * of place, and folds exactly the places <= n - lag before it proposes n.
  *
- * Most places are filled by the guide (guide.h): the genome of which a model of all outcomes expects
- * the most. A share is left to the operators, which know nothing and are drawn by weight.
+ * Most places are filled by the guide (guide.h): the genome of which a model of all outcomes
+ * expects the most. A share is left to the operators, which know nothing and are drawn by weight.
  *
  * Islands are separate populations: place n belongs to island n mod islands. An island keeps its
  * best members (elites) of one numerics class; a parent comes from the next island of the same
@@ -46,7 +46,8 @@ enum operator_kind {
     OPERATOR_IMMIGRANT, /* a random feasible genome; no parent */
     OPERATOR_JUMP,      /* another family, genes of the same name inherited */
     OPERATOR_DRAWN,     /* those above are drawn by weight; those below have their own rules */
-    OPERATOR_PREDICT = OPERATOR_DRAWN, /* the model's best genome anywhere; parent: its nearest good relative */
+    OPERATOR_PREDICT =
+        OPERATOR_DRAWN, /* the model's best genome anywhere; parent: its nearest good relative */
     OPERATOR_REFINE,    /* the model's best change of one gene of an elite */
     OPERATOR_CLIMB,     /* one gene of the best that leaves untried neighbours takes any value */
     OPERATOR_COUNT,
@@ -87,8 +88,9 @@ struct search_space {
 };
 
 /*
- * True if the genome may be evaluated: every static problem meets its family's requirements, its class
- * is bred, every shape is supported. *numerics is its class. refusal (may be NULL) says why not.
+ * True if the genome may be evaluated: every static problem meets its family's requirements, its
+ * class is bred, every shape is supported. *numerics is its class. refusal (may be NULL) says why
+ * not.
  */
 bool space_admits(const struct search_space *space, const struct genome *genome, int *numerics,
                   struct refusal *refusal);
@@ -136,8 +138,8 @@ struct population *population_new(const struct search_space *space,
 void population_free(struct population *population);
 
 /*
- * Marks the genome of a place as proposed; every recorded place is marked, in order and before it is
- * folded, before the first proposal. A place marked twice is marked once.
+ * Marks the genome of a place as proposed; every recorded place is marked, in order and before it
+ * is folded, before the first proposal. A place marked twice is marked once.
  */
 void population_mark(struct population *population, int64_t place, const struct genome *genome,
                      const struct hash *genome_hash);
@@ -145,8 +147,8 @@ void population_mark(struct population *population, int64_t place, const struct 
 bool population_found(struct population *population, int64_t place, const struct genome *genome,
                       struct proposal *proposal, struct refusal *refusal);
 /*
- * The outcome of a place: `us` is its score; 0: it has none (any verdict but pass); below 0: it is an
- * alias of an earlier place, whose score is -us. Places are folded in order, each once.
+ * The outcome of a place: `us` is its score; 0: it has none (any verdict but pass); below 0: it is
+ * an alias of an earlier place, whose score is -us. Places are folded in order, each once.
  */
 void population_fold(struct population *population, int64_t place, const struct genome *genome,
                      int numerics, int depth, double us);

@@ -156,7 +156,8 @@ static double prior(const struct fit *fit, const double *theta, double *gradient
 
 static double evaluate(struct fit *fit, const double *theta, double *gradient)
 {
-    double weights[SURROGATE_DIMS_MAX], sums[SURROGATE_DIMS_MAX] = {0}, logs, q = 0, trace = 0, value;
+    double weights[SURROGATE_DIMS_MAX], sums[SURROGATE_DIMS_MAX] = {0}, logs, q = 0, trace = 0,
+                                        value;
     int n = fit->count, pair = 0;
 
     fill_covariance(fit, theta);
@@ -203,7 +204,8 @@ static double clamp(double value, double low, double high)
 /* Resilient propagation: only signs of the gradient are read, so scales need no tuning. */
 static void descend(struct fit *fit, double *best)
 {
-    double theta[SURROGATE_DIMS_MAX + 1], gradient[SURROGATE_DIMS_MAX + 1], last[SURROGATE_DIMS_MAX + 1] = {0};
+    double theta[SURROGATE_DIMS_MAX + 1], gradient[SURROGATE_DIMS_MAX + 1],
+        last[SURROGATE_DIMS_MAX + 1] = {0};
     double step[SURROGATE_DIMS_MAX + 1], least = INFINITY;
     int count = fit->dims + 1;
 

@@ -1,20 +1,21 @@
 /*
  * surrogate -- what was learned, as a function: a Gaussian process over points.
  *
- * A point has a coordinate for each gene (catalogue.h): numbers scaled to [0, 1], labels as they are
- * (two labels differ or do not). The covariance of two points is Matern 3/2 of their distance, each coordinate
- * with a scale of its own, which say which genes matter; scales and noise maximise the posterior
- * of what was seen under wide log-normal priors. The mean is a constant, estimated with the rest.
+ * A point has a coordinate for each gene (catalogue.h): numbers scaled to [0, 1], labels as they
+ * are (two labels differ or do not). The covariance of two points is Matern 3/2 of their distance,
+ * each coordinate with a scale of its own, which say which genes matter; scales and noise maximise
+ * the posterior of what was seen under wide log-normal priors. The mean is a constant, estimated
+ * with the rest.
  *
  * `struct posterior` holds a whole set of candidates against the points learned from: a row for
- * each point, of L^-1 K(points, candidates) with L the Cholesky factor, so that one more point costs
- * one pass over the rows, whatever the candidates are asked afterwards. Points behind the solid ones
- * are pending: they are expected to come out as predicted, which narrows the posterior around them
- * and moves nothing.
+ * each point, of L^-1 K(points, candidates) with L the Cholesky factor, so that one more point
+ * costs one pass over the rows, whatever the candidates are asked afterwards. Points behind the
+ * solid ones are pending: they are expected to come out as predicted, which narrows the posterior
+ * around them and moves nothing.
  *
  * Every sum is taken in one fixed order, whether rows came one at a time or all at once, and no
- * operation depends on the compiler's options (see CMakeLists.txt: no contraction, no fast math), so
- * that a model rebuilt after a kill is the same to the last bit.
+ * operation depends on the compiler's options (see CMakeLists.txt: no contraction, no fast math),
+ * so that a model rebuilt after a kill is the same to the last bit.
  *
  * Threads: one. Memory: rows as points are added, 4 bytes a candidate each.
  */
@@ -43,11 +44,13 @@ struct kernel {
     double noise;            /* variance, relative to the signal's */
 };
 
-/* Scales for targets y at points, `count` of both, 4 to SURROGATE_FIT_MAX; dims and label are set. */
+/* Scales for targets y at points, `count` of both, 4 to SURROGATE_FIT_MAX; dims and label are set.
+ */
 void kernel_fit(struct kernel *kernel, const struct point *points, const double *y, int count);
 double kernel_value(const struct kernel *kernel, const struct point *a, const struct point *b);
 
-/* Candidates, coordinate by coordinate: that of candidate i in dimension d is at[d * stride + i]. */
+/* Candidates, coordinate by coordinate: that of candidate i in dimension d is at[d * stride + i].
+ */
 struct cloud {
     float *at;
     int count, stride; /* stride is the next multiple of CLOUD_LANES */

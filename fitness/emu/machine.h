@@ -19,9 +19,10 @@
  * blocks may differ; that they were used is reported.
  *
  * Files: ptx.c text · decode.c ops, places.c where registers lie · run.c scheduling, control flow ·
- * alu.c arithmetic · access.c loads, stores, atomics · collective.c what lanes do together · memory.c
- * memory and its shadow · tensor.c mma, wmma, ldmatrix, wgmma · async.c cp.async, mbarrier, bulk
- * copies, clusters · profile.c counts and the model of time · device_emu.c the judge's device.
+ * alu.c arithmetic · access.c loads, stores, atomics · collective.c what lanes do together ·
+ * memory.c memory and its shadow · tensor.c mma, wmma, ldmatrix, wgmma · async.c cp.async,
+ * mbarrier, bulk copies, clusters · profile.c counts and the model of time · device_emu.c the
+ * judge's device.
  */
 #ifndef EVO_EMU_MACHINE_H
 #define EVO_EMU_MACHINE_H

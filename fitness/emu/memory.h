@@ -4,8 +4,8 @@
  * Global memory is a set of buffers, each with its own guard: an address belongs to one buffer or
  * to none. Shared and local memory are windows of the generic address space, as on the hardware:
  *
- *     0x0000_0100_0000_0000 + …   global buffers, 1 GiB apart at least: no overrun is another's byte
- *     0x0000_7000_0000_0000       shared memory, a window of 16 MiB a block of the cluster (below)
+ *     0x0000_0100_0000_0000 + …   global buffers, 1 GiB apart at least: no overrun is another's
+ * byte 0x0000_7000_0000_0000       shared memory, a window of 16 MiB a block of the cluster (below)
  *     0x0000_7800_0000_0000       local memory, the thread's own
  *     0x0000_7a00_0000_0000       the kernel's arguments
  *

@@ -42,7 +42,8 @@ enum {
  * Loops over lanes and cells are worth a second copy for wider vectors, chosen when the program
  * starts: where the compiler can, and not under ThreadSanitizer, which is not up by then.
  */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) &&                            \
+    !defined(__SANITIZE_THREAD__)
 #define SHADOW_HOT __attribute__((target_clones("avx2", "default")))
 #else
 #define SHADOW_HOT
