@@ -27,7 +27,7 @@ enum {
     NAME_MAX_BYTES = 64, /* of a run's or family's name */
     COMMAND_MAX = 1024,  /* bytes of a worker's command line */
     COMPILERS_MAX = 192, /* compile workers; the fleet has room for as many, and judges */
-    GATE_FAMILIES = 3,   /* input families of the gate: its cases multiply */
+    GATE_FAMILIES = 5,   /* input families of the gate: its cases multiply */
 };
 
 /* ---- 1. events become a tree -------------------------------------------------------------- */
