@@ -43,7 +43,7 @@ static void check_limits(const struct seed *seed)
     require(seed->numerics[0] || seed->numerics[1]);
     require(seed->budget_evaluations >= 0 && seed->budget_wall_ms >= 0);
     require(seed->device != NULL && seed->name != NULL && seed->about != NULL);
-    for (int i = 0; i < OPERATOR_COUNT; i++) {
+    for (int i = 0; i < OPERATOR_DRAWN; i++) {
         require(seed->weights[i] >= 0);
         weights += seed->weights[i];
     }
