@@ -1225,6 +1225,55 @@ static void decoder_free(struct decoder *decoder)
     free(decoder->constants);
 }
 
+/*
+ * Compilers widen loads over gaps: of a vector's registers some may never be read, and what they
+ * load is of no matter, initialised or not. A bit for each such register of each load, as the first
+ * walk saw it: there a slot is still the number of its cell.
+ */
+static uint64_t *unread_find(const struct decoder *decoder, struct arena *scratch)
+{
+    uint64_t *unread = arena_alloc(scratch, ((size_t)decoder->op_count + 1) * sizeof *unread);
+    bool *read = arena_alloc(scratch, (size_t)decoder->cell_count + 1);
+    for (int i = 0; i < decoder->op_count; i++) {
+        for (int s = 0; s < decoder->ops[i].src_count; s++) {
+            uint32_t slot = decoder->ops[i].src[s];
+            if (slot != SLOT_NONE && (slot & PREDICATE) == 0) {
+                read[slot] = true;
+            }
+        }
+    }
+    for (int i = 0; i < decoder->touched_count; i++) {
+        read[decoder->touched[i].cell] = true;
+    }
+    for (int i = 0; i < decoder->op_count; i++) {
+        const struct op *op = &decoder->ops[i];
+        bool load = op->class == CLASS_LOAD_SHARED || op->class == CLASS_LOAD_GLOBAL ||
+                    op->class == CLASS_LOCAL;
+        for (int d = 0; load && op->vector > 1 && d < op->dst_count && d < 64; d++) {
+            uint32_t slot = op->dst[d];
+            if (slot != SLOT_NONE && (slot & PREDICATE) == 0 && !read[slot]) {
+                unread[i] |= UINT64_C(1) << d;
+            }
+        }
+    }
+    return unread;
+}
+
+static void unread_drop(struct decoder *decoder, struct arena *arena, const uint64_t *unread)
+{
+    for (int i = 0; i < decoder->op_count; i++) {
+        struct op *op = &decoder->ops[i];
+        if (unread[i] == 0) {
+            continue;
+        }
+        uint32_t *dst = arena_copy(arena, op->dst, op->dst_count * sizeof *dst);
+        for (int d = 0; d < op->dst_count && d < 64; d++) {
+            dst[d] = unread[i] >> d & 1 ? SLOT_NONE : dst[d];
+        }
+        op->dst = dst;
+    }
+}
+
 static bool both_walks(struct decoder *decoder, struct arena *arena, struct arena *scratch,
                        struct err *err)
 {
@@ -1238,11 +1287,13 @@ static bool both_walks(struct decoder *decoder, struct arena *arena, struct aren
         return false;
     }
     registers_keep(decoder);
+    const uint64_t *unread = unread_find(decoder, scratch);
     decoder->second = true;
     if (!walk(decoder, arena, err)) {
         return false;
     }
     assert(decoder->op_count == ops && decoder->cell_count == cells);
+    unread_drop(decoder, arena, unread);
     program_fill(decoder);
     return true;
 }

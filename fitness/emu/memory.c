@@ -792,6 +792,16 @@ static enum step tell_read_only(const struct culprit *who, const struct region *
                        "%s, which is read only", start);
 }
 
+/* Whether a byte of an access reaches a register: not what a vector load brings and nobody reads. */
+static bool byte_matters(const struct culprit *who, uint64_t byte)
+{
+    const struct op *op = who->op;
+    uint64_t element = op->bytes > 0 ? byte / op->bytes : 0;
+
+    return who->write || op->vector <= 1 || who->bytes != (uint64_t)op->bytes * op->vector ||
+           element >= op->dst_count || op->dst[element] != SLOT_NONE;
+}
+
 /* `offset`: of the access in its region; the bytes are known to lack one at least. */
 static enum step tell_unknown(const struct culprit *who, const struct region *region,
                               uint64_t offset, uint64_t shown)
@@ -800,11 +810,13 @@ static enum step tell_unknown(const struct culprit *who, const struct region *re
     uint64_t byte = 0;
     char where[96], start[288];
 
-    if (!first_told(who->warp->block, FINDING_UNINITIALISED, who->op, NULL)) {
-        return STEP_NEXT;
-    }
-    while (bits_all(region->known, region->known_from + offset + byte, 1)) {
+    while (byte < who->bytes && (bits_all(region->known, region->known_from + offset + byte, 1) ||
+                                 !byte_matters(who, byte))) {
         byte++;
+    }
+    if (byte == who->bytes ||
+        !first_told(who->warp->block, FINDING_UNINITIALISED, who->op, NULL)) {
+        return STEP_NEXT;
     }
     region_text(region, shown, where);
     culprit_text(who, where, start);

@@ -1339,6 +1339,31 @@ static void a_register_that_nobody_wrote_is_told_when_it_matters(void **state)
     trial_free(fine);
 }
 
+/* Three of four words are written; the fourth is padding that a widened load brings along. */
+static struct trial *widened(const char *use)
+{
+    char body[512];
+    struct trial *trial;
+    snprintf(body, sizeof body,
+             ".shared .align 16 .b8 row[512]; mov.u32 %%r1, row; mad.lo.u32 %%r1, %%t, 16, %%r1;"
+             "st.shared.u32 [%%r1], 1; st.shared.u32 [%%r1+4], 2; st.shared.u32 [%%r1+8], 3;"
+             "ld.shared.v4.u32 {%%r2, %%r3, %%r4, %%r5}, [%%r1]; add.s32 %%r2, %%r2, %%r3;"
+             "add.s32 %%r2, %%r2, %s; st.global.u32 [%%o], %%r2;",
+             use);
+    trial = with_threads(small(body), 32);
+    trial->launch.sanitize = SANITIZE_ALL;
+    return trial;
+}
+
+static void what_a_wide_load_brings_matters_only_when_it_is_read(void **state)
+{
+    struct trial *padding = widened("%r4");
+    (void)state;
+    trial_pass(padding);
+    trial_free(padding);
+    expect_finding(widened("%r5"), FINDING_UNINITIALISED, "byte 12 was never written");
+}
+
 /* ---- blocks over threads ---- */
 
 static const char faulty[] = /* blocks 7 and 20 do what must not be done, 30 ends the run */
@@ -1456,6 +1481,7 @@ int main(void)
         cmocka_unit_test(misused_barriers_are_told),
         cmocka_unit_test(budgets_and_traps_end_a_run),
         cmocka_unit_test(a_register_that_nobody_wrote_is_told_when_it_matters),
+        cmocka_unit_test(what_a_wide_load_brings_matters_only_when_it_is_read),
         cmocka_unit_test(a_run_is_the_same_for_every_number_of_threads),
         cmocka_unit_test(what_is_not_known_is_refused_with_its_line),
     };
