@@ -792,7 +792,8 @@ static enum step tell_read_only(const struct culprit *who, const struct region *
                        "%s, which is read only", start);
 }
 
-/* Whether a byte of an access reaches a register: not what a vector load brings and nobody reads. */
+/* Whether a byte of an access reaches a register: not what a vector load brings and nobody reads.
+ */
 static bool byte_matters(const struct culprit *who, uint64_t byte)
 {
     const struct op *op = who->op;
