@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/str.h"
+#include "fitness/stats.h"
 
 static_assert(sizeof(double) == 8, "samples are stored as 64-bit doubles");
 
@@ -623,7 +624,7 @@ static double median_of(const double *values, int count)
     }
     copy = xmalloc((size_t)count * sizeof *copy); /* quantile sorts; the order taken is evidence */
     memcpy(copy, values, (size_t)count * sizeof *copy);
-    median = quantile(copy, count, 0.5);
+    median = stats_quantile(copy, count, 0.5);
     free(copy);
     return median;
 }

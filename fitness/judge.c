@@ -23,7 +23,7 @@
 #include "fitness/device.h"
 #include "fitness/job.h"
 #include "fitness/reference.h"
-#include "fitness/score.h"
+#include "fitness/stats.h"
 #include "fitness/verify.h"
 #include "fitness/worker.h"
 
@@ -228,9 +228,13 @@ static bool run_gate(struct session *s, struct err *err)
 
 static double median_of(struct arena *arena, const double *values, int count)
 {
-    return count > 0
-               ? quantile(arena_copy(arena, values, (size_t)count * sizeof(*values)), count, 0.5)
-               : NAN;
+    double *copy;
+
+    if (count < 1) {
+        return NAN;
+    }
+    copy = arena_copy(arena, values, (size_t)count * sizeof(*values));
+    return stats_quantile(copy, count, 0.5);
 }
 
 static void add_measured(struct session *s, int problem, const struct measured *measured)

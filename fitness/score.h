@@ -33,7 +33,4 @@ bool score_of_samples(const double *samples_us, int count, double tick_us, struc
 /* Geometric mean of `count` scores, count >= 1. */
 struct score score_combine(const struct score *scores, int count);
 
-/* The p-quantile (linear between order statistics) of values, which it sorts; NaN of none. */
-double quantile(double *values, int count, double p);
-
 #endif

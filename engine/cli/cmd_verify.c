@@ -10,6 +10,7 @@
 #include "daemon/shapes.h"
 #include "daemon/trial.h"
 #include "fitness/score.h"
+#include "fitness/stats.h"
 
 enum {
     CASES_PER_FAMILY = 20, /* five input families: the historic hundred cases for each shape */
@@ -202,7 +203,7 @@ static const char *time_text(struct arena *arena, const char *shape, const struc
     }
     return arena_printf(arena, "%s: %s %s, %d samples; %s by graph", shape,
                         text_us(arena, score->us), text_interval(arena, score), timing->span_count,
-                        text_us(arena, quantile(timing->graph_us, timing->graph_count, 0.5)));
+                        text_us(arena, stats_quantile(timing->graph_us, timing->graph_count, 0.5)));
 }
 
 static void print_shape(struct cli *cli, const struct verification *verification, int problem)

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "db/query.h"
+#include "fitness/stats.h"
 #include "../unit/store_fixture.h"
 
 #include <sys/stat.h>
@@ -113,7 +114,7 @@ static double ask(struct fixture *f, const char *name, int64_t last,
         ms[i] = (double)(clock_now_us() - start) / 1e3;
         arena_reset(f->arena);
     }
-    median = quantile(ms, ASKS, 0.5);
+    median = stats_quantile(ms, ASKS, 0.5);
     printf("%-28s %8.2f ms (open, ask, close; median of %d)\n", name, median, ASKS);
     return median;
 }

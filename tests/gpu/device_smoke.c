@@ -23,6 +23,7 @@
 #include "base/str.h"
 #include "fitness/device.h"
 #include "fitness/score.h"
+#include "fitness/stats.h"
 #include "fitness/verify.h"
 #include "fitness/inputs.h"
 #include "fitness/reference.h"
@@ -279,17 +280,17 @@ static double row(const char *name)
     score_of_samples(t->span_us, t->span_count, t->tick_us, &score);
     printf(
         "%-26s %4d%c %9.3f %9.3f %9.3f %9.3f ±%5.2f%% %9.3f %2d %7.1f %5.0f %6.1f %4.0f 0x%llx\n",
-        name, t->span_count, t->quick ? 'q' : ' ', quantile(spans, t->span_count, 0),
-        quantile(spans, t->span_count, 0.5), quantile(spans, t->span_count, 0.9), score.us,
+        name, t->span_count, t->quick ? 'q' : ' ', stats_quantile(spans, t->span_count, 0),
+        stats_quantile(spans, t->span_count, 0.5), stats_quantile(spans, t->span_count, 0.9), score.us,
         50 * (score.high - score.low) / score.us,
-        t->graph_count > 0 ? quantile(graphs, t->graph_count, 0.5) : NAN, t->graph_count, last_ms,
+        t->graph_count > 0 ? stats_quantile(graphs, t->graph_count, 0.5) : NAN, t->graph_count, last_ms,
         got.sm_clock_mhz, got.power_w, got.temperature_c, (unsigned long long)got.throttle_reasons);
     fflush(stdout);
     return score.us;
 }
 static double graph_us(void)
 {
-    return got.timing.graph_count > 0 ? quantile(got.timing.graph_us, got.timing.graph_count, 0.5)
+    return got.timing.graph_count > 0 ? stats_quantile(got.timing.graph_us, got.timing.graph_count, 0.5)
                                       : NAN;
 }
 
@@ -813,7 +814,7 @@ static void candidate(struct arena *arena, const char *shape, double bound_us, i
                "measure %.2f, check %.2f, free %.2f = %.1f (CPU: %.1f, of them this thread %.1f)\n",
                shape, bound_us > 0 ? ", bound" : "", score.us, m.timing.span_count,
                m.timing.quick ? " quick" : "",
-               m.timing.graph_count > 0 ? quantile(m.timing.graph_us, m.timing.graph_count, 0.5)
+               m.timing.graph_count > 0 ? stats_quantile(m.timing.graph_us, m.timing.graph_count, 0.5)
                                         : NAN,
                (t[1] - t[0]) / 1e3, (t[2] - t[1]) / 1e3, (t[3] - t[2]) / 1e3, (t[4] - t[3]) / 1e3,
                (t[5] - t[4]) / 1e3, (t[6] - t[5]) / 1e3, (t[6] - t[0]) / 1e3,

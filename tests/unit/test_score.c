@@ -197,21 +197,6 @@ static void four_equal_problems_halve_the_error(void **state)
     assert_near(score.low, 5 / sqrt(1.25));
 }
 
-static void quantiles_lie_between_order_statistics(void **state)
-{
-    double values[] = {40, 10, 30, 20};
-
-    (void)state;
-    assert_near(quantile(values, 4, 0.5), 25);
-    assert_near(quantile(values, 4, 0), 10);
-    assert_near(quantile(values, 4, 1), 40);
-    assert_near(quantile(values, 4, 0.1), 13);
-    assert_near(quantile(values, 4, 0.9), 37);
-    assert_near(quantile(values, 4, 2), 40);
-    assert_near(quantile(values, 1, 0.7), 10);
-    assert_true(isnan(quantile(values, 0, 0.5)));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,7 +211,6 @@ int main(void)
         cmocka_unit_test(problems_are_combined_by_their_geometric_mean),
         cmocka_unit_test(an_interval_that_reaches_zero_stays_a_number),
         cmocka_unit_test(four_equal_problems_halve_the_error),
-        cmocka_unit_test(quantiles_lie_between_order_statistics),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
