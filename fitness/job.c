@@ -14,7 +14,7 @@ const char *const verdict_names[VERDICT_COUNT] = {
 };
 
 static const char *const role_names[ROLE_COUNT] = {"compile", "judge"};
-static const char *const effort_names[] = {"correct", "measure"};
+static const char *const effort_names[EFFORT_COUNT] = {"correct", "measure", "promote"};
 static const char *const use_names[USE_COUNT] = {"whole", "once", "time", "gate"};
 
 /* The index of `text` among `count` names, or -1. */
@@ -491,7 +491,7 @@ bool judge_decode(struct arena *arena, const struct message *message, struct jud
     memset(job, 0, sizeof *job);
     if (!is_verb(message, "judge", err) || !message_get_i64(message, "id", &job->id, err) ||
         !get_secret(message, &job->secret, err) ||
-        !get_name(message, "effort", effort_names, 2, &effort, err) ||
+        !get_name(message, "effort", effort_names, EFFORT_COUNT, &effort, err) ||
         !message_get_i64(message, "cases_per_family", &job->cases_per_family, err) ||
         !get_bool(message, "want_samples", &job->want_samples, err)) {
         return false;

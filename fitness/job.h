@@ -23,7 +23,7 @@
 #include "fitness/problem.h"
 
 enum {
-    JOB_PROTOCOL = 2,      /* raised with every change of a message */
+    JOB_PROTOCOL = 3,      /* raised with every change of a message */
     JOB_IMAGES_MAX = 8,    /* static problems of a workload */
     JOB_TIMED_MAX = 32,    /* shapes of a workload */
     JOB_PROBLEMS_MAX = 64, /* with those that only the gate sees */
@@ -124,6 +124,9 @@ bool built_decode(struct arena *arena, const struct message *message, struct bui
 enum effort {
     EFFORT_CORRECT, /* the correctness gate alone */
     EFFORT_MEASURE, /* and time what passes */
+    EFFORT_PROMOTE, /* the gate of every input family on every shape of the job, those for the gate
+                       alone included; the race gate; and time again */
+    EFFORT_COUNT,
 };
 
 struct judge_image {

@@ -298,8 +298,11 @@ static bool measure_problem(struct session *s, int problem, struct err *err)
     struct measured measured = {.sm_clock_mhz = NAN, .power_w = NAN};
     struct measure_request request = {.module = subject.module,
                                       .plan = subject.plan,
-                                      .bound_us = s->job->problems[problem].bound_us,
                                       .cap_ms = CAP_MS};
+
+    if (s->job->effort < EFFORT_PROMOTE) { /* what is promoted is never cut short */
+        request.bound_us = s->job->problems[problem].bound_us;
+    }
 
     s->status = verify_sets_make(s->arena, &subject, s->job->secret, device_sets(), &sets, err);
     if (s->status == DEVICE_OK) {
@@ -333,7 +336,7 @@ static bool measure_all(struct session *s, struct err *err)
 static void climb(struct session *s, int64_t sms, struct err *err)
 {
     if (load_images(s, err) && resolve_plans(s, sms, err) && run_gate(s, err) &&
-        (s->job->effort != EFFORT_MEASURE || measure_all(s, err))) {
+        (s->job->effort == EFFORT_CORRECT || measure_all(s, err))) {
         s->result->verdict = VERDICT_PASS;
     }
 }

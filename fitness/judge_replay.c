@@ -140,7 +140,7 @@ static void answer_row(const struct replay *replay, struct arena *arena,
                                       replay->space->device);
         return;
     }
-    if (job->effort != EFFORT_MEASURE) {
+    if (job->effort == EFFORT_CORRECT) {
         return;
     }
     for (int i = 0; i < job->problem_count; i++) {

@@ -372,7 +372,7 @@ static struct message *judge(struct arena *arena, const struct judge_job *job, b
         if (fail) {
             result->verdict = VERDICT_WRONG;
             result->reason = "wrong, as the test asked";
-        } else if (job->effort == EFFORT_MEASURE) {
+        } else if (job->effort != EFFORT_CORRECT) {
             add_timing(arena, job, i, time_us, result);
             add_metric(i, METRIC_GRAPH_US, time_us + 2, "", result);
         }
