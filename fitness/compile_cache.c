@@ -296,7 +296,7 @@ void compile_cache_put(struct compile_cache *cache, struct arena *arena, const s
     message_body(message, "cubin", compiled->cubin, compiled->cubin_bytes);
     message_encode(message, &wire);
     mkdir(arena_text(arena, path, (size_t)length), 0777); /* file_write tells when it is missing */
-    if (!file_write(path, wire.data, wire.length, &err) && !cache->failed) {
+    if (!file_write(path, wire.data, wire.length, FILE_WHOLE, &err) && !cache->failed) {
         log_line("compile", "going on without writing to the cache: %s", err.what);
         cache->failed = true;
     }

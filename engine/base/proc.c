@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 /* Runs in the child, between fork and exec. */
 static void child_main(char *const argv[], int in, int out, pid_t parent)
 {
@@ -34,11 +36,53 @@ static void child_main(char *const argv[], int in, int out, pid_t parent)
     _exit(127);
 }
 
+/* ---- those that were killed and had not ended ---- */
+
+enum { STUCK_MAX = 64 }; /* more than that stay zombies until this process ends */
+
+static pid_t stuck[STUCK_MAX];
+static int stuck_count;
+
+static void reap_stuck(void)
+{
+    int kept = 0;
+
+    for (int i = 0; i < stuck_count; i++) {
+        if (waitpid(stuck[i], NULL, WNOHANG) == 0) {
+            stuck[kept++] = stuck[i];
+        }
+    }
+    stuck_count = kept;
+}
+
+/* True if it ended in time; it is reaped then. */
+static bool wait_for_end(pid_t pid, int *status)
+{
+    int64_t until = clock_now_ms() + PROC_KILL_MS;
+    useconds_t pause = 50;
+    pid_t got;
+
+    for (;;) {
+        got = waitpid(pid, status, WNOHANG);
+        if (got == pid || (got < 0 && errno != EINTR)) {
+            return true; /* or it is no child of ours: nothing to wait for */
+        }
+        if (clock_now_ms() >= until) {
+            return false;
+        }
+        usleep(pause);
+        pause = pause < 10000 ? 2 * pause : pause;
+    }
+}
+
+/* ---- children ---- */
+
 bool proc_spawn(struct proc *proc, char *const argv[], struct err *err)
 {
     int in[2] = {-1, -1}, out[2] = {-1, -1};
     pid_t self = getpid(), pid;
 
+    reap_stuck();
     *proc = (struct proc){.to = -1, .from = -1};
     if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) {
         err_sys(err, "cannot make a pipe for '%s'", argv[0]);
@@ -85,9 +129,14 @@ int proc_kill(struct proc *proc)
 {
     int status = 0;
 
+    reap_stuck();
     if (proc->pid > 0) {
         kill(proc->pid, SIGKILL);
-        while (waitpid(proc->pid, &status, 0) < 0 && errno == EINTR) {
+        if (!wait_for_end(proc->pid, &status)) {
+            status = PROC_STUCK;
+            if (stuck_count < STUCK_MAX) {
+                stuck[stuck_count++] = proc->pid;
+            }
         }
         forget(proc);
     }
@@ -105,7 +154,9 @@ bool proc_reap(struct proc *proc, int *status)
 
 const char *proc_status_text(int status, char text[80])
 {
-    if (WIFSIGNALED(status)) {
+    if (status == PROC_STUCK) {
+        snprintf(text, 80, "was killed, but the kernel does not let it go");
+    } else if (WIFSIGNALED(status)) {
         snprintf(text, 80, "was killed by signal %d (%s)", WTERMSIG(status),
                  strsignal(WTERMSIG(status)));
     } else {

@@ -2,7 +2,7 @@
  * proc -- child processes that speak frames, and the lock that makes a run its owner's.
  *
  * A child's stdin and stdout are pipes to us (non-blocking on our side), its stderr is ours. It
- * dies with us: PR_SET_PDEATHSIG, and its own watcher sees stdin close.
+ * dies with us: PR_SET_PDEATHSIG, and its own watcher sees stdin close. Threads: one.
  */
 #ifndef EVO_BASE_PROC_H
 #define EVO_BASE_PROC_H
@@ -12,6 +12,11 @@
 
 #include "base/err.h"
 
+enum {
+    PROC_KILL_MS = 3000,
+    PROC_STUCK = -1, /* no wait status is negative */
+};
+
 struct proc {
     pid_t pid;  /* 0: none */
     int to;     /* its stdin */
@@ -20,7 +25,11 @@ struct proc {
 
 /* argv[0] is looked up along PATH when it holds no slash. */
 bool proc_spawn(struct proc *proc, char *const argv[], struct err *err);
-/* SIGKILL, close, reap. Returns the wait status. Safe on an empty proc. */
+/*
+ * SIGKILL, close, reap. Returns the wait status. Safe on an empty proc. A process that the kernel
+ * does not let go (its driver hangs) is waited for PROC_KILL_MS and given up: the status is
+ * PROC_STUCK, and a later proc_spawn or proc_kill reaps it.
+ */
 int proc_kill(struct proc *proc);
 /* True if it has ended; *status is its wait status, the pipes are closed and the pid is forgotten.
  */

@@ -140,6 +140,51 @@ bool str_to_duration_ms(const char *text, int64_t *ms)
     return false;
 }
 
+/* Copies the word at *text to *to, without its quotes, and moves both behind it. */
+static bool take_word(const char **text, char **to, struct err *err)
+{
+    char quote = '\0'; /* the one that is open */
+
+    for (; **text != '\0' && (quote != '\0' || **text != ' '); ++*text) {
+        bool escapes = **text == '\\' && quote != '\'' &&
+                       (quote == '\0' || (*text)[1] == '"' || (*text)[1] == '\\');
+
+        if (**text == quote) {
+            quote = '\0';
+        } else if (quote == '\0' && (**text == '\'' || **text == '"')) {
+            quote = **text;
+        } else if (escapes && *++*text == '\0') {
+            return err_set(err, ERR_USER, "a backslash ends the command line");
+        } else {
+            *(*to)++ = **text;
+        }
+    }
+    *(*to)++ = '\0';
+    return quote == '\0' || err_set(err, ERR_USER, "the quote %c is not closed", quote);
+}
+
+const char *const *str_words(struct arena *arena, const char *text, int max, struct err *err)
+{
+    const char **words = arena_alloc(arena, ((size_t)max + 1) * sizeof *words);
+    char *to = arena_alloc(arena, strlen(text) + 2); /* words are no longer, quotes and all */
+    int count = 0;
+
+    for (;;) {
+        text += strspn(text, " ");
+        if (*text == '\0') {
+            return words;
+        }
+        if (count == max) {
+            err_set(err, ERR_USER, "a command line of more than %d words", max);
+            return NULL;
+        }
+        words[count++] = to;
+        if (!take_word(&text, &to, err)) {
+            return NULL;
+        }
+    }
+}
+
 bool file_read(const char *path, size_t limit, struct buf *buf, struct err *err)
 {
     struct buf text = {0};
@@ -173,7 +218,28 @@ out:
     return ok;
 }
 
-bool file_write(const char *path, const void *data, size_t size, struct err *err)
+/* A rename is on the disk once its folder is; a file system that cannot say so is believed. */
+static void sync_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    struct buf folder = {0};
+    int fd;
+
+    if (slash == NULL) {
+        buf_puts(&folder, ".");
+    } else {
+        buf_add(&folder, path, slash == path ? 1 : (size_t)(slash - path));
+    }
+    fd = open(folder.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    buf_free(&folder);
+}
+
+bool file_write(const char *path, const void *data, size_t size, enum file_care care,
+                struct err *err)
 {
     struct buf beside = {0};
     const char *from = data;
@@ -199,6 +265,10 @@ bool file_write(const char *path, const void *data, size_t size, struct err *err
         from += put;
         size -= (size_t)put;
     }
+    if (care == FILE_DURABLE && fsync(fd) != 0 && errno != EINVAL) { /* EINVAL: a device */
+        err_sys(err, "cannot write '%s'", path);
+        goto out;
+    }
     ok = true;
 out:
     if (fd >= 0 && close(fd) != 0 && ok) { /* some file systems tell only now */
@@ -206,6 +276,9 @@ out:
     }
     if (ok && rename(beside.data, path) != 0) {
         ok = err_sys(err, "cannot write '%s'", path);
+    }
+    if (ok && care == FILE_DURABLE) {
+        sync_folder_of(path);
     }
     if (fd >= 0 && !ok) {
         unlink(beside.data);

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/err.h"
 
 struct buf {
@@ -28,12 +29,24 @@ void buf_free(struct buf *buf);
 bool str_to_i64(const char *text, int64_t *value);
 bool str_to_f64(const char *text, double *value); /* finite only */
 bool str_starts(const char *text, const char *start);
+/*
+ * The words of a command line, as a shell cuts them: blanks divide, 'quotes' keep what is between
+ * them, "quotes" too but for \" and \\, a backslash keeps the next character. Nothing else is
+ * special. NULL with err set: a quote is not closed, a backslash ends it, or more than `max` words.
+ */
+const char *const *str_words(struct arena *arena, const char *text, int max, struct err *err);
 /* "50ms", "90s", "5m", "2h", "1d" → milliseconds. */
 bool str_to_duration_ms(const char *text, int64_t *ms);
 
 /* A whole file, at most `limit` bytes, into buf (appended). A failure leaves buf as it was. */
 bool file_read(const char *path, size_t limit, struct buf *buf, struct err *err);
-/* Written beside the path and renamed over it, so that a reader sees the old file or the new. */
-bool file_write(const char *path, const void *data, size_t size, struct err *err);
+enum file_care {
+    FILE_WHOLE,   /* a reader sees the old file or the new */
+    FILE_DURABLE, /* so does whoever looks after a power cut; milliseconds dearer */
+};
+
+/* Written beside the path and renamed over it. */
+bool file_write(const char *path, const void *data, size_t size, enum file_care care,
+                struct err *err);
 
 #endif

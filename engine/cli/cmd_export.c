@@ -100,7 +100,7 @@ static bool write_out(struct cli *cli, const struct buf *out, struct err *err)
     const char *path = cli_value(cli, "output");
 
     if (path != NULL) {
-        return file_write(path, out->data, out->length, err);
+        return file_write(path, out->data, out->length, FILE_DURABLE, err);
     }
     return fwrite(out->data, 1, out->length, stdout) == out->length ||
            err_sys(err, "cannot write the standard output");

@@ -103,7 +103,7 @@ static bool body(struct cli *cli, struct err *err)
         return false;
     }
     space_print(recording.space, &out);
-    ok = path != NULL ? file_write(path, out.data, out.length, err)
+    ok = path != NULL ? file_write(path, out.data, out.length, FILE_DURABLE, err)
                       : fwrite(out.data, 1, out.length, stdout) == out.length ||
                             err_sys(err, "cannot write the standard output");
     buf_free(&out);

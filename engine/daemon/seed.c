@@ -18,6 +18,7 @@
 #include <yaml.h>
 
 #include "base/str.h"
+#include "daemon/fleet.h"
 #include "fitness/space.h"
 
 enum {
@@ -826,6 +827,7 @@ static bool read_judges(struct parse *parse, const struct node *node, const stru
 {
     struct seed *seed = parse->seed;
     const struct node *item;
+    struct err bad;
 
     if (!list_of(parse, node, field->key, SEED_JUDGES_MAX, &item)) {
         return false;
@@ -836,6 +838,9 @@ static bool read_judges(struct parse *parse, const struct node *node, const stru
         }
         if (strlen(item->text) > COMMAND_MAX) {
             return node_fail(parse, item, "a command line of more than %d bytes", COMMAND_MAX);
+        }
+        if (str_words(parse->arena, item->text, FLEET_ARGUMENTS_MAX, &bad) == NULL) {
+            return node_fail(parse, item, "%s", bad.what);
         }
         seed->judges[seed->judge_count++] = item->text;
     }

@@ -208,20 +208,6 @@ static int cores(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-/* A command line cut at blanks. */
-static const char *const *split_command(struct arena *arena, const char *command)
-{
-    const char **argv = arena_alloc(arena, (FLEET_ARGUMENTS_MAX + 2) * sizeof *argv);
-    char *rest = arena_dup(arena, command), *save = NULL;
-    int count = 0;
-
-    for (char *word = strtok_r(rest, " ", &save); word != NULL && count <= FLEET_ARGUMENTS_MAX;
-         word = strtok_r(NULL, " ", &save)) {
-        argv[count++] = word;
-    }
-    return argv;
-}
-
 /* EVO_COMPILE names another compile worker: a remote one, or a test's. */
 static bool staff_compilers(const struct setup *setup, struct fleet *fleet, struct err *err)
 {
@@ -230,7 +216,10 @@ static bool staff_compilers(const struct setup *setup, struct fleet *fleet, stru
     const char *const *argv;
 
     if (command != NULL && *command != '\0') {
-        argv = split_command(setup->arena, command);
+        argv = str_words(setup->arena, command, FLEET_ARGUMENTS_MAX, err);
+        if (argv == NULL) {
+            return err_in(err, "'EVO_COMPILE'");
+        }
     } else {
         const char *program = setup_program(setup->arena, "evo-compile", err);
         const char *own[] = {program, NULL};
@@ -321,8 +310,11 @@ bool setup_staff(const struct setup *setup, struct fleet *fleet, struct err *err
         return false;
     }
     for (int i = 0; i < setup->seed.judge_count; i++) {
-        if (!fleet_add(fleet, ROLE_JUDGE, arena_printf(setup->arena, "judge:%d", i),
-                       split_command(setup->arena, setup->seed.judges[i]),
+        const char *const *argv =
+            str_words(setup->arena, setup->seed.judges[i], FLEET_ARGUMENTS_MAX, err);
+
+        if (argv == NULL ||
+            !fleet_add(fleet, ROLE_JUDGE, arena_printf(setup->arena, "judge:%d", i), argv,
                        setup->seed.judge_deadline_ms, err)) {
             return false;
         }

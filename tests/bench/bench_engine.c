@@ -164,7 +164,7 @@ static bool search(const char *folder, int64_t candidates, double *cpu_ms, struc
     };
     const char *text = arena_printf(arena, seed, (long long)candidates);
     int64_t start, wall;
-    bool ok = file_write(options.seed_path, text, strlen(text), err);
+    bool ok = file_write(options.seed_path, text, strlen(text), FILE_WHOLE, err);
 
     setenv("EVO_TEMPLATES", EVO_SOURCE_DIR "/templates", 1);
     setenv("EVO_COMPILE", "/proc/self/exe compile", 1);

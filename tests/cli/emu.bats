@@ -30,7 +30,7 @@ need_compiler() {
 @test "on one worker or several the lineage is the same" {
     need_compiler
     sed 's/evaluations: 24/evaluations: 6/' "$EVO_SOURCE/seeds/smoke.yaml" > seed.yaml
-    sed 's/device: emu/compile: 1\n  judges: "'"${EVO_BIN//\//\\/}"'\/evo-judge-emu --device H200\/1"/' seed.yaml > one.yaml
+    sed "s|device: emu|compile: 1\n  judges: \"'$EVO_BIN/evo-judge-emu' --device H200/1\"|" seed.yaml > one.yaml
     evo start --seed seed.yaml --foreground --db a.db
     evo start --seed one.yaml --foreground --db b.db
     diff <(evo dump --db a.db) <(evo dump --db b.db)

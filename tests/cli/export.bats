@@ -13,7 +13,7 @@ setup_file() {
     cd "$BATS_FILE_TMPDIR"
     source "$EVO_SOURCE/tests/cli/helper.bash"
     environment
-    export EVO_COMPILE="$EVO_REAL_COMPILE" EVO_CACHE_DIR="$EVO_BIN/../cli/export.cache"
+    export EVO_COMPILE="'$EVO_REAL_COMPILE'" EVO_CACHE_DIR="$EVO_BIN/../cli/export.cache"
     cat > seed.yaml <<END
 name: leaving
 workload: [${SHAPES// /, }]
@@ -26,7 +26,7 @@ population: {islands: 1}
 operators: {step: 1, multi: 0, crossover: 0, immigrant: 0, jump: 0}
 search: {lag: 3, strategy: ga}
 budget: {evaluations: 4}
-workers: {judges: "$EVO_BIN/evo-worker-fake", compile: 2}
+workers: {judges: "'$EVO_BIN/evo-worker-fake'", compile: 2}
 END
     evo start --seed seed.yaml 2> start.txt || { cat start.txt; return 1; }
 }
@@ -36,7 +36,7 @@ setup() {
     folder="$BATS_TEST_TMPDIR"
     cd "$folder"
     environment
-    export EVO_COMPILE="$EVO_REAL_COMPILE" EVO_CACHE_DIR="$EVO_BIN/../cli/export.cache"
+    export EVO_COMPILE="'$EVO_REAL_COMPILE'" EVO_CACHE_DIR="$EVO_BIN/../cli/export.cache"
     cp "$BATS_FILE_TMPDIR"/evo.db* .
 }
 
@@ -242,7 +242,7 @@ workload: [1x8x512x64]
 families: [split]
 templates: templates
 budget: {evaluations: 2}
-workers: {judges: "$EVO_BIN/evo-worker-fake", compile: 1}
+workers: {judges: "'$EVO_BIN/evo-worker-fake'", compile: 1}
 END
     evo start --seed seed.yaml --db split.db
     evo export n0 --db split.db -o kernel.cu
@@ -331,7 +331,7 @@ END
 }
 
 @test "a recorded run, replayed, is the same run" {
-    export EVO_COMPILE="$EVO_BIN/evo-worker-fake --role compile --fail-on EVO_VALUE_WARPS.8"
+    export EVO_COMPILE="'$EVO_BIN/evo-worker-fake' --role compile --fail-on EVO_VALUE_WARPS.8"
     fake_seed 40 --fail-on KEYS=1 | sed -e 's/toy ROWS=16/attention_scalar/' -e 's/toy/attention_scalar/' \
         -e '/^templates/d' -e 's/^workload.*/workload: [1x8x512x64, 2x8x256x64:causal]/' > seed.yaml
     evo start --seed seed.yaml --db measured.db

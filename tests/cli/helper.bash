@@ -24,7 +24,7 @@ teardown() {
 environment() {
     PATH="$EVO_BIN:$PATH"
     export EVO_TEMPLATES="$EVO_SOURCE/templates"
-    export EVO_COMPILE="$EVO_BIN/evo-worker-fake --role compile"
+    export EVO_COMPILE="'$EVO_BIN/evo-worker-fake' --role compile"
     unset EVO_DB NO_COLOR
 }
 
@@ -40,7 +40,7 @@ founders: [toy ROWS=16]
 templates: $EVO_SOURCE/tests/golden/seeds/templates
 search: {lag: 4}
 budget: {evaluations: $evaluations}
-workers: {judges: "$EVO_BIN/evo-worker-fake $*", compile: 2}
+workers: {judges: "'$EVO_BIN/evo-worker-fake' $*", compile: 2}
 END
 }
 

@@ -64,7 +64,7 @@ END
 workload: [1x8x512x64]
 families: [attention_scalar]
 budget: {evaluations: 1}
-workers: {judges: "$EVO_BIN/evo-worker-fake"}
+workers: {judges: "'$EVO_BIN/evo-worker-fake'"}
 END
     evo start --seed seed.yaml --db compiled.db
     evo dump --db compiled.db | grep -q ' pass '

@@ -12,7 +12,7 @@ workload: [1x8x512x64]
 families: [own]
 templates: mine
 budget: {evaluations: 1}
-workers: {judges: "$EVO_BIN/evo-worker-fake", compile: 1}
+workers: {judges: "'$EVO_BIN/evo-worker-fake'", compile: 1}
 END
     cat > own.cu <<'END'
 /*
@@ -98,7 +98,7 @@ wrong() {
 @test "what only the compiler can see is told by the template's own line" {
     [ -x "$EVO_BIN/evo-compile" ] || skip "there is no evo-compile"
     sed 's/^struct backwards/struct upwards/' own.cu > mine/own.cu
-    export EVO_COMPILE="$EVO_BIN/evo-compile" EVO_CACHE_DIR="$folder/cache"
+    export EVO_COMPILE="'$EVO_BIN/evo-compile'" EVO_CACHE_DIR="$folder/cache"
     evo start --seed seed.yaml
     run evo show n0
     [[ "$output" == *"no_compile"*"own.cu(11): error: identifier \"backwards\" is undefined"* ]]

@@ -115,7 +115,7 @@ random)
     echo "killed at $done_kills random moments of $runs runs: the same lineage"
     ;;
 workers)
-    fake=$bin/evo-worker-fake
+    fake="'$bin/evo-worker-fake'"
     cat >"$work/workers.yaml" <<EOF
 name: workers
 workload: [1x8x512x64]

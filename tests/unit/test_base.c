@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -239,19 +240,67 @@ static void a_duration_has_a_unit(void **state)
     }
 }
 
+static void a_command_line_is_cut_as_a_shell_cuts_it(void **state)
+{
+    static const struct {
+        const char *line;
+        const char *words[5];
+    } good[] = {
+        {"", {NULL}},
+        {"   ", {NULL}},
+        {"ssh gpu2 evo-judge", {"ssh", "gpu2", "evo-judge"}},
+        {"  a   b ", {"a", "b"}},
+        {"'/a b/judge' --x", {"/a b/judge", "--x"}},
+        {"\"/a b/judge\" --x", {"/a b/judge", "--x"}},
+        {"/a\\ b/judge", {"/a b/judge"}},
+        {"a'b c'\"d e\"f", {"ab cd ef"}},
+        {"'' \"\" a", {"", "", "a"}},
+        {"'a\\' \"b\\c\" \"d\\\\\\\"e\"", {"a\\", "b\\c", "d\\\"e"}},
+        {"a\\'b \\\\ \"'\" '\"'", {"a'b", "\\", "'", "\""}},
+    };
+    static const struct {
+        const char *line, *what;
+    } bad[] = {
+        {"a 'b", "the quote ' is not closed"},
+        {"\"a\\\"", "the quote \" is not closed"},
+        {"a \\", "a backslash ends the command line"},
+        {"a b c d e f", "a command line of more than 5 words"},
+    };
+    struct arena *arena = arena_new();
+    struct err err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        const char *const *words = str_words(arena, good[i].line, 5, &err);
+        int count = 0;
+
+        assert_non_null(words);
+        for (; count < 5 && good[i].words[count] != NULL; count++) {
+            assert_non_null(words[count]);
+            assert_string_equal(words[count], good[i].words[count]);
+        }
+        assert_null(words[count]);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_null(str_words(arena, bad[i].line, 5, &err));
+        assert_string_equal(err.what, bad[i].what);
+    }
+    arena_free(arena);
+}
+
 static void a_file_is_replaced_whole(void **state)
 {
     struct buf text = {0};
     struct err err;
 
     (void)state;
-    assert_true(file_write(path_of("file"), "old", 3, &err));
-    assert_true(file_write(path_of("file"), "a\0new", 5, &err));
+    assert_true(file_write(path_of("file"), "old", 3, FILE_WHOLE, &err));
+    assert_true(file_write(path_of("file"), "a\0new", 5, FILE_DURABLE, &err));
     assert_true(file_read(path_of("file"), 5, &text, &err));
     assert_int_equal(text.length, 5);
     assert_memory_equal(text.data, "a\0new", 6);
     buf_clear(&text);
-    assert_true(file_write(path_of("file"), NULL, 0, &err));
+    assert_true(file_write(path_of("file"), NULL, 0, FILE_WHOLE, &err));
     assert_true(file_read(path_of("file"), 0, &text, &err));
     assert_string_equal(text.data, "");
     unlink(path_of("file"));
@@ -267,7 +316,7 @@ static void a_file_that_cannot_be_read_leaves_the_buffer_alone(void **state)
     assert_false(file_read(path_of("none"), 10, &text, &err));
     assert_non_null(strstr(err.what, "No such file"));
     assert_false(file_read(folder, 10, &text, &err));
-    assert_true(file_write(path_of("file"), "0123456789", 10, &err));
+    assert_true(file_write(path_of("file"), "0123456789", 10, FILE_DURABLE, &err));
     assert_false(file_read(path_of("file"), 9, &text, &err));
     assert_non_null(strstr(err.what, "larger than 9 bytes"));
     assert_null(text.data); /* nothing to free */
@@ -285,9 +334,9 @@ static void a_file_that_cannot_be_written_leaves_nothing(void **state)
     struct err err;
 
     (void)state;
-    assert_false(file_write(path_of("no/file"), "x", 1, &err));
+    assert_false(file_write(path_of("no/file"), "x", 1, FILE_WHOLE, &err));
     mkdir(path_of("taken"), 0755);
-    assert_false(file_write(path_of("taken"), "x", 1, &err)); /* a folder is not replaced */
+    assert_false(file_write(path_of("taken"), "x", 1, FILE_DURABLE, &err)); /* a folder is not replaced */
     assert_int_equal(rmdir(path_of("taken")), 0);
 }
 
@@ -635,6 +684,65 @@ static void a_childs_end_is_told_in_words(void **state)
     assert_int_equal(proc_kill(&(struct proc){0}), 0);
 }
 
+/*
+ * A dead process that is traced is its tracer's to reap first: to its parent it is one that SIGKILL
+ * does not end. Returns the tracer, or 0 where tracing is not allowed.
+ */
+static pid_t hold(pid_t victim)
+{
+    int ready[2];
+    char word = 0;
+    pid_t tracer;
+
+    assert_int_equal(pipe(ready), 0);
+    tracer = fork();
+    if (tracer == 0) {
+        word = ptrace(PTRACE_SEIZE, victim, NULL, NULL) == 0 ? 'y' : 'n';
+        if (write(ready[1], &word, 1) == 1 && word == 'y') {
+            pause();
+        }
+        _exit(0);
+    }
+    assert_int_equal(read(ready[0], &word, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    if (word == 'n') {
+        waitpid(tracer, NULL, 0);
+        return 0;
+    }
+    return tracer;
+}
+
+static void a_child_that_sigkill_does_not_end_is_given_up_and_reaped_later(void **state)
+{
+    struct proc proc;
+    struct err err;
+    int64_t begun;
+    char text[80];
+    pid_t pid, tracer;
+
+    (void)state;
+    assert_true(proc_spawn(&proc, (char *[]){"sleep", "1000", NULL}, &err));
+    pid = proc.pid;
+    tracer = hold(pid);
+    if (tracer == 0) {
+        proc_kill(&proc);
+        skip();
+    }
+    begun = clock_now_ms();
+    assert_string_equal(proc_status_text(proc_kill(&proc), text),
+                        "was killed, but the kernel does not let it go");
+    assert_in_range(clock_now_ms() - begun, PROC_KILL_MS, PROC_KILL_MS + 2000);
+    assert_int_equal(proc.pid, 0);
+    kill(tracer, SIGKILL);
+    waitpid(tracer, NULL, 0);
+    for (int i = 0; i < 1000 && kill(pid, 0) == 0; i++) { /* a zombie can still be signalled */
+        proc_kill(&proc);
+        usleep(1000);
+    }
+    assert_int_equal(kill(pid, 0), -1);
+}
+
 /* Its complaint goes to stderr, which is not wanted among the tests' own lines. */
 static void a_program_that_is_not_there_ends_with_127(void **state)
 {
@@ -815,6 +923,7 @@ int main(void)
         cmocka_unit_test(an_integer_is_read_whole_or_not_at_all),
         cmocka_unit_test(a_number_is_finite_and_read_whole),
         cmocka_unit_test(a_duration_has_a_unit),
+        cmocka_unit_test(a_command_line_is_cut_as_a_shell_cuts_it),
         cmocka_unit_test(a_file_is_replaced_whole),
         cmocka_unit_test(a_file_that_cannot_be_read_leaves_the_buffer_alone),
         cmocka_unit_test(a_file_that_cannot_be_written_leaves_nothing),
@@ -832,6 +941,7 @@ int main(void)
         cmocka_unit_test(a_child_hears_and_answers),
         cmocka_unit_test(a_child_inherits_no_pipe_of_another),
         cmocka_unit_test(a_childs_end_is_told_in_words),
+        cmocka_unit_test(a_child_that_sigkill_does_not_end_is_given_up_and_reaped_later),
         cmocka_unit_test(a_program_that_is_not_there_ends_with_127),
         cmocka_unit_test(a_child_hears_though_we_have_no_stdin),
         cmocka_unit_test(a_child_dies_with_its_parent),

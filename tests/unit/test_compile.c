@@ -426,7 +426,7 @@ static void a_source_that_reads_other_files_is_not_cached(void **state)
     for (int i = 0; i < 2; i++) {
         const char *text = i ? "#define N 222222\n" : "#define N 111111\n";
 
-        assert_true(file_write(path, text, strlen(text), &err));
+        assert_true(file_write(path, text, strlen(text), FILE_WHOLE, &err));
         build_source(&peer, source.data, "k", &built);
         assert_string_equal(built.reason, "");
         assert_false(built.cached);
@@ -483,7 +483,7 @@ static void a_damaged_cache_entry_is_replaced(void **state)
         } else {
             entry.length = way == 1 ? entry.length / 2 : 0;
         }
-        assert_true(file_write(largest_path, entry.data, entry.length, &err));
+        assert_true(file_write(largest_path, entry.data, entry.length, FILE_WHOLE, &err));
         build_source(&peer, source.data, "k", &second);
         assert_false(second.cached);
         assert_int_equal(first.cubin_bytes, second.cubin_bytes);

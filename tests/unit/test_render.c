@@ -194,7 +194,7 @@ static void limits_are_told_and_not_crossed(void **state)
 static void write_file(const char *folder, const char *name, const char *text)
 {
     struct err err = {0};
-    if (!file_write(arena_printf(arena, "%s/%s", folder, name), text, strlen(text), &err))
+    if (!file_write(arena_printf(arena, "%s/%s", folder, name), text, strlen(text), FILE_WHOLE, &err))
         fail_msg("%s", err.what);
 }
 

@@ -118,7 +118,7 @@ static void write_file(const char *path, const char *text, size_t size)
 {
     struct err err;
 
-    assert_true(file_write(path, text, size, &err));
+    assert_true(file_write(path, text, size, FILE_WHOLE, &err));
 }
 
 static void a_file_that_is_no_database_is_refused_and_left_alone(void **state)
