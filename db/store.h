@@ -162,7 +162,7 @@ bool store_build_keep(struct store *store, const struct hash *code_key, const vo
 
 bool store_attempt_begin(struct store *store, int64_t run, int64_t place, enum role kind,
                          const char *worker, int64_t at, int64_t *id, struct err *err);
-/* outcome: a verdict's name, "built", "died", "timeout", "abandoned" */
+/* outcome: a verdict's name, "built", "died", "failed", "timeout", "abandoned" */
 bool store_attempt_end(struct store *store, int64_t id, int64_t at, const char *outcome,
                        struct err *err);
 /*

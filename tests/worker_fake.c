@@ -11,7 +11,8 @@
  *     --hang-on RE             never answers
  *     --lie-on RE              answers with bytes that are not a frame
  *     --fail-on RE             answers, well-formed, that the candidate failed
- *     --once FOLDER            of the four above: only the first time that any worker with this
+ *     --sicken-on RE           answers that it could not do the job, for reasons of its own, and ends
+ *     --once FOLDER            of the five above: only the first time that any worker with this
  *                              FOLDER (it must exist) meets a job's text
  *     --alias-mod N            a compiler makes only N different programs; a judge knows that it does
  *     --garbage-hello          begins with bytes that are not a frame
@@ -42,7 +43,7 @@
 #include "base/rng.h"
 #include "fitness/job.h"
 
-enum trick { CRASH, HANG, LIE, FAIL, TRICKS };
+enum trick { CRASH, HANG, LIE, FAIL, SICKEN, TRICKS };
 
 enum {
     GENES_MAX = 64,
@@ -102,6 +103,17 @@ static void write_garbage(void)
     if (write(STDOUT_FILENO, garbage, sizeof garbage) != (ssize_t)sizeof garbage) {
         _exit(1);
     }
+}
+
+static void sicken(int64_t job)
+{
+    struct arena *arena = arena_new();
+    struct err failure = {0}, err;
+
+    err_set(&failure, ERR_DEVICE, "the device is lost, as the test asked");
+    err_hint(&failure, "ask for something else");
+    frame_write(STDOUT_FILENO, failure_encode(arena, job, &failure), &err);
+    _exit(0);
 }
 
 /* True if no worker with this --once folder has met the text before. */
@@ -406,7 +418,7 @@ static bool say_hello(struct arena *arena, struct err *err)
 }
 
 /* Does what the trick is, if it is one that does not come back. */
-static void play(enum trick trick)
+static void play(enum trick trick, int64_t job)
 {
     if (trick == CRASH) {
         crash();
@@ -415,6 +427,8 @@ static void play(enum trick trick)
     } else if (trick == LIE) {
         write_garbage();
         hang();
+    } else if (trick == SICKEN) {
+        sicken(job);
     }
 }
 
@@ -431,7 +445,7 @@ static bool do_job(struct arena *arena, const struct message *message, struct er
         return false;
     }
     trick = trick_for(compiling ? compiles->source : judges->genes);
-    play(trick);
+    play(trick, compiling ? compiles->id : judges->id);
     take_time(compiling ? compiles->id : judges->id);
     answer =
         compiling ? compile(arena, compiles, trick == FAIL) : judge(arena, judges, trick == FAIL);
@@ -487,6 +501,7 @@ static bool option_read(int option, const char *text)
     case 'H': return trick_read(HANG, text);
     case 'L': return trick_read(LIE, text);
     case 'F': return trick_read(FAIL, text);
+    case 'S': return trick_read(SICKEN, text);
     default: return false;
     }
 }
@@ -498,9 +513,10 @@ int main(int argc, char **argv)
         {"latency-ms", required_argument, NULL, 'l'}, {"jitter", required_argument, NULL, 'j'},
         {"exit-after", required_argument, NULL, 'e'}, {"crash-on", required_argument, NULL, 'C'},
         {"hang-on", required_argument, NULL, 'H'},    {"lie-on", required_argument, NULL, 'L'},
-        {"fail-on", required_argument, NULL, 'F'},    {"once", required_argument, NULL, 'o'},
-        {"alias-mod", required_argument, NULL, 'a'},  {"garbage-hello", no_argument, NULL, 'g'},
-        {"old-protocol", no_argument, NULL, 'p'},     {NULL, 0, NULL, 0},
+        {"fail-on", required_argument, NULL, 'F'},    {"sicken-on", required_argument, NULL, 'S'},
+        {"once", required_argument, NULL, 'o'},       {"alias-mod", required_argument, NULL, 'a'},
+        {"garbage-hello", no_argument, NULL, 'g'},    {"old-protocol", no_argument, NULL, 'p'},
+        {NULL, 0, NULL, 0},
     };
     int option, status;
 

@@ -348,20 +348,23 @@ static bool attend_built(struct engine *engine, struct flight *flight, int index
     return engine_toward_judge(engine, flight, err);
 }
 
-/* The compiler died with it, or could not go on: once more, then it is to blame. */
+static void compile_again(struct flight *flight, int index)
+{
+    flight->images[index].state = IMAGE_WAITING;
+    if (flight->stage == STAGE_COMPILING) {
+        queue_move(flight, STAGE_COMPILE);
+    }
+}
+
+/* The compiler died with it: once more, then it is to blame. */
 static void attend_compile_death(struct flight *flight, int index, const char *how)
 {
-    struct image *image = &flight->images[index];
-
-    if (++image->deaths >= DEATHS_MAX) {
+    if (++flight->images[index].deaths >= DEATHS_MAX) {
         engine_decide(flight, VERDICT_CRASH,
                       arena_printf(flight->arena, "the compiler %s, twice", how));
         return;
     }
-    image->state = IMAGE_WAITING;
-    if (flight->stage == STAGE_COMPILING) {
-        queue_move(flight, STAGE_COMPILE);
-    }
+    compile_again(flight, index);
 }
 
 static bool attend_compile(struct engine *engine, const struct fleet_event *event,
@@ -374,6 +377,11 @@ static bool attend_compile(struct engine *engine, const struct fleet_event *even
 
     if (flight == NULL || (flight->stage != STAGE_COMPILE && flight->stage != STAGE_COMPILING)) {
         *outcome = "unneeded"; /* another image of the candidate failed meanwhile */
+        return true;
+    }
+    if (event->kind == FLEET_FAILED) { /* the world's fault, not the candidate's */
+        *outcome = "failed";
+        compile_again(flight, index);
         return true;
     }
     if (event->kind == FLEET_TIMEOUT) {
@@ -416,6 +424,11 @@ static bool attend_judge(struct engine *engine, const struct fleet_event *event,
     struct err bad = {0};
 
     assert(flight != NULL && flight->stage == STAGE_JUDGING);
+    if (event->kind == FLEET_FAILED) { /* the world's fault, not the candidate's */
+        *outcome = "failed";
+        queue_move(flight, STAGE_JUDGE);
+        return true;
+    }
     if (event->kind == FLEET_TIMEOUT) {
         *outcome = "timeout";
         return conclude_without_judge(engine, flight, VERDICT_TIMEOUT,

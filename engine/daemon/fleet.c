@@ -32,7 +32,7 @@ struct worker {
     struct buf in, out; /* bytes received, bytes still to be sent */
     int64_t deadline;   /* of HELLO or of the job in hand; clock_now_ms */
     int64_t job;
-    int deaths; /* in a row, without a job in hand; failures count too */
+    int deaths; /* in a row, without a job in hand */
     bool used;  /* has had a job since it was started */
     struct arena *hello_arena;
     struct hello hello;
@@ -41,6 +41,7 @@ struct worker {
 struct fleet {
     struct worker workers[FLEET_WORKERS_MAX];
     int count;
+    int failures[ROLE_COUNT]; /* in a row, of any worker */
     int watched;
 };
 
@@ -290,7 +291,7 @@ static bool take_hello(struct fleet *fleet, struct worker *worker, struct messag
     return true;
 }
 
-/* The worker could not do its job, ends, and may fare no better the next time. */
+/* The worker could not do its job, for reasons of its own, and ends. */
 static bool take_failure(struct fleet *fleet, struct worker *worker, struct message *message,
                          struct harvest *harvest, struct err *err)
 {
@@ -301,10 +302,16 @@ static bool take_failure(struct fleet *fleet, struct worker *worker, struct mess
     if (!failure_decode(message, &job, &failure, err)) {
         return kill_and_bury(fleet, worker, FLEET_DIED, err->what, harvest, err);
     }
+    if (++fleet->failures[worker->role] >= FLEET_FAILURES_MAX) {
+        *err = failure;
+        return err_in(err, "%d workers failed in a row; the last, '%s'", FLEET_FAILURES_MAX,
+                      worker->name);
+    }
     how = arena_printf(harvest->arena, "failed: %s", failure.what);
     event_add(harvest, FLEET_FAILED, fleet, worker)->text = arena_dup(harvest->arena, failure.what);
-    worker->state = WORKER_IDLE;
-    return kill_and_bury(fleet, worker, FLEET_FAILED, how, harvest, err);
+    log_line("fleet", "%s %s; starting another", worker->name, how);
+    proc_kill(&worker->proc);
+    return start(worker, err);
 }
 
 static bool take_answer(struct fleet *fleet, struct worker *worker, struct message *message,
@@ -317,6 +324,7 @@ static bool take_answer(struct fleet *fleet, struct worker *worker, struct messa
     }
     event_add(harvest, FLEET_ANSWER, fleet, worker)->message = message;
     worker->deaths = 0;
+    fleet->failures[worker->role] = 0;
     worker->state = WORKER_IDLE;
     if (message_get(message, "last") != NULL) {
         proc_kill(&worker->proc);

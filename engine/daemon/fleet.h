@@ -4,9 +4,11 @@
  * A worker is a child process that says HELLO and then answers one job at a time. The fleet hides
  * pipes, partial reads and writes, deadlines and deaths, and tells the engine what happened as
  * events. A worker that dies is started again; one that keeps ending without an answer, though no
- * job took it down, or cannot say HELLO, ends the fleet with an error naming it. An answer with the
- * field `last` is a worker's farewell: it is replaced at once, without blame. One that answers for
- * another job, or speaks out of turn, is killed as if it had died: answers never slip by one.
+ * job took it down, or cannot say HELLO, ends the fleet with an error naming it. So do failures in
+ * a row, whichever workers of a role they come from: the world is broken, not the jobs. An answer
+ * with the field `last` is a worker's farewell: it is replaced at once, without blame. One that
+ * answers for another job, or speaks out of turn, is killed as if it had died: answers never slip
+ * by one.
  *
  * Owner: engine.c. Threads: one. Events' messages live in the arena given to fleet_wait, a HELLO's
  * texts in the worker until it is replaced.
@@ -26,7 +28,8 @@ enum {
     FLEET_WORKERS_MAX = 256,
     FLEET_EVENTS_MAX = FLEET_WORKERS_MAX,
     FLEET_HELLO_MS = 60 * 1000, /* a judge may have to wait for its GPU to be let go */
-    FLEET_DEATHS_MAX = 3,       /* jobless deaths and failures in a row that end the fleet */
+    FLEET_DEATHS_MAX = 3,       /* jobless deaths of a worker in a row that end the fleet */
+    FLEET_FAILURES_MAX = 3,     /* failures of a role's workers in a row that do */
     FLEET_ARGUMENTS_MAX = 64,
 };
 

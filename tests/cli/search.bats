@@ -161,3 +161,23 @@ END
     evo dump | grep -q ' replayed'
     evo best | grep -q '31.20 us'
 }
+
+@test "a worker that could not do its job is no fault of the candidate's" {
+    mkdir once
+    fake_seed 16 > whole.yaml
+    evo start --seed whole.yaml --db whole.db
+    fake_seed 16 --sicken-on ROWS=32.WARPS=2 --once once > seed.yaml
+    export EVO_COMPILE="'$EVO_BIN/evo-worker-fake' --role compile --sicken-on EVO_VALUE_WARPS.4 --once once"
+    evo start --seed seed.yaml
+    [ "$(sqlite3 evo.db "SELECT count(DISTINCT role) FROM attempt WHERE outcome = 'failed'")" = 2 ]
+    diff <(evo dump --db whole.db) <(evo dump)
+}
+
+@test "three failures in a row end the search, in the worker's words" {
+    fake_seed 16 --sicken-on . > seed.yaml
+    run --separate-stderr evo start --seed seed.yaml --foreground
+    [ "$status" -eq 3 ]
+    [[ "$stderr" == *"3 workers failed in a row; the last, 'judge:0': the device is lost"* ]]
+    [[ "$stderr" == *"ask for something else"* ]]
+    [ "$(sqlite3 evo.db "SELECT count(*) FROM candidate WHERE verdict = 'crash'")" = 0 ]
+}

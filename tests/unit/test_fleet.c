@@ -471,7 +471,7 @@ static void a_failure_is_told_and_many_end_the_fleet(void **state)
 
     (void)state;
     add(ROLE_JUDGE, "fail", self, DEADLINE_MS);
-    for (int64_t id = 0; id < FLEET_DEATHS_MAX - 1; id++) {
+    for (int64_t id = 0; id < FLEET_FAILURES_MAX - 1; id++) {
         expect(FLEET_READY, 0);
         send_job(0, id, "A=1");
         event = expect(FLEET_FAILED, 0);
@@ -482,7 +482,29 @@ static void a_failure_is_told_and_many_end_the_fleet(void **state)
     send_job(0, 9, "A=1");
     err = expect_end();
     assert_int_equal(err.kind, ERR_DEVICE);
-    assert_non_null(strstr(err.what, "worker 'fail' failed: the device is lost; it ended 3 times"));
+    assert_string_equal(err.what, "3 workers failed in a row; the last, 'fail': the device is lost");
+    assert_string_equal(err.hint, "reset it");
+}
+
+/* Each of them may fail only once or twice: together they say that no job can be done. */
+static void failures_of_several_workers_count_together(void **state)
+{
+    const char *self[] = {"/proc/self/exe", "fail", NULL};
+    struct err err;
+
+    (void)state;
+    for (int i = 0; i < FLEET_FAILURES_MAX; i++) {
+        add(ROLE_JUDGE, arena_printf(arena, "fail:%d", i), self, DEADLINE_MS);
+        expect(FLEET_READY, i);
+    }
+    for (int i = 0; i < FLEET_FAILURES_MAX - 1; i++) {
+        send_job(i, i, "A=1");
+        expect(FLEET_FAILED, i);
+        expect(FLEET_READY, i);
+    }
+    send_job(FLEET_FAILURES_MAX - 1, 9, "A=1");
+    err = expect_end();
+    assert_non_null(strstr(err.what, "the last, 'fail:2': the device is lost"));
 }
 
 static void an_answer_in_between_forgives_failures(void **state)
@@ -671,6 +693,7 @@ static struct message *failure(void)
     struct err err = {0};
 
     err_set(&err, ERR_DEVICE, "the device is lost");
+    err_hint(&err, "reset it");
     return failure_encode(arena, 0, &err);
 }
 
@@ -857,6 +880,7 @@ int main(int argc, char **argv)
         TEST(a_worker_that_keeps_dying_without_work_ends_the_fleet),
         TEST(a_program_that_is_not_there_ends_the_fleet),
         TEST(a_failure_is_told_and_many_end_the_fleet),
+        TEST(failures_of_several_workers_count_together),
         TEST(an_answer_in_between_forgives_failures),
         TEST(a_failure_in_place_of_hello_is_the_fleets_own),
         TEST(another_protocol_is_refused_naming_both),
