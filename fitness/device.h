@@ -79,7 +79,25 @@ struct device_buffers {
     device_ptr q, k, v, o, lse;
     device_ptr workspaces[PROGRAM_WORKSPACES_MAX];
     struct problem_args problem;
+    struct {
+        uint64_t words[MAP_BYTES / sizeof(uint64_t)];
+    } maps[PROGRAM_MAPS_MAX]; /* of device_encode_maps, in the device's own form */
 };
+
+static inline device_ptr mapped_tensor(const struct device_buffers *buffers, enum map_tensor tensor)
+{
+    const device_ptr tensors[] = {
+        [MAP_Q] = buffers->q, [MAP_K] = buffers->k, [MAP_V] = buffers->v, [MAP_O] = buffers->o};
+
+    return tensors[tensor];
+}
+
+/*
+ * Makes the plan's tensor maps for one set of buffers: once, when its addresses are known, and not
+ * at every launch. A map that the device does not take is DEVICE_REFUSED or DEVICE_UNSUPPORTED.
+ */
+enum device_status device_encode_maps(const struct plan *plan, struct device_buffers *buffers,
+                                      struct err *err);
 
 /* Launches all kernels of a call, its zero_call workspaces first, and waits for the end. */
 enum device_status device_call(struct device_module *module, const struct plan *plan,

@@ -1,6 +1,7 @@
 #include "fitness/device_cuda.h"
 
 #include <assert.h>
+#include <cudaTypedefs.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -141,6 +142,8 @@ static struct {
     uint32_t *flag; /* host memory that the device sees */
     CUdeviceptr flag_device, arrived;
     uint32_t ticket;
+
+    PFN_cuTensorMapEncodeTiled_v12000 encode_tiled; /* NULL until a map is wanted */
 
     struct block *used, *idle; /* of device memory; idle: the one freed last comes first */
 
@@ -561,14 +564,13 @@ enum device_status cuda_module_reload(struct device_module *module, struct err *
     return status;
 }
 
-static void declare_entry(const struct program_kernel *kernel, struct entry *entry)
+static void declare_entry(const struct program *program, const struct program_kernel *kernel,
+                          struct entry *entry)
 {
     entry->name = xstrdup(kernel->name);
     entry->arg_count = kernel->arg_count;
     for (int i = 0; i < kernel->arg_count; i++) {
-        entry->arg_bytes[i] = strcmp(kernel->args[i], "problem") == 0
-                                  ? (int)sizeof(struct problem_args)
-                                  : (int)sizeof(device_ptr);
+        entry->arg_bytes[i] = (int)program_arg_bytes(program, kernel->args[i]);
     }
 }
 
@@ -591,7 +593,7 @@ enum device_status device_load(const struct judge_image *image, struct device_mo
     loading->cubin = memcpy(xmalloc(image->cubin_bytes), image->cubin, image->cubin_bytes);
     loading->entry_count = image->program.kernel_count;
     for (int i = 0; i < loading->entry_count; i++) {
-        declare_entry(&image->program.kernels[i], &loading->entries[i]);
+        declare_entry(&image->program, &image->program.kernels[i], &loading->entries[i]);
     }
     status = cuda_module_reload(loading, err);
     if (status != DEVICE_OK) {
@@ -794,15 +796,74 @@ enum device_status cuda_prepare(struct device_module *module, const struct plan 
     return status;
 }
 
+/* Asked for by name, so that a driver older than tensor maps still serves kernels without. */
+static enum device_status find_encoder(struct err *err)
+{
+    enum { SINCE = 12000 };
+    CUdriverProcAddressQueryResult found = CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
+    void *encode = NULL;
+    CUresult code;
+
+    if (gpu.encode_tiled != NULL) {
+        return DEVICE_OK;
+    }
+    code = cuGetProcAddress("cuTensorMapEncodeTiled", &encode, SINCE, CU_GET_PROC_ADDRESS_DEFAULT,
+                            &found);
+    if (code != CUDA_SUCCESS || found != CU_GET_PROC_ADDRESS_SUCCESS) {
+        return refuse(err, "this driver makes no tensor maps: it has no cuTensorMapEncodeTiled");
+    }
+    gpu.encode_tiled = (PFN_cuTensorMapEncodeTiled_v12000)encode;
+    return DEVICE_OK;
+}
+
+static enum device_status encode_map(const struct plan_map *map,
+                                     const struct device_buffers *buffers, void *place,
+                                     struct err *err)
+{
+    static const uint32_t ones[MAP_RANK] = {1, 1, 1, 1};
+    struct map_layout layout = map_layout(map, &buffers->problem);
+    CUtensorMap encoded; /* at a multiple of 64, as the driver wants it */
+    char what[128];
+    CUresult code = gpu.encode_tiled(
+        &encoded,
+        map->bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, MAP_RANK,
+        (void *)(uintptr_t)mapped_tensor(buffers, map->tensor), layout.sizes, layout.strides,
+        layout.box, ones,
+        CU_TENSOR_MAP_INTERLEAVE_NONE,
+        map->swizzle == 128  ? CU_TENSOR_MAP_SWIZZLE_128B
+        : map->swizzle == 64 ? CU_TENSOR_MAP_SWIZZLE_64B
+        : map->swizzle == 32 ? CU_TENSOR_MAP_SWIZZLE_32B
+                             : CU_TENSOR_MAP_SWIZZLE_NONE,
+        CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+
+    snprintf(what, sizeof what, "cannot map %s in boxes of %" PRIu32 " x %" PRIu32,
+             map_tensor_names[map->tensor], map->columns, map->rows);
+    memcpy(place, &encoded, sizeof encoded);
+    return cuda_status(code, err, what);
+}
+
+enum device_status device_encode_maps(const struct plan *plan, struct device_buffers *buffers,
+                                      struct err *err)
+{
+    enum device_status status = plan->map_count > 0 ? find_encoder(err) : DEVICE_OK;
+
+    for (int i = 0; i < plan->map_count && status == DEVICE_OK; i++) {
+        status = encode_map(&plan->maps[i], buffers, &buffers->maps[i], err);
+    }
+    return status;
+}
+
 /* The driver copies arguments at the launch and does not write to them. */
-static void *argument(const struct device_buffers *buffers, enum plan_arg kind, int workspace)
+static void *argument(const struct device_buffers *buffers, enum plan_arg kind, int index)
 {
     const void *const fixed[] = {
-        [ARG_Q] = &buffers->q, [ARG_K] = &buffers->k,     [ARG_V] = &buffers->v,
-        [ARG_O] = &buffers->o, [ARG_LSE] = &buffers->lse, [ARG_PROBLEM] = &buffers->problem,
+        [ARG_Q] = &buffers->q,     [ARG_K] = &buffers->k,
+        [ARG_V] = &buffers->v,     [ARG_O] = &buffers->o,
+        [ARG_LSE] = &buffers->lse, [ARG_PROBLEM] = &buffers->problem,
+        [ARG_WORKSPACE] = &buffers->workspaces[index], [ARG_MAP] = &buffers->maps[index],
     };
 
-    return (void *)(kind == ARG_WORKSPACE ? &buffers->workspaces[workspace] : fixed[kind]);
+    return (void *)fixed[kind];
 }
 
 static enum device_status launch_kernel(struct device_module *module,
@@ -813,7 +874,7 @@ static enum device_status launch_kernel(struct device_module *module,
     char what[256];
 
     for (int i = 0; i < kernel->arg_count; i++) {
-        args[i] = argument(buffers, kernel->args[i].kind, kernel->args[i].workspace);
+        args[i] = argument(buffers, kernel->args[i].kind, kernel->args[i].index);
     }
     snprintf(what, sizeof what, "cannot launch kernel '%s'", kernel->name);
     return launch(entry_of(module, kernel->name)->function, kernel->grid, kernel->threads,

@@ -13,6 +13,8 @@ enum {
 };
 
 static const char *const workspace_kinds[] = {"poison", "zero_call", "zero_once"};
+const char *const map_tensor_names[MAP_TENSORS] = {
+    [MAP_Q] = "Q", [MAP_K] = "K", [MAP_V] = "V", [MAP_O] = "O"};
 static const char *const fixed_args[] = {"Q", "K", "V", "O", "LSE", "problem"};
 
 /* A program's names, with the values of one problem on one device. */
@@ -80,12 +82,19 @@ static bool resolve_arg(const struct program *program, const char *name,
     for (int i = 0; i < program->workspace_count; i++) {
         if (strcmp(name, program->workspaces[i].name) == 0) {
             kernel->args[kernel->arg_count].kind = ARG_WORKSPACE;
-            kernel->args[kernel->arg_count++].workspace = i;
+            kernel->args[kernel->arg_count++].index = i;
             return true;
         }
     }
-    return err_set(err, ERR_USER, "kernel argument '%s' is neither a workspace nor one of "
-                                  "Q K V O LSE problem", name);
+    for (int i = 0; i < program->map_count; i++) {
+        if (strcmp(name, program->maps[i].name) == 0) {
+            kernel->args[kernel->arg_count].kind = ARG_MAP;
+            kernel->args[kernel->arg_count++].index = i;
+            return true;
+        }
+    }
+    return err_set(err, ERR_USER, "kernel argument '%s' is neither a workspace, nor a tensor map, "
+                                  "nor one of Q K V O LSE problem", name);
 }
 
 static bool resolve_kernel(const struct scope *scope, const struct program *program,
@@ -116,6 +125,43 @@ static bool resolve_kernel(const struct scope *scope, const struct program *prog
             return false;
         }
     }
+    return true;
+}
+
+/* What the hardware takes; the strides of a problem are multiples of its head_dim. */
+static bool resolve_map(const struct scope *scope, const struct program_map *from,
+                        const struct problem *problem, struct plan_map *map, bool *supported,
+                        struct err *err)
+{
+    int64_t columns, rows, swizzle, bytes = problem->head_dim * ELEMENT_BYTES;
+
+    if (bytes % MAP_ALIGN_BYTES != 0) {
+        *supported = false;
+        return err_set(err, ERR_USER,
+                       "a row of %s has %lld * %d = %lld bytes, and the hardware wants a multiple "
+                       "of %d",
+                       map_tensor_names[from->tensor], (long long)problem->head_dim, ELEMENT_BYTES,
+                       (long long)bytes, MAP_ALIGN_BYTES);
+    }
+    if (!scope_eval_in(scope, "columns of the box", from->columns, 1, MAP_BOX_MAX, &columns, err) ||
+        !scope_eval_in(scope, "rows of the box", from->rows, 1, MAP_BOX_MAX, &rows, err) ||
+        !scope_eval_in(scope, "swizzle", from->swizzle, 0, 128, &swizzle, err)) {
+        return false;
+    }
+    if (swizzle != 0 && swizzle != 32 && swizzle != 64 && swizzle != 128) {
+        return err_set(err, ERR_USER, "swizzle '%s' is %lld bytes, not 0, 32, 64 or 128",
+                       from->swizzle, (long long)swizzle);
+    }
+    bytes = columns * ELEMENT_BYTES;
+    if (bytes % MAP_ALIGN_BYTES != 0 || (swizzle > 0 && bytes > swizzle)) {
+        return err_set(err, ERR_USER,
+                       "a row of the box has %lld * %d = %lld bytes ('%s'), %s %lld",
+                       (long long)columns, ELEMENT_BYTES, (long long)bytes, from->columns,
+                       bytes % MAP_ALIGN_BYTES != 0 ? "no multiple of" : "more than its swizzle's",
+                       (long long)(bytes % MAP_ALIGN_BYTES != 0 ? MAP_ALIGN_BYTES : swizzle));
+    }
+    *map = (struct plan_map){from->tensor, (uint32_t)columns, (uint32_t)rows, (uint32_t)swizzle,
+                             problem->dtype == DTYPE_BF16};
     return true;
 }
 
@@ -157,6 +203,12 @@ bool plan_resolve(struct arena *arena, const struct program *program,
         plan->workspaces[i].kind = program->workspaces[i].kind;
         plan->workspace_count++;
     }
+    for (int i = 0; i < program->map_count; i++) {
+        if (!resolve_map(&scope, &program->maps[i], problem, &plan->maps[i], supported, err)) {
+            return err_in(err, "tensor map '%s'", program->maps[i].name);
+        }
+        plan->map_count++;
+    }
     for (int i = 0; i < program->kernel_count; i++) {
         if (!resolve_kernel(&scope, program, &program->kernels[i], &plan->kernels[i], err)) {
             return err_in(err, "launch of '%s'", program->kernels[i].name);
@@ -164,6 +216,38 @@ bool plan_resolve(struct arena *arena, const struct program *program,
         plan->kernel_count++;
     }
     return true;
+}
+
+size_t program_arg_bytes(const struct program *program, const char *name)
+{
+    if (strcmp(name, "problem") == 0) {
+        return sizeof(struct problem_args);
+    }
+    for (int i = 0; i < program->map_count; i++) {
+        if (strcmp(name, program->maps[i].name) == 0) {
+            return MAP_BYTES;
+        }
+    }
+    return sizeof(uint64_t); /* a pointer */
+}
+
+struct map_layout map_layout(const struct plan_map *map, const struct problem_args *problem)
+{
+    bool of_queries = map->tensor == MAP_Q || map->tensor == MAP_O;
+    const int64_t *const strides[] = {
+        [MAP_Q] = problem->q, [MAP_K] = problem->k, [MAP_V] = problem->v, [MAP_O] = problem->o};
+    struct map_layout layout = {
+        .sizes = {(uint64_t)problem->head_dim,
+                  (uint64_t)(of_queries ? problem->q_len : problem->kv_len),
+                  (uint64_t)(of_queries ? problem->heads : problem->kv_heads),
+                  (uint64_t)problem->batch},
+        .box = {map->columns, map->rows, 1, 1},
+    };
+
+    for (int i = 0; i < MAP_RANK - 1; i++) { /* kept outermost first: batch, head, row */
+        layout.strides[i] = (uint64_t)strides[map->tensor][MAP_RANK - 2 - i] * ELEMENT_BYTES;
+    }
+    return layout;
 }
 
 struct hash plan_hash(const struct plan *plan)
@@ -174,6 +258,15 @@ struct hash plan_hash(const struct plan *plan)
     for (int i = 0; i < plan->workspace_count; i++) {
         hash_i64(&hasher, "workspace", plan->workspaces[i].bytes);
         hash_i64(&hasher, "kind", plan->workspaces[i].kind);
+    }
+    for (int i = 0; i < plan->map_count; i++) {
+        const struct plan_map *map = &plan->maps[i];
+
+        hash_i64(&hasher, "map", map->tensor);
+        hash_i64(&hasher, "columns", map->columns);
+        hash_i64(&hasher, "rows", map->rows);
+        hash_i64(&hasher, "swizzle", map->swizzle);
+        hash_i64(&hasher, "bf16", map->bf16);
     }
     for (int i = 0; i < plan->kernel_count; i++) {
         const struct plan_kernel *kernel = &plan->kernels[i];
@@ -186,7 +279,7 @@ struct hash plan_hash(const struct plan *plan)
         hash_i64(&hasher, "smem", kernel->smem_bytes);
         for (int arg = 0; arg < kernel->arg_count; arg++) {
             hash_i64(&hasher, "arg", kernel->args[arg].kind);
-            hash_i64(&hasher, "workspace", kernel->args[arg].workspace);
+            hash_i64(&hasher, "index", kernel->args[arg].index);
         }
     }
     return hash_end(&hasher);
@@ -216,6 +309,13 @@ void program_put(struct message *message, const struct program *program)
         message_put(message, "workspace", "%s%s%s%s%s", program->workspaces[i].name, SEPARATOR,
                     workspace_kinds[program->workspaces[i].kind], SEPARATOR,
                     program->workspaces[i].bytes);
+    }
+    for (int i = 0; i < program->map_count; i++) {
+        const struct program_map *map = &program->maps[i];
+
+        message_put(message, "map", "%s%s%s%s%s%s%s%s%s", map->name, SEPARATOR,
+                    map_tensor_names[map->tensor], SEPARATOR, map->columns, SEPARATOR, map->rows,
+                    SEPARATOR, map->swizzle);
     }
     for (int i = 0; i < program->kernel_count; i++) {
         const struct program_kernel *kernel = &program->kernels[i];
@@ -299,6 +399,23 @@ static bool get_workspace(struct arena *arena, const char *line,
     return bad_line("workspace", line, err);
 }
 
+static bool get_map(struct arena *arena, const char *line, struct program_map *map,
+                    struct err *err)
+{
+    const char *parts[5];
+
+    if (split(arena, line, parts, 5)) {
+        for (int i = 0; i < MAP_TENSORS; i++) {
+            if (strcmp(parts[1], map_tensor_names[i]) == 0) {
+                *map = (struct program_map){parts[0], (enum map_tensor)i, parts[2], parts[3],
+                                            parts[4]};
+                return true;
+            }
+        }
+    }
+    return bad_line("map", line, err);
+}
+
 static bool get_constants(struct arena *arena, const struct message *message,
                           struct program *program, struct err *err)
 {
@@ -358,6 +475,14 @@ bool program_get(struct arena *arena, const struct message *message, struct prog
             return bad_line("workspace", line, err);
         }
         if (!get_workspace(arena, line, &program->workspaces[program->workspace_count++], err)) {
+            return false;
+        }
+    }
+    for (at = 0; (line = message_each(message, "map", &at)) != NULL;) {
+        if (program->map_count == PROGRAM_MAPS_MAX) {
+            return bad_line("map", line, err);
+        }
+        if (!get_map(arena, line, &program->maps[program->map_count++], err)) {
             return false;
         }
     }

@@ -240,6 +240,20 @@ static void rig_free(struct rig *rig)
     *rig = (struct rig){0};
 }
 
+/* Whether a device takes a program's tensor maps is the program's business, not the world's. */
+static bool rig_map(struct gate *gate, struct rig *rig)
+{
+    enum device_status status = device_encode_maps(gate->subject->plan, &rig->buffers, gate->err);
+    struct case_result row = case_new(gate, "launch", rig);
+
+    if (status == DEVICE_OK || gate->result == NULL) {
+        return status == DEVICE_OK || device_failed(gate, status, NULL);
+    }
+    gate->status = status;
+    return case_fail(gate, &row, device_verdicts[status].verdict, "%s: %s",
+                     device_verdicts[status].words, gate->err->what);
+}
+
 static bool rig_make(struct gate *gate, struct rig *rig, int64_t number)
 {
     const struct problem *p = gate->subject->problem;
@@ -268,7 +282,7 @@ static bool rig_make(struct gate *gate, struct rig *rig, int64_t number)
         }
         *region_pointer(rig, i) = rig->regions[i].at;
     }
-    return true;
+    return rig_map(gate, rig);
 }
 
 /* Draws fresh inputs and puts them where the next call reads them. */

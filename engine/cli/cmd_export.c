@@ -63,7 +63,7 @@ static void write_json(const struct subject *subject, struct buf *out)
 {
     const struct program *program = &subject->exported.program;
     json_t *object = json_candidate(&subject->kernel.candidate), *kernels = json_array();
-    json_t *constants = json_object();
+    json_t *constants = json_object(), *maps = json_array();
     char *text;
 
     for (int i = 0; i < program->constant_count; i++) {
@@ -86,6 +86,14 @@ static void write_json(const struct subject *subject, struct buf *out)
     json_object_set_new(object, "device", json_text(subject->kernel.device));
     json_object_set_new(object, "arch", json_text(subject->exported.arch));
     json_object_set_new(object, "constants", constants);
+    for (int i = 0; i < program->map_count; i++) {
+        const struct program_map *map = &program->maps[i];
+
+        json_array_append_new(maps, json_pack("{s:s, s:s, s:[s,s], s:s}", "name", map->name,
+                                              "tensor", map_tensor_names[map->tensor], "box",
+                                              map->columns, map->rows, "swizzle", map->swizzle));
+    }
+    json_object_set_new(object, "maps", maps);
     json_object_set_new(object, "kernels", kernels);
     json_object_set_new(object, "source", json_text(subject->exported.source));
     text = json_dumps(object, JSON_INDENT(2));

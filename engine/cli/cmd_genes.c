@@ -101,6 +101,31 @@ static void print_launch(const struct family *family)
     }
 }
 
+static void print_maps(const struct family *family)
+{
+    const struct program *program = &family->program;
+
+    if (program->map_count > 0) {
+        heading("it copies tiles through");
+    }
+    for (int i = 0; i < program->map_count; i++) {
+        const struct program_map *map = &program->maps[i];
+
+        printf("%s of %s, boxes of (%s, %s), swizzle %s: %s\n", map->name,
+               map_tensor_names[map->tensor], map->columns, map->rows, map->swizzle,
+               family->map_docs[i]);
+    }
+}
+
+static json_t *map_json(const struct family *family, int index)
+{
+    const struct program_map *map = &family->program.maps[index];
+
+    return json_pack("{s:s, s:s, s:[s,s], s:s, s:o}", "name", map->name, "tensor",
+                     map_tensor_names[map->tensor], "box", map->columns, map->rows, "swizzle",
+                     map->swizzle, "doc", json_text(family->map_docs[index]));
+}
+
 static json_t *gene_json(struct arena *arena, const struct gene *gene)
 {
     json_t *values = json_array();
@@ -117,7 +142,7 @@ static json_t *gene_json(struct arena *arena, const struct gene *gene)
 static json_t *family_json(struct arena *arena, const struct family *family)
 {
     json_t *genes = json_array(), *requires = json_array(), *supports = json_array();
-    json_t *launch = json_array();
+    json_t *launch = json_array(), *maps = json_array();
 
     for (int i = 0; i < family->gene_count; i++) {
         json_array_append_new(genes, gene_json(arena, &family->genes[i]));
@@ -140,9 +165,12 @@ static json_t *family_json(struct arena *arena, const struct family *family)
             launch, json_pack("{s:o, s:o, s:o}", "kernel", json_text(kernel->name), "threads",
                               json_text(kernel->threads), "smem_bytes", json_text(kernel->smem)));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "family", json_text(family->name), "title",
-                     json_text(family->title), "genes", genes, "requires", requires, "supports",
-                     supports, "launch", launch);
+    for (int i = 0; i < family->program.map_count; i++) {
+        json_array_append_new(maps, map_json(family, i));
+    }
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "family", json_text(family->name),
+                     "title", json_text(family->title), "genes", genes, "requires", requires,
+                     "supports", supports, "maps", maps, "launch", launch);
 }
 
 static bool genes(struct cli *cli, struct err *err)
@@ -164,6 +192,7 @@ static bool genes(struct cli *cli, struct err *err)
     print_genes(cli->arena, family);
     print_lets(cli->arena, family);
     print_conditions(cli->arena, family);
+    print_maps(family);
     print_launch(family);
     if (family->numerics != NULL && strcmp(expr_text(family->numerics), "0") != 0) {
         printf("\nFP16 accumulation where %s, else FP32\n", expr_text(family->numerics));

@@ -5,6 +5,7 @@
 #include "generated/export_head.h" /* the files of engine/cli/export, as strings */
 #include "generated/export_launcher.h"
 #include "generated/export_main.h"
+#include "generated/export_maps.h"
 #include "generated/export_prototypes.h"
 
 enum { PROBLEMS_MAX = sizeof ((struct exported *)0)->problems / sizeof(struct problem) };
@@ -123,6 +124,40 @@ static void write_argument(const struct program *program, const char *name, stru
             return;
         }
     }
+    for (int i = 0; i < program->map_count; i++) {
+        if (strcmp(name, program->maps[i].name) == 0) {
+            buf_printf(out, "&m[%d]", i);
+            return;
+        }
+    }
+}
+
+static void write_maps(const struct exported *exported, struct buf *out)
+{
+    static const struct {
+        const char *pointer, *strides, *rows, *heads;
+    } of[MAP_TENSORS] = {[MAP_Q] = {"q", "p.q", "p.q_len", "p.heads"},
+                         [MAP_K] = {"k", "p.k", "p.kv_len", "p.kv_heads"},
+                         [MAP_V] = {"v", "p.v", "p.kv_len", "p.kv_heads"},
+                         [MAP_O] = {"o", "p.o", "p.q_len", "p.heads"}};
+    const struct program *program = &exported->program;
+    bool bf16 = exported->problems[0].dtype == DTYPE_BF16;
+
+    if (program->map_count > 0) {
+        buf_printf(out, "    evo_tensor_map m[%d];\n", program->map_count);
+    }
+    for (int i = 0; i < program->map_count; i++) {
+        const struct program_map *map = &program->maps[i];
+
+        buf_printf(out,
+                   "    if ((rc = make_map(&m[%d], %s, CU_TENSOR_MAP_DATA_TYPE_%s, p.head_dim, %s, "
+                   "%s, p.batch, %s,\n"
+                   "                       %s, %s, %s)) != cudaSuccess)\n"
+                   "        return (int)rc;\n",
+                   i, of[map->tensor].pointer, bf16 ? "BFLOAT16" : "FLOAT16", of[map->tensor].rows,
+                   of[map->tensor].heads, of[map->tensor].strides, map->columns, map->rows,
+                   map->swizzle);
+    }
 }
 
 static void write_kernel(const struct program *program, int index, struct buf *out)
@@ -154,8 +189,10 @@ static void write_kernel(const struct program *program, int index, struct buf *o
         kernel->threads);
 }
 
-static void write_launch(const struct program *program, struct buf *out)
+static void write_launch(const struct exported *exported, struct buf *out)
 {
+    const struct program *program = &exported->program;
+
     buf_printf(out,
                "inline int launch(const void *q, const void *k, const void *v, void *o, float "
                "*lse, evo_problem problem,\n"
@@ -178,6 +215,7 @@ static void write_launch(const struct program *program, struct buf *out)
         }
     }
     buf_puts(out, "    (void)scratch;\n");
+    write_maps(exported, out);
     for (int i = 0; i < program->kernel_count; i++) {
         write_kernel(program, i, out);
     }
@@ -219,11 +257,14 @@ void exported_write(const struct exported *exported, struct buf *out)
     write_source(exported->source, out);
     buf_printf(out, "%s\n\n", DEVICE_END);
     /* Launch expressions are C++ too, once their names are 64-bit constants and variables. */
+    if (exported->program.map_count > 0) {
+        buf_puts(out, export_maps);
+    }
     buf_puts(out, export_head);
     write_constants(&exported->program, out);
     write_supports(&exported->program, out);
     write_workspaces(&exported->program, out);
-    write_launch(&exported->program, out);
+    write_launch(exported, out);
     write_problem(&exported->problems[0], out);
     buf_puts(out, export_launcher);
     buf_puts(out, export_main);
@@ -291,7 +332,7 @@ static bool find_part(const char *path, const char *text, const char *begin, con
 static bool line_is_right(struct arena *arena, const char *line)
 {
     static const char *const keys[] = {"numerics ", "define ", "supports ", "workspace ",
-                                       "kernel "};
+                                       "map ",      "kernel "};
     enum { KEYS = sizeof keys / sizeof *keys };
     struct message *message;
     struct program program;

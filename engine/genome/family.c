@@ -30,7 +30,7 @@ const char *const given_names[GIVEN_COUNT] = {
 
 enum {
     WORD_ARGS_MAX = 5,
-    DECLARED_MAX = GIVEN_COUNT + FAMILY_LETS_MAX + PROGRAM_WORKSPACES_MAX +
+    DECLARED_MAX = GIVEN_COUNT + FAMILY_LETS_MAX + PROGRAM_WORKSPACES_MAX + PROGRAM_MAPS_MAX +
                    GENES_MAX * (1 + FAMILY_LABELS_MAX),
     KERNELS_SEEN_MAX = 64, /* more are not checked against the launches */
     DOC_BYTES_MAX = 300,
@@ -663,6 +663,17 @@ static bool read_numerics(struct parser *parser, const struct word *word)
 static const char *const argument_names[] = {"Q", "K", "V", "O", "LSE", "problem"};
 enum { ARGUMENTS = sizeof argument_names / sizeof argument_names[0] };
 
+/* Says so when the name to be declared is an argument of the problem's. */
+static bool is_argument(struct parser *parser, struct span span)
+{
+    for (int i = 0; i < ARGUMENTS; i++)
+        if (span_is(parser, span, argument_names[i])) {
+            mistake(parser, span.at, "'%s' is an argument already", argument_names[i]);
+            return true;
+        }
+    return false;
+}
+
 static bool read_workspace(struct parser *parser, const struct word *word)
 {
     static const char *const kinds[] = {[WORKSPACE_POISON] = "poison",
@@ -672,10 +683,8 @@ static bool read_workspace(struct parser *parser, const struct word *word)
     struct program_workspace *workspace = &program->workspaces[program->workspace_count];
     if (program->workspace_count == PROGRAM_WORKSPACES_MAX)
         return mistake(parser, word->at, "more than %d workspaces", PROGRAM_WORKSPACES_MAX);
-    for (int i = 0; i < ARGUMENTS; i++)
-        if (span_is(parser, word->args[0], argument_names[i]))
-            return mistake(parser, word->args[0].at, "'%s' is an argument already",
-                           argument_names[i]);
+    if (is_argument(parser, word->args[0]))
+        return false;
     int kind = 0;
     while (kind < 3 && !span_is(parser, word->args[2], kinds[kind]))
         kind++;
@@ -694,15 +703,114 @@ static bool read_workspace(struct parser *parser, const struct word *word)
     return true;
 }
 
+static bool read_map_tensor(struct parser *parser, struct span span, enum map_tensor *tensor)
+{
+    for (int i = 0; i < MAP_TENSORS; i++) {
+        if (span_is(parser, span, map_tensor_names[i])) {
+            *tensor = (enum map_tensor)i;
+            return true;
+        }
+    }
+    mistake(parser, span.at, "'%s' cannot be mapped", span_text(parser, span));
+    return hint_names(parser, "the tensors", map_tensor_names, MAP_TENSORS, parser->text + span.at,
+                      span.length);
+}
+
+/* An expression over the constants, which the judge evaluates. */
+static const char *read_map_expr(struct parser *parser, struct span span)
+{
+    struct expr *expr = read_expr(parser, span, parser->symbols);
+    return expr == NULL ? NULL : expr_text(expr);
+}
+
+/*
+ * A requirement that a word brings along, once, unless it holds for every genome. Its text names
+ * what is declared, so the only mistake left is to be too long.
+ */
+static bool imply(struct parser *parser, const struct word *word, const char *text, const char *doc)
+{
+    struct family *family = parser->family;
+    struct symbols none = {parser->arena, NULL, 0, 0};
+    struct expr *expr;
+    struct err err;
+    int64_t holds;
+    if (expr_parse(parser->arena, text, strlen(text), &none, &expr, NULL, &err) &&
+        expr_eval(expr, NULL, &holds, &err))
+        return holds || mistake(parser, word->at, "%s: %s is false", doc, text);
+    if (!expr_parse(parser->arena, text, strlen(text), parser->symbols, &expr, NULL, &err))
+        return mistake(parser, word->at, "%s: %s", doc, err.what);
+    for (int i = 0; i < family->require_count; i++)
+        if (strcmp(expr_text(family->requires[i].expr), expr_text(expr)) == 0)
+            return true;
+    if (family->require_count == FAMILY_REQUIRES_MAX)
+        return mistake(parser, word->at, "more than %d requirements", FAMILY_REQUIRES_MAX);
+    family->requires[family->require_count++] = (struct requirement){expr, doc, word->line};
+    return true;
+}
+
+/* The text as an operand: in parentheses, unless it is a name or a number. */
+static const char *operand(struct parser *parser, const char *text)
+{
+    struct scan scan = {text, strlen(text), 0, true};
+    scan_next(&scan);
+    return scan_peek(&scan).kind == TOKEN_END ? text : arena_printf(parser->arena, "(%s)", text);
+}
+
+/* What the hardware takes for a box. plan_resolve asks the same, but of what was rendered. */
+static bool imply_box(struct parser *parser, const struct word *word,
+                      const struct program_map *map)
+{
+    struct arena *arena = parser->arena;
+    const char *c = operand(parser, map->columns), *r = operand(parser, map->rows),
+               *s = operand(parser, map->swizzle);
+    return imply(parser, word,
+                 arena_printf(arena, "%s >= 8 && %s <= 256 && %s %% 8 == 0", c, c, c),
+                 "a tensor map's box has 8 to 256 columns, a multiple of 8") &&
+           imply(parser, word, arena_printf(arena, "%s >= 1 && %s <= 256", r, r),
+                 "a tensor map's box has 1 to 256 rows") &&
+           imply(parser, word,
+                 arena_printf(arena, "%s == 0 || %s == 32 || %s == 64 || %s == 128", s, s, s, s),
+                 "a tensor map's swizzle is 0, 32, 64 or 128 bytes") &&
+           imply(parser, word, arena_printf(arena, "%s == 0 || 2 * %s <= %s", s, c, s),
+                 "a row of a tensor map's box fits its swizzle");
+}
+
+static bool read_tensor_map(struct parser *parser, const struct word *word)
+{
+    struct program *program = &parser->family->program;
+    struct program_map *map = &program->maps[program->map_count];
+    struct span box[2];
+    int count;
+    if (program->map_count == PROGRAM_MAPS_MAX)
+        return mistake(parser, word->at, "more than %d tensor maps", PROGRAM_MAPS_MAX);
+    if (is_argument(parser, word->args[0]) ||
+        !read_map_tensor(parser, word->args[1], &map->tensor) ||
+        !split_list(parser, word->args[2], "the box", box, 2, &count))
+        return false;
+    if (count != 2)
+        return mistake(parser, word->args[2].at, "the box has columns and rows, not %d part%s",
+                       count, count == 1 ? "" : "s");
+    if ((map->columns = read_map_expr(parser, box[0])) == NULL ||
+        (map->rows = read_map_expr(parser, box[1])) == NULL ||
+        (map->swizzle = read_map_expr(parser, word->args[3])) == NULL ||
+        (map->name = declare(parser, word->args[0], "a tensor map", NULL)) == NULL ||
+        (parser->family->map_docs[program->map_count] = read_doc(parser, word->args[4])) == NULL)
+        return false;
+    program->map_count++;
+    return imply_box(parser, word, map);
+}
+
 static bool read_argument(struct parser *parser, struct span span, const char **argument)
 {
-    const char *names[ARGUMENTS + PROGRAM_WORKSPACES_MAX];
+    const char *names[ARGUMENTS + PROGRAM_WORKSPACES_MAX + PROGRAM_MAPS_MAX];
     const struct program *program = &parser->family->program;
     int count = 0;
     for (int i = 0; i < ARGUMENTS; i++)
         names[count++] = argument_names[i];
     for (int i = 0; i < program->workspace_count; i++)
         names[count++] = program->workspaces[i].name;
+    for (int i = 0; i < program->map_count; i++)
+        names[count++] = program->maps[i].name;
     for (int i = 0; i < count; i++) {
         if (span_is(parser, span, names[i])) {
             *argument = names[i];
@@ -762,6 +870,8 @@ static const struct rule word_table[] = {
     {"EVO_SUPPORTS", "EVO_SUPPORTS(expression, \"doc\")", 2, read_supports},
     {"EVO_NUMERICS", "EVO_NUMERICS(expression)", 1, read_numerics},
     {"EVO_WORKSPACE", "EVO_WORKSPACE(name, bytes, kind, \"doc\")", 4, read_workspace},
+    {"EVO_TENSOR_MAP", "EVO_TENSOR_MAP(name, tensor, (columns, rows), swizzle, \"doc\")", 5,
+     read_tensor_map},
     {"EVO_LAUNCH", "EVO_LAUNCH(kernel, (x, y, z), threads, smem_bytes, (argument, ...))", 5,
      read_launch},
 };
@@ -954,6 +1064,15 @@ static bool check_kernel(struct parser *parser, int launch)
                       strlen(kernel->name));
 }
 
+/* The output itself, or a tensor map of it. */
+static bool is_output(const struct program *program, const char *argument)
+{
+    for (int i = 0; i < program->map_count; i++)
+        if (strcmp(program->maps[i].name, argument) == 0)
+            return program->maps[i].tensor == MAP_O;
+    return strcmp(argument, "O") == 0;
+}
+
 static bool check_whole(struct parser *parser)
 {
     const struct program *program = &parser->family->program;
@@ -966,7 +1085,7 @@ static bool check_whole(struct parser *parser)
         if (!check_kernel(parser, i))
             return false;
         for (int j = 0; j < program->kernels[i].arg_count; j++)
-            output = output || strcmp(program->kernels[i].args[j], "O") == 0;
+            output = output || is_output(program, program->kernels[i].args[j]);
     }
     return output || mistake(parser, parser->launch_at[0], "no launch is given O to write to");
 }

@@ -5,19 +5,23 @@
  * compiler and this parser read alike; docs/TEMPLATES.md is the author's guide. Words stand at file
  * scope below #include "evo.cuh", launches last; declarations may stand between them:
  *
- *     EVO_GIVEN(NAME, "doc")                  a constant of the problem or device (enum given)
- *     EVO_GENE(NAME, domain, "doc")           domain: range(lo, hi, step) pow2(lo, hi) set(a, b, …)
- * flag EVO_CHOICE(Name, (label, …), "doc")     one of several C++ types EVO_LET(NAME, expr, "doc")
- * a derived constant EVO_REQUIRE(expr, "doc")                must hold, or the genome is infeasible
- *     EVO_SUPPORTS(expr, "doc")               must hold for a shape (may read launch variables), or
- * the family refuses that shape EVO_NUMERICS(expr)                      0: FP32 accumulation, 1:
- * FP16 accumulation (own class) EVO_WORKSPACE(name, bytes, kind, "doc") scratch memory; kind poison
- * | zero_call | zero_once EVO_LAUNCH(kernel, (x[, y[, z]]), threads, smem_bytes, (arg, …))
- *                                             repeated: several kernels in a row make one call
+ *     EVO_GIVEN(NAME, "doc")                    a constant of the problem or device (enum given)
+ *     EVO_GENE(NAME, domain, "doc")             range(lo, hi, step) pow2(lo, hi) set(a, b, …) flag
+ *     EVO_CHOICE(Name, (label, …), "doc")       one of several C++ types
+ *     EVO_LET(NAME, expr, "doc")                a derived constant
+ *     EVO_REQUIRE(expr, "doc")                  must hold, or the genome is infeasible
+ *     EVO_SUPPORTS(expr, "doc")                 must hold for a shape, or the family refuses it
+ *     EVO_NUMERICS(expr)                        0: FP32 accumulation, 1: FP16 (a class of its own)
+ *     EVO_WORKSPACE(name, bytes, kind, "doc")   scratch memory: poison, zero_call, zero_once
+ *     EVO_TENSOR_MAP(name, tensor, (columns, rows), swizzle, "doc")
+ *                                               of Q, K, V or O, for the hardware's copies of tiles
+ *     EVO_LAUNCH(kernel, (x[, y[, z]]), threads, smem_bytes, (arg, …))
+ *                                               repeated: several kernels in a row make one call
  *
  * Expressions are base/expr; a name must be declared above its use. EVO_IS(Name, label) is 1 when
  * the choice fell on the label. Launch variables (problem.h) may appear in EVO_SUPPORTS,
- * EVO_WORKSPACE and EVO_LAUNCH only. Arguments: Q K V O LSE problem, or a workspace's name.
+ * EVO_WORKSPACE and EVO_LAUNCH only. Arguments: Q K V O LSE problem, or the name of a workspace or
+ * of a tensor map.
  *
  * A family may also have no source at all: a recorded search space (fitness/space.h) whose genomes
  * are feasible exactly when the recording holds them.
@@ -42,7 +46,7 @@
 enum {
     FAMILY_BYTES_MAX = 256 * 1024, /* of a template's text */
     FAMILY_LETS_MAX = 64,
-    FAMILY_REQUIRES_MAX = 64,
+    FAMILY_REQUIRES_MAX = 64, /* those that tensor maps bring along included */
     FAMILY_LABELS_MAX = 32, /* of a template's choice: each has a slot in every value array */
     FAMILY_NAME_MAX = 63,   /* bytes of a gene's, label's or kernel's name */
     FAMILY_SYMBOLS_MAX = 512, /* names a template may declare, labels of choices included */
@@ -94,7 +98,8 @@ struct family {
     struct requirement requires[FAMILY_REQUIRES_MAX];
     int require_count;
     struct expr *numerics; /* NULL: 0 */
-    struct program program; /* launches, workspaces, supported shapes; its constants are empty */
+    struct program program; /* launches and what they take, supported shapes; no constants */
+    const char *map_docs[PROGRAM_MAPS_MAX];
 
     struct symbols *symbols; /* genes, givens, choice labels, lets: the slots of a value array */
     int gene_slots[GENES_MAX];    /* of a choice: its index; its labels' slots follow at once */

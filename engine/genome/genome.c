@@ -554,6 +554,12 @@ static void settle_texts(struct arena *arena, const struct family *family, const
     }
     for (int i = 0; i < program->workspace_count; i++)
         program->workspaces[i].bytes = settle(arena, family, program->workspaces[i].bytes, values);
+    for (int i = 0; i < program->map_count; i++) {
+        struct program_map *map = &program->maps[i];
+        map->columns = settle(arena, family, map->columns, values);
+        map->rows = settle(arena, family, map->rows, values);
+        map->swizzle = settle(arena, family, map->swizzle, values);
+    }
     for (int i = 0; i < program->supports_count; i++)
         program->supports[i].condition =
             settle(arena, family, program->supports[i].condition, values);

@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "fitness/cubin.h"
 #include "fitness/emu/ptx.h"
+#include "fitness/emu/tensormap.h"
 #include "fitness/verify.h"
 
 enum {
@@ -224,7 +225,8 @@ void emu_sanitize(unsigned sanitize)
 
 /* ---- modules ------------------------------------------------------------------------------- */
 
-static enum device_status check_signature(const struct program_kernel *declared,
+static enum device_status check_signature(const struct program *program,
+                                          const struct program_kernel *declared,
                                           struct kernel *kernel, struct err *err)
 {
     const struct ptx_function *function = kernel->program->function;
@@ -235,9 +237,7 @@ static enum device_status check_signature(const struct program_kernel *declared,
                       declared->name, function->param_count, declared->arg_count);
     }
     for (int i = 0; i < declared->arg_count; i++) {
-        int64_t bytes = strcmp(declared->args[i], "problem") == 0
-                            ? (int64_t)sizeof(struct problem_args)
-                            : (int64_t)sizeof(device_ptr);
+        int64_t bytes = (int64_t)program_arg_bytes(program, declared->args[i]);
         int64_t align = function->params[i].align > 0 ? function->params[i].align : 1;
 
         if (function->params[i].bytes != bytes) {
@@ -286,7 +286,7 @@ static enum device_status load_kernel(struct device_module *module, const struct
         return str_starts(err->what, "unsupported: ") ? DEVICE_UNSUPPORTED : DEVICE_REFUSED;
     }
     kernel->registers = registers_of(module->arena, image, declared->name);
-    return check_signature(declared, kernel, err);
+    return check_signature(&image->program, declared, kernel, err);
 }
 
 enum device_status device_load(const struct judge_image *image, struct device_module **module,
@@ -463,25 +463,71 @@ static enum device_status check_launch(const struct kernel *kernel, const struct
     return DEVICE_OK;
 }
 
-static const void *argument(const struct device_buffers *buffers, enum plan_arg kind, int workspace)
+_Static_assert(sizeof(struct emu_tensor_map) == MAP_BYTES, "a map fits its place in the buffers");
+
+static enum device_status encode_map(const struct plan_map *map,
+                                     const struct device_buffers *buffers, void *place,
+                                     struct err *err)
+{
+    static const uint32_t ones[MAP_RANK] = {1, 1, 1, 1};
+    struct map_layout layout = map_layout(map, &buffers->problem);
+    struct emu_tensor_request request = {
+        .type = map->bf16 ? EMU_TENSOR_BF16 : EMU_TENSOR_F16,
+        .rank = MAP_RANK,
+        .address = mapped_tensor(buffers, map->tensor),
+        .dims = layout.sizes,
+        .strides = layout.strides,
+        .box = layout.box,
+        .element_strides = ones,
+        .swizzle = map->swizzle == 128  ? EMU_SWIZZLE_128B
+                   : map->swizzle == 64 ? EMU_SWIZZLE_64B
+                   : map->swizzle == 32 ? EMU_SWIZZLE_32B
+                                        : EMU_SWIZZLE_NONE,
+        .promotion = EMU_PROMOTION_128B,
+        .fill = EMU_FILL_ZERO,
+    };
+    struct emu_tensor_map encoded;
+
+    if (!emu_tensor_map_encode(&encoded, &request, err)) {
+        return strstr(err->what, "unsupported: ") != NULL ? DEVICE_UNSUPPORTED : DEVICE_REFUSED;
+    }
+    memcpy(place, &encoded, sizeof encoded);
+    return DEVICE_OK;
+}
+
+enum device_status device_encode_maps(const struct plan *plan, struct device_buffers *buffers,
+                                      struct err *err)
+{
+    enum device_status status = DEVICE_OK;
+
+    for (int i = 0; i < plan->map_count && status == DEVICE_OK; i++) {
+        status = encode_map(&plan->maps[i], buffers, &buffers->maps[i], err);
+    }
+    return status;
+}
+
+static const void *argument(const struct device_buffers *buffers, enum plan_arg kind, int index)
 {
     const void *const fixed[] = {
-        [ARG_Q] = &buffers->q, [ARG_K] = &buffers->k,     [ARG_V] = &buffers->v,
-        [ARG_O] = &buffers->o, [ARG_LSE] = &buffers->lse, [ARG_PROBLEM] = &buffers->problem,
+        [ARG_Q] = &buffers->q,     [ARG_K] = &buffers->k,
+        [ARG_V] = &buffers->v,     [ARG_O] = &buffers->o,
+        [ARG_LSE] = &buffers->lse, [ARG_PROBLEM] = &buffers->problem,
+        [ARG_WORKSPACE] = &buffers->workspaces[index], [ARG_MAP] = &buffers->maps[index],
     };
 
-    return kind == ARG_WORKSPACE ? &buffers->workspaces[workspace] : fixed[kind];
+    return fixed[kind];
 }
 
 static void fill_params(const struct kernel *kernel, const struct plan_kernel *plan,
                         const struct device_buffers *buffers, uint8_t *params)
 {
     for (int i = 0; i < plan->arg_count; i++) {
-        size_t bytes =
-            plan->args[i].kind == ARG_PROBLEM ? sizeof(struct problem_args) : sizeof(device_ptr);
+        size_t bytes = plan->args[i].kind == ARG_PROBLEM ? sizeof(struct problem_args)
+                       : plan->args[i].kind == ARG_MAP   ? MAP_BYTES
+                                                         : sizeof(device_ptr);
 
         memcpy(params + kernel->offsets[i],
-               argument(buffers, plan->args[i].kind, plan->args[i].workspace), bytes);
+               argument(buffers, plan->args[i].kind, plan->args[i].index), bytes);
     }
 }
 

@@ -20,6 +20,15 @@ struct evo_problem {
     long long q[3], k[3], v[3], o[3]; /* element strides of batch, head and row */
 };
 
+/*
+ * The parameter of a kernel for an EVO_TENSOR_MAP: `const __grid_constant__ evo_tensor_map name`.
+ * Opaque, made by the host; a tile is addressed by (column, row, head, batch), and what lies outside
+ * of the tensor loads as zero and is not stored.
+ */
+struct alignas(128) evo_tensor_map {
+    unsigned long long opaque[16];
+};
+
 /* What a row maximum starts from, and the score of a key that a row does not see. */
 __device__ inline float evo_minus_infinity() { return __int_as_float(0xff800000); }
 

@@ -41,6 +41,13 @@ EVO_BOTH int ceil_div(int a, int b) { return a / b + (a % b != 0); }
 template <typename A> EVO_BOTH int log2(A a) { return (int)a < 2 ? 0 : 1 + evo::log2((int)a / 2); }
 EVO_BOTH int pow2(int a) { return 1 << a; }
 
+/* Rows of the box are multiples of 16 bytes and fit the swizzle; each side has at most 256. */
+EVO_BOTH bool is_box(int columns, int rows, int swizzle)
+{
+    return columns >= 8 && columns <= 256 && columns % 8 == 0 && rows >= 1 && rows <= 256 &&
+           (swizzle == 0 || ((swizzle == 32 || swizzle == 64 || swizzle == 128) && 2 * columns <= swizzle));
+}
+
 template <typename A, typename B> struct same {
     enum : int { value = 0 };
 };
@@ -86,6 +93,13 @@ template <typename... Types> struct labels; /* naming it checks that every label
     namespace evo                                                                                  \
     {                                                                                              \
     static_assert((expr) == 0 || (expr) == 1, "numerics is 0 (FP32) or 1 (FP16 accumulation)");    \
+    }
+
+/* The box and the swizzle of a tensor map, which the host makes: what the hardware takes. */
+#define EVO_TENSOR_MAP(name, tensor, box, swizzle, doc)                                            \
+    namespace evo                                                                                  \
+    {                                                                                              \
+    static_assert(evo::is_box(EVO_LABELS box, swizzle), "the box of a tensor map: " doc);          \
     }
 
 /* What the host does before and at the launch: nothing for the compiler. */

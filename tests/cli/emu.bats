@@ -83,3 +83,40 @@ need_compiler() {
     run evo emulate nowhere.cu
     [ "$status" -ne 0 ]
 }
+
+@test "a family that loads and stores through tensor maps is judged, exported and verified" {
+    need_compiler
+    cat > seed.yaml <<END
+name: maps
+workload: [1x2x33x64, "1x4/2x40/50x64:causal:bf16:bshd"]
+families: [attention_map]
+founders:
+  - attention_map ROWS=32 KEYS=24 SWIZZLE=128 Out=maps
+  - attention_map ROWS=64 KEYS=8 SWIZZLE=0 Out=pointers
+templates: $EVO_SOURCE/tests/data/templates
+search: {lag: 2}
+budget: {evaluations: 2}
+workers: {device: emu, compile: 1}
+END
+    evo genes attention_map --templates "$EVO_SOURCE/tests/data/templates" > genes.txt
+    grep -q '^k_map of K, boxes of (COLUMNS, KEYS), swizzle SWIZZLE: tiles of K$' genes.txt
+    evo start --seed seed.yaml --foreground
+    [ "$(evo dump | grep -c ' pass ')" = 2 ]
+    for id in n0 n1; do
+        for shape in 1x2x33x64 1x4/2x40/50x64:causal:bf16:bshd; do
+            evo export $id --shape $shape -o map.cu
+            evo verify map.cu --device emu > verify.txt
+            grep -q "pass *on emulated H200" verify.txt
+        done
+    done
+    evo export n0 --shape 1x2x33x64 --format json -o map.json
+    is_json map.json
+    [ "$(field map.json '$.maps[2].tensor')" = O ]
+    [ "$(field map.json '$.maps[0].box[1]')" = KEYS ]
+    nvcc=${CUDA_HOME:-/usr/local/cuda}/bin/nvcc
+    [ -x "$nvcc" ] || return 0
+    "$nvcc" -O3 -std=c++17 -arch=sm_90a -Xcompiler -Wall -DEVO_MAIN map.cu -o try > nvcc.txt 2>&1
+    cat nvcc.txt
+    [ ! -s nvcc.txt ]
+    run ! grep -q 'libcuda\.so' <(ldd try)
+}

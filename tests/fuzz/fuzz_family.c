@@ -49,6 +49,11 @@ static void check_program(struct arena *arena, const struct family *family, cons
     }
     for (int i = 0; i < program.workspace_count; i++)
         check_text(arena, program.workspaces[i].bytes, symbols);
+    for (int i = 0; i < program.map_count; i++) {
+        check_text(arena, program.maps[i].columns, symbols);
+        check_text(arena, program.maps[i].rows, symbols);
+        check_text(arena, program.maps[i].swizzle, symbols);
+    }
     for (int i = 0; i < program.supports_count; i++)
         check_text(arena, program.supports[i].condition, symbols);
 }

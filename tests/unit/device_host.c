@@ -519,6 +519,15 @@ static enum device_status refuse(enum bug bug, struct err *err)
     return DEVICE_OK;
 }
 
+/* No variant loads through a map. */
+enum device_status device_encode_maps(const struct plan *plan, struct device_buffers *buffers,
+                                      struct err *err)
+{
+    (void)buffers;
+    (void)err;
+    return plan->map_count == 0 ? DEVICE_OK : DEVICE_REFUSED;
+}
+
 /* A kernel is compiled for one type and mask; here both stand in the first kernel's smem_bytes. */
 enum device_status device_call(struct device_module *module, const struct plan *plan,
                                const struct device_buffers *buffers, struct err *err)

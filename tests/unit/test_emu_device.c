@@ -1,7 +1,7 @@
 /*
  * The families that come with evo, compiled for real and run on the emulated device: every value of
  * every gene at least once, on ragged shapes, under all sanitizers, against FP64. One family a
- * call:
+ * call, from the templates or from the tests' own folder:
  *
  *     test_emu_device attention_tiled
  */
@@ -247,6 +247,7 @@ int main(int argc, char **argv)
     all.arena = arena_new();
     all.set = template_set_new(all.arena);
     if (!template_set_load(all.set, EVO_SOURCE_DIR "/templates", &err) ||
+        !template_set_load(all.set, EVO_SOURCE_DIR "/tests/data/templates", &err) ||
         !template_set_family(all.set, argc > 1 ? argv[1] : "attention_scalar", &all.family, &err)) {
         fprintf(stderr, "%s\n", err.what);
         return 1;

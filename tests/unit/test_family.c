@@ -150,7 +150,7 @@ static void every_mistake_is_told_where_it_is(void **state)
         {INCLUDE "  EVO_PARAMETER(A)\n" LAUNCH, "2:3: unknown word 'EVO_PARAMETER'",
          "the words are EVO_GIVEN EVO_GENE EVO_CHOICE EVO_LET EVO_REQUIRE EVO_SUPPORTS "
          "EVO_NUMERICS "
-         "EVO_WORKSPACE EVO_LAUNCH"},
+         "EVO_WORKSPACE EVO_TENSOR_MAP EVO_LAUNCH"},
         {INCLUDE "EVO_GENE A;\n" LAUNCH, "2:1: EVO_GENE is written EVO_GENE(NAME, domain, \"doc\")",
          ""},
         {INCLUDE "EVO_GENE(A, flag)\n" LAUNCH, "2:1: EVO_GENE takes 3 arguments, not 2",
@@ -276,6 +276,39 @@ static void every_mistake_is_told_where_it_is(void **state)
          "2:21: 'garbage' is no kind of workspace", "the kinds are poison zero_call zero_once"},
         {INCLUDE "EVO_WORKSPACE(Q, 4, poison, \"\")\n" LAUNCH, "2:15: 'Q' is an argument already",
          ""},
+        /* tensor maps */
+        {INCLUDE "EVO_TENSOR_MAP(problem, K, (64, 8), 128, \"\")\n" LAUNCH,
+         "2:16: 'problem' is an argument already", ""},
+        {INCLUDE "EVO_TENSOR_MAP(m, LSE, (64, 8), 128, \"\")\n" LAUNCH,
+         "2:19: 'LSE' cannot be mapped", "the tensors are Q K V O"},
+        {INCLUDE "EVO_TENSOR_MAP(m, K, 64, 128, \"\")\n" LAUNCH,
+         "2:22: the box is a list in parentheses", ""},
+        {INCLUDE "EVO_TENSOR_MAP(m, K, (64), 128, \"\")\n" LAUNCH,
+         "2:22: the box has columns and rows, not 1 part", ""},
+        {INCLUDE "EVO_TENSOR_MAP(m, K, (64, q_len), 128, \"\")\n" LAUNCH,
+         "2:27: 'q_len' is known only at the launch",
+         "EVO_SUPPORTS, EVO_WORKSPACE and EVO_LAUNCH may read it"},
+        {INCLUDE "EVO_TENSOR_MAP(m, K, (64, 8), 128)\n" LAUNCH,
+         "2:1: EVO_TENSOR_MAP takes 5 arguments, not 4",
+         "it is written EVO_TENSOR_MAP(name, tensor, (columns, rows), swizzle, \"doc\")"},
+        {INCLUDE "EVO_TENSOR_MAP(m, K, (60, 8), 128, \"\")\n" LAUNCH,
+         "2:1: a tensor map's box has 8 to 256 columns, a multiple of 8: "
+         "60 >= 8 && 60 <= 256 && 60 % 8 == 0 is false",
+         ""},
+        {INCLUDE "EVO_TENSOR_MAP(m, K, (64, 257), 128, \"\")\n" LAUNCH,
+         "2:1: a tensor map's box has 1 to 256 rows: 257 >= 1 && 257 <= 256 is false", ""},
+        {INCLUDE "EVO_TENSOR_MAP(m, K, (64, 8), 16 * 3, \"\")\n" LAUNCH,
+         "2:1: a tensor map's swizzle is 0, 32, 64 or 128 bytes: (16 * 3) == 0 || (16 * 3) == 32 "
+         "|| (16 * 3) == 64 || (16 * 3) == 128 is false",
+         ""},
+        {INCLUDE "EVO_TENSOR_MAP(m, K, (64, 8), 64, \"\")\n" LAUNCH,
+         "2:1: a row of a tensor map's box fits its swizzle: 64 == 0 || 2 * 64 <= 64 is false", ""},
+        {INCLUDE "EVO_TENSOR_MAP(k_map, K, (64, 8), 128, \"\")\n"
+                 "EVO_LAUNCH(k, (1), 32, 0, (k_map, O, q_map))\n",
+         "3:38: unknown argument 'q_map'", "did you mean 'k_map'?"},
+        {INCLUDE "EVO_TENSOR_MAP(k_map, K, (64, 8), 128, \"\")\n"
+                 "EVO_LAUNCH(k, (1), 32, 0, (k_map))\n",
+         "3:12: no launch is given O to write to", ""},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -323,6 +356,8 @@ static void limits_are_told_and_not_crossed(void **state)
         {"EVO_REQUIRE(#, \"\")\n", FAMILY_REQUIRES_MAX, "more than 64 requirements", LAUNCH},
         {"EVO_SUPPORTS(#, \"\")\n", PROGRAM_SUPPORTS_MAX, "more than 16 EVO_SUPPORTS", LAUNCH},
         {"EVO_WORKSPACE(w#, #, poison, \"\")\n", PROGRAM_WORKSPACES_MAX, "more than 8 workspaces",
+         LAUNCH},
+        {"EVO_TENSOR_MAP(m#, K, (64, 8), 128, \"\")\n", PROGRAM_MAPS_MAX, "more than 8 tensor maps",
          LAUNCH},
         {"EVO_LAUNCH(k#, (1), 1, 0, (O))\n", PROGRAM_KERNELS_MAX, "more than 8 launches", ""},
     };
@@ -646,6 +681,57 @@ static void a_program_travels_and_is_resolved(void **state)
     assert_non_null(strstr(err.what, "whole tiles"));
 }
 
+static const char mapped[] =
+    INCLUDE "EVO_GENE(WIDE, flag, \"\")\n"
+            "EVO_GENE(ROWS, pow2(64, 512), \"\")\n"
+            "struct a {}; struct b {};\n"
+            "EVO_CHOICE(How, (a, b), \"\")\n"
+            "EVO_LET(COLUMNS, WIDE ? 64 : 32, \"\")\n"
+            "EVO_TENSOR_MAP(k_map, K, (COLUMNS, ROWS), EVO_IS(How, b) ? 128 : 64, \"tiles of K\")\n"
+            "EVO_TENSOR_MAP(v_map, V, (COLUMNS, ROWS), EVO_IS(How, b) ? 128 : 64, \"tiles of V\")\n"
+            "EVO_TENSOR_MAP(o_map, O, (64, 16 /* fixed */), 0, \"tiles of O\")\n"
+            "EVO_LAUNCH(k, (1), 32, 0, (k_map, v_map, o_map))\n";
+
+/* What the hardware asks of a box is asked of every genome, once, with the arithmetic told. */
+static void tensor_maps_are_declared_and_bring_requirements(void **state)
+{
+    static const struct {
+        const char *genes, *says;
+    } cases[] = {
+        {"WIDE=0 ROWS=64 How=a", NULL},
+        {"WIDE=1 ROWS=256 How=b", NULL},
+        {"WIDE=0 ROWS=512 How=a", "a tensor map's box has 1 to 256 rows: 512 >= 1 && 512 <= 256"},
+        {"WIDE=1 ROWS=64 How=a", "a row of a tensor map's box fits its swizzle: "},
+    };
+    struct family *family = parse(mapped);
+    int64_t values[64];
+    struct program program, arrived;
+    struct message *message = message_new(arena, "test");
+    struct err err = {0};
+    (void)state;
+    assert_int_equal(family->program.map_count, 3);
+    assert_string_equal(family->map_docs[1], "tiles of V");
+    assert_int_equal(family->require_count, 4); /* of the first map: the others add nothing */
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct genome genome = genome_of(family, cases[i].genes);
+        struct refusal refusal = {.text = ""};
+        bool ok = family_feasible(family, &genome, &givens, values, &refusal);
+        assert_int_equal(ok, cases[i].says == NULL);
+        if (!ok)
+            assert_non_null(strstr(refusal.text, cases[i].says));
+    }
+    struct genome genome = genome_of(family, "WIDE=1 ROWS=128 How=b");
+    assert_true(family_feasible(family, &genome, &givens, values, NULL));
+    assert_true(family_program(arena, family, values, &program, &err));
+    assert_string_equal(program.maps[0].swizzle, "1 ? 128 : 64");
+    program_put(message, &program);
+    if (!program_get(arena, message, &arrived, &err))
+        fail_msg("%s", err.what);
+    assert_int_equal(arrived.map_count, 3);
+    assert_int_equal(arrived.maps[2].tensor, MAP_O);
+    assert_string_equal(arrived.maps[0].rows, "ROWS");
+}
+
 static void a_recording_is_a_family_whose_rows_are_feasible(void **state)
 {
     static const char text[] = "# space little\n# device NVIDIA Some\n# problem x\n"
@@ -705,6 +791,7 @@ int main(void)
         cmocka_unit_test(a_narrowed_gene_keeps_its_meaning),
         cmocka_unit_test(a_program_stands_without_its_family),
         cmocka_unit_test(a_program_travels_and_is_resolved),
+        cmocka_unit_test(tensor_maps_are_declared_and_bring_requirements),
         cmocka_unit_test(a_recording_is_a_family_whose_rows_are_feasible),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -39,7 +39,7 @@ static struct program split_program(void)
                      .grid = {"ceil_div(q_len, BLOCK_M)", "heads * batch", "SPLITS"},
                      .threads = "WARPS * 32",
                      .smem = "BLOCK_M * 64 * 2",
-                     .args = {"Q", "K", "V", "parts", "problem"},
+                     .args = {"Q", "K", "v_map", "parts", "problem"},
                      .arg_count = 5},
                     {.name = "join",
                      .grid = {"sms", "1", "1"},
@@ -51,6 +51,9 @@ static struct program split_program(void)
         .workspaces = {{"parts", "batch * heads * q_len * SPLITS * 4", WORKSPACE_POISON},
                        {"count", "4", WORKSPACE_ZERO_ONCE}},
         .workspace_count = 2,
+        .maps = {{"q_map", MAP_Q, "64", "BLOCK_M", "128"},
+                 {"v_map", MAP_V, "BLOCK_M", "2 * BLOCK_M + WARPS", "64"}},
+        .map_count = 2,
         .supports = {{"kv_len >= q_len || kv_heads == 0", "keys | for every query"}},
         .supports_count = 1,
         .numerics = 1,
@@ -97,20 +100,98 @@ static void a_program_is_resolved_for_a_shape(void **state)
     assert_int_equal(plan.kernels[0].arg_count, 5);
     assert_int_equal(plan.kernels[0].args[0].kind, ARG_Q);
     assert_int_equal(plan.kernels[0].args[1].kind, ARG_K);
-    assert_int_equal(plan.kernels[0].args[2].kind, ARG_V);
+    assert_int_equal(plan.kernels[0].args[2].kind, ARG_MAP);
+    assert_int_equal(plan.kernels[0].args[2].index, 1);
     assert_int_equal(plan.kernels[0].args[3].kind, ARG_WORKSPACE);
-    assert_int_equal(plan.kernels[0].args[3].workspace, 0);
+    assert_int_equal(plan.kernels[0].args[3].index, 0);
     assert_int_equal(plan.kernels[0].args[4].kind, ARG_PROBLEM);
     assert_string_equal(plan.kernels[1].name, "join");
     assert_int_equal(plan.kernels[1].grid[0], 132);
     assert_int_equal(plan.kernels[1].args[1].kind, ARG_WORKSPACE);
-    assert_int_equal(plan.kernels[1].args[1].workspace, 1);
+    assert_int_equal(plan.kernels[1].args[1].index, 1);
     assert_int_equal(plan.kernels[1].args[2].kind, ARG_O);
     assert_int_equal(plan.kernels[1].args[3].kind, ARG_LSE);
     assert_int_equal(plan.workspace_count, 2);
     assert_int_equal(plan.workspaces[0].bytes, 2 * 8 * 100 * 4 * 4);
     assert_int_equal(plan.workspaces[0].kind, WORKSPACE_POISON);
     assert_int_equal(plan.workspaces[1].kind, WORKSPACE_ZERO_ONCE);
+    assert_int_equal(plan.map_count, 2);
+    assert_int_equal(plan.maps[1].tensor, MAP_V);
+    assert_int_equal(plan.maps[1].columns, 32);
+    assert_int_equal(plan.maps[1].rows, 72);
+    assert_int_equal(plan.maps[1].swizzle, 64);
+    assert_false(plan.maps[1].bf16);
+    assert_int_equal(program_arg_bytes(&program, "v_map"), 128);
+    assert_int_equal(program_arg_bytes(&program, "parts"), 8);
+    assert_int_equal(program_arg_bytes(&program, "problem"), sizeof(struct problem_args));
+}
+
+/* Sizes and strides are the tensor's own, whatever lies first in memory. */
+static void a_map_is_laid_out_as_its_tensor(void **state)
+{
+    static const struct {
+        enum map_tensor tensor;
+        bool sequence_first;
+        uint64_t rows, heads, strides[3];
+    } cases[] = {
+        {MAP_Q, false, 100, 8, {128, 12800, 102400}},
+        {MAP_K, false, 300, 4, {128, 38400, 153600}},
+        {MAP_V, true, 300, 4, {512, 128, 153600}},
+        {MAP_O, true, 100, 8, {1024, 128, 102400}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct plan_map map = {cases[i].tensor, 64, 16, 128, true};
+        struct problem problem = shape;
+
+        problem.sequence_first = cases[i].sequence_first;
+        struct problem_args args = problem_args(&problem);
+        struct map_layout layout = map_layout(&map, &args);
+        const uint64_t sizes[] = {64, cases[i].rows, cases[i].heads, 2};
+        const uint32_t box[] = {64, 16, 1, 1};
+
+        assert_memory_equal(layout.sizes, sizes, sizeof sizes);
+        assert_memory_equal(layout.strides, cases[i].strides, sizeof cases[i].strides);
+        assert_memory_equal(layout.box, box, sizeof box);
+    }
+}
+
+static void a_map_that_the_hardware_would_refuse_is_told(void **state)
+{
+    static const struct {
+        const char *columns, *rows, *swizzle, *says;
+    } bad[] = {
+        {"0", "1", "0", "columns of the box '0' is 0, which is not in 1 to 256"},
+        {"257", "1", "0", "columns of the box '257' is 257, which is not in 1 to 256"},
+        {"64", "8 * WARPS * 5", "0",
+         "rows of the box '8 * WARPS * 5' is 320, which is not in 1 to 256"},
+        {"64", "1", "48", "swizzle '48' is 48 bytes, not 0, 32, 64 or 128"},
+        {"64", "1", "129", "swizzle '129' is 129, which is not in 0 to 128"},
+        {"WARPS / 2", "1", "0",
+         "a row of the box has 4 * 2 = 8 bytes ('WARPS / 2'), no multiple of 16"},
+        {"72", "1", "128",
+         "a row of the box has 72 * 2 = 144 bytes ('72'), more than its swizzle's 128"},
+        {"SPLIT", "1", "0", "columns of the box"},
+    };
+    struct program program = split_program();
+    struct problem odd = shape;
+    bool supported;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        program.maps[1] = (struct program_map){"v_map", MAP_V, bad[i].columns, bad[i].rows,
+                                               bad[i].swizzle};
+        const char *says = refusal(&program, &shape, &supported);
+        assert_true(supported);
+        assert_true(strncmp(says, "tensor map 'v_map': ", 20) == 0);
+        assert_non_null(strstr(says, bad[i].says));
+    }
+    odd.head_dim = 36;
+    assert_string_equal(refusal(&program, &odd, &supported),
+                        "tensor map 'q_map': a row of Q has 36 * 2 = 72 bytes, and the hardware "
+                        "wants a multiple of 16");
+    assert_false(supported);
 }
 
 static void a_shape_that_is_not_supported_is_told_apart_from_an_error(void **state)
@@ -170,7 +251,8 @@ static void an_argument_must_be_known(void **state)
     (void)state;
     program.kernels[0].args[4] = "q";
     assert_string_equal(refusal(&program, &shape, &supported),
-                        "launch of 'partial': kernel argument 'q' is neither a workspace nor one "
+                        "launch of 'partial': kernel argument 'q' is neither a workspace, nor a "
+                        "tensor map, nor one "
                         "of Q K V O LSE problem");
 }
 
@@ -199,7 +281,7 @@ static void every_difference_of_a_launch_changes_its_hash(void **state)
 {
     struct program program = split_program();
     struct plan plan = resolved(&program, &shape), again = resolved(&program, &shape);
-    struct hash hashes[16];
+    struct hash hashes[24];
     int count = 0;
 
     (void)state;
@@ -221,12 +303,18 @@ static void every_difference_of_a_launch_changes_its_hash(void **state)
     CHANGED(other.kernels[0].threads++);
     CHANGED(other.kernels[1].smem_bytes++);
     CHANGED(other.kernels[0].args[0].kind = ARG_K);
-    CHANGED(other.kernels[0].args[3].workspace = 1);
+    CHANGED(other.kernels[0].args[3].index = 1);
     CHANGED(other.kernels[0].arg_count--);
     CHANGED(other.kernel_count--);
     CHANGED(other.workspaces[0].bytes++);
     CHANGED(other.workspaces[0].kind = WORKSPACE_ZERO_CALL);
     CHANGED(other.workspace_count--);
+    CHANGED(other.maps[0].tensor = MAP_K);
+    CHANGED(other.maps[0].columns = 32);
+    CHANGED(other.maps[0].rows++);
+    CHANGED(other.maps[1].swizzle = 0);
+    CHANGED(other.maps[1].bf16 = true);
+    CHANGED(other.map_count--);
 #undef CHANGED
     for (int i = 0; i < count; i++) {
         for (int j = 0; j < i; j++) {
@@ -302,6 +390,8 @@ static void a_program_that_is_malformed_is_refused(void **state)
         {"supports", "kv_len > 1", "supports kv_len > 1"},
         {"workspace", "parts | poison", "workspace parts"},
         {"workspace", "parts | zero | 4", "workspace parts"},
+        {"map", "m | K | 64 | 8", "map m | K"},
+        {"map", "m | LSE | 64 | 8 | 128", "map m | LSE"},
         {"kernel", "k | 1 | 1 | 1 | 32 | 0", "kernel k"},
         {"kernel", " | 1 | 1 | 1 | 32 | 0 | Q", "kernel"},
         {"kernel", "k | 1 | 1 | 1 | 32 | 0 | 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", "kernel k"},
@@ -332,6 +422,7 @@ static void a_program_has_limits(void **state)
         {"kernel", "k | 1 | 1 | 1 | 32 | 0 | Q", PROGRAM_KERNELS_MAX - 1},
         {"workspace", "w | poison | 4", PROGRAM_WORKSPACES_MAX},
         {"supports", "1 | always", PROGRAM_SUPPORTS_MAX},
+        {"map", "m | K | 64 | 8 | 128", PROGRAM_MAPS_MAX},
     };
 
     (void)state;
@@ -373,6 +464,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_program_is_resolved_for_a_shape),
+        TEST(a_map_is_laid_out_as_its_tensor),
+        TEST(a_map_that_the_hardware_would_refuse_is_told),
         TEST(a_shape_that_is_not_supported_is_told_apart_from_an_error),
         TEST(launches_outside_the_limits_are_refused),
         TEST(an_argument_must_be_known),

@@ -19,8 +19,9 @@ EVO_REQUIRE(!EVO_IS(Exp, softmax_poly) || GUARD, "the polynomial needs guards")
 EVO_SUPPORTS(kv_len % BLOCK_N == 0 || EVO_IS(Exp, softmax_exp), "whole tiles")
 EVO_NUMERICS(EVO_IS(Exp, softmax_poly))
 EVO_WORKSPACE(parts, batch * heads * BLOCK_M * 4, zero_once, "partial sums")
+EVO_TENSOR_MAP(k_map, K, (EVO_IS(Exp, softmax_exp) ? 32 : 64, BLOCK_N), 128, "tiles of K")
 EVO_LAUNCH(attention, (ceil_div(q_len, BLOCK_M), heads), BLOCK_M, SMEM_BYTES,
-           (Q, K, V, parts, problem))
+           (Q, k_map, V, parts, problem))
 extern "C" __global__ void __launch_bounds__(BLOCK_M) attention(float *a)
 {
     const char *s = "EVO_GENE(STRING, flag, 1)", *r = R"x(")" )x";
