@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -10,7 +11,7 @@
 #include "daemon/trial.h"
 #include "fitness/emu/emulate.h"
 
-enum { PROFILE_BLOCKS = 8, BLOCKS_MAX = 1 << 24, LINES_SHOWN = 10 };
+enum { PROFILE_BLOCKS = 8, BLOCKS_MAX = 1 << 24, LINES_SHOWN = 10, SOURCE_SHOWN = 88 };
 
 /* What is run: a program of its own file, or of a candidate. */
 struct trial {
@@ -158,6 +159,81 @@ static bool read_options(struct cli *cli, struct emulate_request *request, struc
 
 /* ---- as text ------------------------------------------------------------------------------- */
 
+static const char *base_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* Follows `#line 12 "file"`: returns whether the line is one. */
+static bool read_line_directive(struct arena *arena, const char *line, const char **file,
+                                int *number)
+{
+    const char *quote;
+    char *end;
+    long next;
+
+    if (!str_starts(line, "#line ")) {
+        return false;
+    }
+    next = strtol(line + 6, &end, 10);
+    *number = (int)next - 1;
+    quote = end + strspn(end, " ");
+    if (*quote == '"') {
+        *file = base_of(arena_text(arena, quote + 1, strcspn(quote + 1, "\"\n")));
+    }
+    return true;
+}
+
+/* The text of a place, without what stands around it; "" when the source does not have it. */
+static const char *line_of(struct arena *arena, const struct trial *trial,
+                           const struct finding_place *place)
+{
+    const char *file = base_of(trial->name);
+    int number = 0;
+
+    for (const char *at = trial->exported.source; *at != '\0';) {
+        size_t length = strcspn(at, "\n");
+
+        number++;
+        if (!read_line_directive(arena, at, &file, &number) && number == place->line &&
+            strcmp(file, place->file) == 0) {
+            size_t blank = strspn(at, " \t");
+            return blank < length ? arena_text(arena, at + blank, length - blank) : "";
+        }
+        at += length + (at[length] == '\n');
+    }
+    return "";
+}
+
+/* "  racy.cu:345    w = *(const word<N> *)from;", and who called it from where. */
+static void print_chain(struct cli *cli, const struct trial *trial, const struct finding_chain *at)
+{
+    for (int i = 0; i < at->count; i++) {
+        const struct finding_place *place = &at->places[i];
+        const char *where = arena_printf(cli->arena, "%s:%d", place->file, place->line);
+        const char *line = line_of(cli->arena, trial, place);
+
+        printf("  %s%-*s %.*s\n", i > 0 ? "from " : "", i > 0 ? 22 : 27, where, SOURCE_SHOWN,
+               line);
+    }
+}
+
+static void print_finding(struct cli *cli, const struct trial *trial,
+                          const struct finding_told *finding)
+{
+    printf("%s%s%s\n", style_on(stdout, STYLE_BAD), finding->text, style_off(stdout));
+    print_chain(cli, trial, &finding->at);
+    if (finding->other.count > 0) {
+        printf("  and\n");
+        print_chain(cli, trial, &finding->other);
+    }
+    if (finding->alike > 0) {
+        printf("  and %s more at these lines\n", text_count(cli->arena, finding->alike));
+    }
+}
+
 static void print_findings(struct cli *cli, const struct trial *trial)
 {
     const struct emulation *e = &trial->emulation;
@@ -166,10 +242,11 @@ static void print_findings(struct cli *cli, const struct trial *trial)
 
     problem_text(&trial->request.problem, shape);
     for (int i = 0; i < e->finding_count; i++) {
-        printf("%s%s%s\n", style_on(stdout, STYLE_BAD), e->findings[i], style_off(stdout));
+        print_finding(cli, trial, &e->findings[i]);
     }
-    if (e->findings_total > e->finding_count) {
-        printf("and %s more\n", text_count(cli->arena, e->findings_total - e->finding_count));
+    if (e->finding_count > 0) {
+        printf("\n%d different finding%s, made %s times\n", e->finding_count,
+               e->finding_count == 1 ? "" : "s", text_count(cli->arena, e->findings_total));
     }
     printf("%s%s%s on %s, %s", style_on(stdout, pass ? STYLE_GOOD : STYLE_BAD),
            verdict_names[e->verdict], style_off(stdout), e->chip, shape);
@@ -326,6 +403,26 @@ static json_t *kernel_json(const struct kernel_profile *kernel)
         "classes", classes, "busy_us", busy, "lines", lines);
 }
 
+static json_t *chain_json(const struct finding_chain *chain)
+{
+    json_t *places = json_array();
+
+    for (int i = 0; i < chain->count; i++) {
+        json_array_append_new(places, json_pack("{s:o, s:i}", "file",
+                                                json_text(chain->places[i].file), "line",
+                                                chain->places[i].line));
+    }
+    return places;
+}
+
+static json_t *finding_json(const struct finding_told *finding)
+{
+    return json_pack("{s:s, s:o, s:s, s:o, s:s, s:o, s:I}", "kind", finding->kind, "text",
+                     json_text(finding->text), "opcode", finding->opcode, "at",
+                     chain_json(&finding->at), "other_opcode", finding->other_opcode, "other",
+                     chain_json(&finding->other), "alike", (json_int_t)finding->alike);
+}
+
 static json_t *trial_json(const struct trial *trial)
 {
     const struct emulation *e = &trial->emulation;
@@ -334,7 +431,7 @@ static json_t *trial_json(const struct trial *trial)
 
     problem_text(&trial->request.problem, shape);
     for (int i = 0; i < e->finding_count; i++) {
-        json_array_append_new(findings, json_text(e->findings[i]));
+        json_array_append_new(findings, finding_json(&e->findings[i]));
     }
     for (int i = 0; i < e->kernel_count; i++) {
         json_array_append_new(kernels, kernel_json(&e->kernels[i]));

@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "fitness/cubin.h"
+#include "fitness/emu/findings.h"
 #include "fitness/emu/ptx.h"
 #include "fitness/emu/tensormap.h"
 #include "fitness/verify.h"
@@ -343,74 +344,10 @@ static const enum device_status finding_status[FINDING_KINDS] = {
     [FINDING_BUDGET] = DEVICE_SAW_STUCK,        [FINDING_UNSUPPORTED] = DEVICE_UNSUPPORTED,
 };
 
-/* "softmax.cuh:41", or where in the PTX when there is no line information; "" when neither. */
-static void place_text(const struct ptx_module *ptx, const struct ptx_instruction *at, char *text,
-                       size_t room)
-{
-    const char *file =
-        at != NULL && at->file > 0 && at->file < ptx->file_count ? ptx->files[at->file] : NULL;
-    const char *base = file != NULL ? strrchr(file, '/') : NULL;
-
-    *text = '\0';
-    if (file != NULL && at->source_line > 0) {
-        snprintf(text, room, "%s:%d", base != NULL ? base + 1 : file, at->source_line);
-    } else if (at != NULL) {
-        snprintf(text, room, "PTX line %d", at->line);
-    }
-}
-
-const char *emu_finding_text(struct arena *arena, const struct device_module *module,
-                             const struct finding *finding)
-{
-    char at[256], other[256];
-
-    place_text(module->ptx, finding->at, at, sizeof at);
-    place_text(module->ptx, finding->other, other, sizeof other);
-    if (strstr(finding->text, other) != NULL) { /* the sentence says so itself */
-        *other = '\0';
-    }
-    return arena_printf(arena, "%s%s%s: %s%s%s%s", finding_names[finding->kind],
-                        *at != '\0' ? " at " : "", at, finding->text,
-                        *other != '\0' ? " (the other is at " : "", other,
-                        *other != '\0' ? ")" : "");
-}
-
-/* What explains most: a missing barrier also lets values be read that were not written yet. */
-static int weight(const struct finding *finding)
-{
-    static const enum device_status order[] = {DEVICE_SAW_UNDEFINED, DEVICE_SAW_STUCK,
-                                               DEVICE_SAW_TRAP,      DEVICE_SAW_STRAY,
-                                               DEVICE_SAW_RACE,      DEVICE_UNSUPPORTED};
-    int at = 0, last = sizeof order / sizeof *order - 1;
-
-    while (at < last && order[at] != finding_status[finding->kind]) {
-        at++;
-    }
-    return at;
-}
-
-/* Of the weightiest, that of the lowest block: which thread was first to see one is chance. */
-static const struct finding *first_finding(const struct outcome *outcome)
-{
-    const struct finding *first = &outcome->findings[0];
-
-    for (int i = 1; i < outcome->finding_count; i++) {
-        const struct finding *one = &outcome->findings[i];
-        bool before = weight(one) > weight(first), equal = weight(one) == weight(first);
-
-        for (int d = 2; d >= 0 && equal; d--) {
-            equal = one->block[d] == first->block[d];
-            before = one->block[d] < first->block[d];
-        }
-        first = before ? one : first;
-    }
-    return first;
-}
-
 static enum device_status status_of(const struct device_module *module,
                                     const struct outcome *outcome, struct err *err)
 {
-    const struct finding *finding = first_finding(outcome);
+    const struct finding *finding = findings_first(outcome);
     struct arena *arena;
 
     if (outcome->finding_count == 0) {
@@ -418,12 +355,14 @@ static enum device_status status_of(const struct device_module *module,
                               : refuse(err, DEVICE_LOST, "the machine stopped without a reason");
     }
     arena = arena_new();
-    refuse(err, DEVICE_OK, "%.*s", FINDING_TEXT, emu_finding_text(arena, module, finding));
+    refuse(err, DEVICE_OK, "%.*s", FINDING_TEXT, finding_sentence(arena, module->ptx, finding));
     arena_free(arena);
     return finding_status[finding->kind];
 }
 
 const struct outcome *emu_outcome(void) { return emu.has_outcome ? &emu.outcome : NULL; }
+
+const struct ptx_module *emu_module(const struct device_module *module) { return module->ptx; }
 
 /* ---- launches ------------------------------------------------------------------------------ */
 

@@ -15,9 +15,8 @@ void emu_sanitize(unsigned sanitize);
 
 /* The outcome of the last kernel that ran, until the next call; NULL: none has. */
 const struct outcome *emu_outcome(void);
-/* The sentence of a finding with its place in the source, in the arena. */
-const char *emu_finding_text(struct arena *arena, const struct device_module *module,
-                             const struct finding *finding);
+/* What its findings speak of. */
+const struct ptx_module *emu_module(const struct device_module *module);
 
 /*
  * Runs a call for its profile: of each kernel at most `sample` blocks (0: all), evenly spread. What

@@ -6,8 +6,6 @@
 #include "fitness/emu/device_emu.h"
 #include "fitness/verify.h"
 
-_Static_assert((int)FINDINGS_MAX <= (int)EMULATE_FINDINGS_MAX, "every kept finding is told");
-
 static const struct {
     const char *name;
     unsigned bits;
@@ -49,10 +47,8 @@ static void tell_findings(struct arena *arena, const struct device_module *modul
     if (outcome == NULL) {
         return;
     }
-    for (int i = 0; i < outcome->finding_count; i++) {
-        emulation->findings[i] = emu_finding_text(arena, module, &outcome->findings[i]);
-    }
-    emulation->finding_count = outcome->finding_count;
+    emulation->finding_count =
+        findings_tell(arena, emu_module(module), outcome, emulation->findings);
     emulation->findings_total = outcome->findings_total;
     emulation->atomics = outcome->atomics;
     emulation->ops = outcome->ops;

@@ -9,10 +9,9 @@
 #ifndef EVO_EMU_EMULATE_H
 #define EVO_EMU_EMULATE_H
 
+#include "fitness/emu/findings.h"
 #include "fitness/emu/model.h"
 #include "fitness/job.h"
-
-enum { EMULATE_FINDINGS_MAX = 64 };
 
 struct emulate_request {
     const char *chip; /* NULL: the first */
@@ -27,9 +26,9 @@ struct emulation {
     enum verdict verdict; /* PASS: nothing found, and the output is right */
     const char *reason;   /* "" for a pass */
     const char *chip;     /* its device's name */
-    const char *findings[EMULATE_FINDINGS_MAX];
+    struct finding_told findings[FINDINGS_TOLD_MAX];
     int finding_count;
-    int64_t findings_total; /* with those that were not kept */
+    int64_t findings_total; /* as often as they were made */
     bool atomics;           /* were used on global memory: the order between blocks is open */
     bool compared;          /* with FP64: */
     double error_max, error_allowed;

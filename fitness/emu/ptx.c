@@ -45,10 +45,6 @@ struct symbol {
     int index;
 };
 
-struct place {
-    int file, line, column, outer_file, outer_line;
-};
-
 /* A symbol operand, and the scope in which it was written. */
 struct reference {
     struct ptx_operand *operand;
@@ -74,7 +70,7 @@ struct parser {
     struct list declarations, marks; /* visible ones, and how many there were at each { */
     struct list references;          /* of the function */
     struct list unknown;             /* of the module */
-    struct place places[LOCS_KEPT], here;
+    const struct ptx_place *places[LOCS_KEPT], *here; /* the last ones, and the last */
     int place_count;
 };
 
@@ -972,19 +968,28 @@ static bool registers(struct parser *parser)
     return expect(parser, ';');
 }
 
-/* The outermost caller of an inlined place: the caller's own caller was written just before. */
-static void place_outwards(const struct parser *parser, struct place *here, int column)
+/* The place with its own caller, when it was written not long ago; else it alone. */
+static const struct ptx_place *place_find(const struct parser *parser, struct ptx_place wanted)
 {
-    int kept = parser->place_count < LOCS_KEPT ? parser->place_count : LOCS_KEPT;
-    for (int i = 0; i < kept; i++) {
-        const struct place *known = &parser->places[i];
-        if (known->file == here->outer_file && known->line == here->outer_line &&
-            known->column == column && known->outer_line > 0) {
-            here->outer_file = known->outer_file;
-            here->outer_line = known->outer_line;
-            return;
+    for (int i = 1; i <= LOCS_KEPT && i <= parser->place_count; i++) {
+        const struct ptx_place *known = parser->places[(parser->place_count - i) % LOCS_KEPT];
+        if (known->file == wanted.file && known->line == wanted.line &&
+            known->column == wanted.column) {
+            return known;
         }
     }
+    return arena_copy(parser->arena, &wanted, sizeof wanted);
+}
+
+static void place_keep(struct parser *parser, struct ptx_place new)
+{
+    const struct ptx_place *here = parser->here;
+    if (here != NULL && here->file == new.file && here->line == new.line &&
+        here->column == new.column && here->caller == new.caller) {
+        return;
+    }
+    parser->here = arena_copy(parser->arena, &new, sizeof new);
+    parser->places[parser->place_count++ % LOCS_KEPT] = parser->here;
 }
 
 /* .loc file line column [, function_name label, inlined_at file line column] */
@@ -1013,11 +1018,13 @@ static bool place(struct parser *parser)
             return fail(parser, "'.loc' is malformed");
         }
     }
-    parser->here = (struct place){(int)n[0], (int)n[1], (int)n[2], (int)n[3], (int)n[4]};
+    struct ptx_place new = {.file = (int)n[0], .line = (int)n[1], .column = (int)n[2]};
     if (n[4] > 0) {
-        place_outwards(parser, &parser->here, (int)n[5]);
+        new.caller = place_find(
+            parser,
+            (struct ptx_place){.file = (int)n[3], .line = (int)n[4], .column = (int)n[5]});
     }
-    parser->places[parser->place_count++ % LOCS_KEPT] = parser->here;
+    place_keep(parser, new);
     return true;
 }
 
@@ -1122,7 +1129,7 @@ static bool guard(struct parser *parser, struct ptx_instruction *out)
 
 static bool instruction(struct parser *parser)
 {
-    struct ptx_instruction new = {.line = parser->line, .file = parser->here.file};
+    struct ptx_instruction new = {.line = parser->line};
     struct ptx_operand all[PTX_OPERANDS_MAX];
     if (parser->instructions.count == PTX_INSTRUCTIONS_MAX) {
         return fail(parser, "a function has more than %d instructions", PTX_INSTRUCTIONS_MAX);
@@ -1130,9 +1137,11 @@ static bool instruction(struct parser *parser)
     if (!guard(parser, &new) || !opcode(parser, &new)) {
         return false;
     }
-    new.source_line = parser->here.line;
-    new.inlined_file = parser->here.outer_file;
-    new.inlined_line = parser->here.outer_line;
+    if (parser->here != NULL) {
+        new.file = parser->here->file;
+        new.source_line = parser->here->line;
+        new.caller = parser->here->caller;
+    }
     if (!take(parser, ';')) {
         do {
             if (new.operand_count == PTX_OPERANDS_MAX) {
@@ -1354,7 +1363,7 @@ static bool function_add(struct parser *parser, const struct ptx_function *new)
 static bool function(struct parser *parser, bool entry)
 {
     struct ptx_function new = {.entry = entry};
-    parser->here = (struct place){0};
+    parser->here = NULL;
     if (!scope_open(parser)) {
         return false;
     }

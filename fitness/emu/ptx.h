@@ -98,6 +98,12 @@ struct ptx_operand {
     int count;
 };
 
+/* A place in the source, and where it was inlined to. */
+struct ptx_place {
+    int file, line, column;
+    const struct ptx_place *caller; /* NULL: it was not, or nobody said */
+};
+
 struct ptx_instruction {
     const char *opcode;               /* "ld.global.v4.f32", as written */
     const char *parts[PTX_PARTS_MAX]; /* ld, global, v4, f32 */
@@ -108,7 +114,7 @@ struct ptx_instruction {
     int operand_count;
     int line;                       /* of the PTX text */
     int file, source_line;          /* by .loc: which .file, which line of it; 0: not known */
-    int inlined_file, inlined_line; /* where the outermost caller stands, if that was inlined */
+    const struct ptx_place *caller; /* of the function that this line is in, when it was inlined */
 };
 
 struct ptx_variable {

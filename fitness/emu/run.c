@@ -40,6 +40,7 @@ enum {
     FINDINGS_OF_CLUSTER_MAX = 1 << 14, /* more than anybody reads: the run ends */
     CLOCK_EVERY = 8,                   /* turns between looks at the time */
     NSMID = 132,                       /* what %nsmid says */
+    FINDING_CALLS = 8,                 /* of helpers inside each other that are told apart */
 };
 
 const char *const finding_names[FINDING_KINDS] = {
@@ -100,9 +101,30 @@ static bool ends_run(enum finding_kind kind)
            kind == FINDING_UNSUPPORTED;
 }
 
+/* Instructions of one line of the source, called from the same lines: unrolled loops have many. */
+static bool same_line(const struct ptx_instruction *a, const struct ptx_instruction *b)
+{
+    if (a == b || a == NULL || b == NULL || a->source_line == 0) {
+        return a == b;
+    }
+    if (a->file != b->file || a->source_line != b->source_line ||
+        strcmp(a->opcode, b->opcode) != 0) {
+        return false;
+    }
+    const struct ptx_place *one = a->caller, *two = b->caller;
+    for (int depth = 0; one != two && depth < FINDING_CALLS; depth++) {
+        if (one == NULL || two == NULL || one->file != two->file || one->line != two->line) {
+            return false;
+        }
+        one = one->caller;
+        two = two->caller;
+    }
+    return true;
+}
+
 static bool same_place(const struct finding *a, const struct finding *b)
 {
-    return a->kind == b->kind && a->at == b->at && a->other == b->other;
+    return a->kind == b->kind && same_line(a->at, b->at) && same_line(a->other, b->other);
 }
 
 /* Where the finding goes among those kept; -1: nowhere. */

@@ -50,12 +50,17 @@ need_compiler() {
     [[ "$output" == *"racy on emulated H200, 1x2x128x64"* ]]
     line=$(sed -n 's/.*race at racy.cu:\([0-9]*\): ld.shared.*/\1/p' <<< "$output" | head -1)
     sed -n "${line}p" racy.cu | grep '\['
+    # Under each finding its lines and their callers, up to the kernel's own line.
+    code=$(sed -n "${line}s/^ *//p" racy.cu)
+    [[ "$output" == *"racy.cu:$line "*"$code"*"from racy.cu:"*"copy_tile<"* ]]
     run evo emulate racy.cu --json
     [ "$status" -eq 4 ]
     echo "$output" > racy.json
     is_json racy.json
     [ "$(field racy.json '$.verdict')" = racy ]
     [ "$(field racy.json '$.findings_total')" -gt 0 ]
+    [ "$(field racy.json '$.findings[0].kind')" = race ]
+    [ "$(field racy.json '$.findings[0].at[0].file')" = racy.cu ]
     run evo verify racy.cu --device emu
     [ "$status" -eq 4 ]
     [[ "$output" == *"racy"* ]]

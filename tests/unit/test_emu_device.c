@@ -186,7 +186,7 @@ static void run_genome(const struct genome *genome)
         fail_msg("%s on %s: %s", text, shape, err.what);
     }
     for (int i = 0; i < emulation->finding_count; i++) {
-        print_error("%s\n", emulation->findings[i]);
+        print_error("%s\n", emulation->findings[i].text);
     }
     if (emulation->verdict != VERDICT_PASS) {
         fail_msg("%s on %s: %s: %s", text, shape, verdict_names[emulation->verdict],

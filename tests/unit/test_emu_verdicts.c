@@ -109,7 +109,7 @@ static void a_finding_is_told_with_its_place(void **state)
 
     (void)state;
     assert_true(e->finding_count > 0);
-    assert_non_null(strstr(e->findings[0], "PTX line "));
+    assert_non_null(strstr(e->findings[0].text, "PTX line "));
     assert_non_null(strstr(e->reason, "1x1x10x64 on normal inputs: the device saw: "));
 }
 
