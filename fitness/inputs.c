@@ -227,13 +227,20 @@ static void one_hot_q(const struct drawing *d, struct place at, uint16_t *row)
     scale_row(d->problem, row, 3 + (int)(r % 3));
 }
 
-/* mixed: a power of two of its own for each head and each row, in each tensor. */
+/*
+ * mixed: a power of two of its own for each head and each row, in each tensor; and one row of
+ * sixteen is zero. A query of zeros weighs all its keys alike, which is not the same as nothing.
+ */
 static void mixed(const struct drawing *d, enum tensor tensor, struct place at, uint16_t *row,
                   int row_low, int row_count)
 {
     uint64_t head = dial(d, tensor, (uint64_t)at.batch, (uint64_t)at.head);
     uint64_t own = mix64(head + (uint64_t)at.row);
 
+    if (own >> 60 == 0) {
+        memset(row, 0, (size_t)d->problem->head_dim * sizeof *row);
+        return;
+    }
     scale_row(d->problem, row, (int)(head % 3) - 1 + row_low + (int)(own % (uint64_t)row_count));
 }
 

@@ -20,7 +20,7 @@
 #include "fitness/device.h"
 #include "fitness/job.h"
 
-enum { GATE_VERSION = 1 }; /* raised with every change of what passes; part of a judgement's key */
+enum { GATE_VERSION = 2 }; /* raised with every change of what passes; part of a judgement's key */
 
 enum numerics {
     NUMERICS_FP32, /* P in FP16 (or BF16), every sum in FP32 */
