@@ -340,6 +340,7 @@ bool memory_host_forget(struct memory *memory, uint64_t address, uint64_t bytes)
 }
 
 void memory_shared_garbage(struct memory *memory, uint32_t pattern) { memory->garbage = pattern; }
+uint32_t memory_garbage(const struct memory *memory) { return memory->garbage; }
 
 /* ---- a launch's life ---- */
 

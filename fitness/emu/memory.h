@@ -72,8 +72,10 @@ bool memory_host_poison(struct memory *memory, uint64_t address, uint32_t patter
 void memory_buffer_window(struct memory *memory, uint64_t address, uint64_t offset, uint64_t bytes);
 /* The sanitizer takes these bytes for uninitialised again; what they hold stays. */
 bool memory_host_forget(struct memory *memory, uint64_t address, uint64_t bytes);
-/* What shared memory holds at a block's start; 0 at first. */
+/* What shared memory holds at a block's start; 0 at first. Clocks begin at it as well: nobody may
+ * rely on either. */
 void memory_shared_garbage(struct memory *memory, uint32_t pattern);
+uint32_t memory_garbage(const struct memory *memory);
 
 /* ---- a launch's life, called by run.c ---- */
 

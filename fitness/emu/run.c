@@ -356,7 +356,7 @@ enum step control_trap(struct warp *warp, const struct op *op, lanes active)
 
 enum step control_clock(struct warp *warp, const struct op *op, lanes active)
 {
-    uint64_t now = warp->progress >> op->mode;
+    uint64_t now = (memory_garbage(warp->machine->memory) + warp->progress) >> op->mode;
     FOR_LANES(lane, active)
     {
         if (op->bytes == 8) {
