@@ -32,24 +32,13 @@ static bool is_file(const char *operand)
     return (length > 3 && strcmp(operand + length - 3, ".cu") == 0) || strchr(operand, '/') != NULL;
 }
 
-static bool read_exported(struct cli *cli, const char *path, struct exported *exported,
-                          struct err *err)
-{
-    struct buf text = {0};
-    bool ok = file_read(path, EXPORTED_BYTES_MAX, &text, err) &&
-              exported_read(cli->arena, path, text.data, text.length, exported, err);
-
-    buf_free(&text);
-    return ok;
-}
-
 static bool gather(struct cli *cli, struct trial *trial, struct err *err)
 {
     const char *operand = cli->operands[0];
 
     if (is_file(operand)) {
         trial->name = operand;
-        return read_exported(cli, operand, &trial->exported, err);
+        return exported_load(cli->arena, operand, cli_value(cli, "genes"), &trial->exported, err);
     }
     struct subject *subject = arena_alloc(cli->arena, sizeof *subject);
 

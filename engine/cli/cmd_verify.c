@@ -2,7 +2,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "base/str.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/exported.h"
@@ -298,14 +297,9 @@ static bool print_json(const struct verification *verification, struct err *err)
 static bool body(struct cli *cli, struct err *err)
 {
     struct verification *verification = arena_alloc(cli->arena, sizeof *verification);
-    const char *path = cli->operands[0];
-    struct buf text = {0};
-    bool ok = file_read(path, EXPORTED_BYTES_MAX, &text, err) &&
-              exported_read(cli->arena, path, text.data, text.length, &verification->exported,
-                            err);
 
-    buf_free(&text);
-    if (!ok) {
+    if (!exported_load(cli->arena, cli->operands[0], cli_value(cli, "genes"),
+                       &verification->exported, err)) {
         return false;
     }
     add_shapes(verification);

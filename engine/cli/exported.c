@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "cli/source.h"
+#include "daemon/planted.h"
+#include "daemon/setup.h"
 #include "generated/export_head.h" /* the files of engine/cli/export, as strings */
 #include "generated/export_launcher.h"
 #include "generated/export_main.h"
@@ -469,4 +472,73 @@ bool exported_read(struct arena *arena, const char *path, const char *text, size
     exported->source = arena_printf(arena, "#line %d\n%s", part.line,
                                     arena_text(arena, part.at, (size_t)(part.end - part.at)));
     return true;
+}
+
+/* ---- a template in place of an exported file ---- */
+
+static const char TEMPLATE_ARCH[] = "sm_90a"; /* as an exported file without an arch line */
+
+static bool choose_genome(const struct planted *planted, const struct givens *givens,
+                          const char *genes, struct genome *genome, int64_t *values,
+                          struct err *err)
+{
+    struct refusal refusal;
+    bool first = true;
+
+    memset(genome, 0, sizeof *genome);
+    if (!planted_next(planted, givens, &first, genome, values)) {
+        family_feasible(planted->family, genome, givens, values, &refusal);
+        return err_set(err, ERR_USER, "'%s' has no feasible genome here: %s", planted->path,
+                       refusal.text);
+    }
+    if (genes != NULL && !genome_parse(planted->family, genes, genome, err)) {
+        return err_in(err, "%s", planted->path);
+    }
+    return family_feasible(planted->family, genome, givens, values, &refusal) ||
+           err_set(err, ERR_USER, "%s: infeasible: %s", planted->path, refusal.text);
+}
+
+static bool load_template(struct arena *arena, const char *path, const char *genes,
+                          struct exported *exported, struct err *err)
+{
+    struct planted *planted = arena_alloc(arena, sizeof *planted);
+    struct hello device;
+    struct givens givens;
+    struct genome genome;
+    struct buf source = {0};
+    int64_t *values;
+    bool ok;
+
+    if (!planted_read(arena, path, planted, err)) {
+        return false;
+    }
+    device_of_arch(TEMPLATE_ARCH, &device);
+    givens = setup_givens(&planted->problems[0], &device);
+    values = arena_alloc(arena, (size_t)planted->family->symbols->count * sizeof *values);
+    *exported = (struct exported){.title = path, .provenance = "", .arch = TEMPLATE_ARCH,
+                                  .problem_count = planted->problem_count};
+    memcpy(exported->problems, planted->problems, sizeof planted->problems);
+    ok = choose_genome(planted, &givens, genes, &genome, values, err) &&
+         family_program(arena, planted->family, values, &exported->program, err) &&
+         render_source(planted->set, planted->family, &genome, &givens, &source, err);
+    exported->source = ok ? arena_text(arena, source.data, source.length) : "";
+    buf_free(&source);
+    return ok;
+}
+
+bool exported_load(struct arena *arena, const char *path, const char *genes,
+                   struct exported *exported, struct err *err)
+{
+    struct buf text = {0};
+    bool ok = file_read(path, EXPORTED_BYTES_MAX, &text, err);
+
+    if (ok && find_mark(text.data, PROGRAM_BEGIN) == NULL && planted_is_template(text.data)) {
+        ok = load_template(arena, path, genes, exported, err);
+    } else if (ok && genes != NULL) {
+        ok = err_set(err, ERR_USER, "'%s' is one kernel, and has no genes to choose", path);
+    } else if (ok) {
+        ok = exported_read(arena, path, text.data, text.length, exported, err);
+    }
+    buf_free(&text);
+    return ok;
 }

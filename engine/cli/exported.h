@@ -35,5 +35,11 @@ struct exported {
 void exported_write(const struct exported *exported, struct buf *out);
 bool exported_read(struct arena *arena, const char *path, const char *text, size_t length,
                    struct exported *exported, struct err *err);
+/*
+ * The file at `path`, or if that is a template one kernel of it: of the genes named ("KIND=x N=4";
+ * NULL: none), and for the others of the first feasible values, for the shapes that its head names.
+ */
+bool exported_load(struct arena *arena, const char *path, const char *genes,
+                   struct exported *exported, struct err *err);
 
 #endif

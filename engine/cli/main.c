@@ -13,6 +13,7 @@
 #define DB     {"db", 0, "FILE", "the database (default: EVO_DB, else evo.db in this folder)"}
 #define JSON   {"json", 0, NULL, "print JSON instead of text"}
 #define RUN    {"run", 0, "N", "another run than the latest of the database"}
+#define GENES  {"genes", 0, "GENES", "of a template: which kernel of it (default: the first)"}
 #define FOLDER {"templates", 0, "DIR", "a folder of your own templates, looked at first"}
 
 const struct command command_table[] = {
@@ -183,9 +184,10 @@ const struct command command_table[] = {
      1,
      "judge an exported file from that alone",
      "Compiles an exported source, puts it through the whole gate and times it, on a device of "
-     "this machine; where there is no GPU, on the emulated one.",
+     "this machine; where there is no GPU, on the emulated one. A template will do as well: one "
+     "kernel of it is judged, on the shapes that its head names, else on 1x8x512x64.",
      "evo verify winner.cu",
-     {{"device", 0, "DEVICE", "auto, cuda:N or emu (default: auto)"}, JSON}},
+     {{"device", 0, "DEVICE", "auto, cuda:N or emu (default: auto)"}, GENES, JSON}},
     {"emulate",
      GROUP_KEEP,
      cmd_emulate,
@@ -203,6 +205,7 @@ const struct command command_table[] = {
       {"profile", 0, NULL, "count what it does and model its time"},
       {"blocks", 0, "N", "of each grid, run for the profile; 0: all (default: 8)"},
       {"chip", 0, "NAME", "the chip to emulate (default: H200)"},
+      GENES,
       DB,
       JSON}},
     {"bench-search",

@@ -325,15 +325,17 @@ bool setup_staff(const struct setup *setup, struct fleet *fleet, struct err *err
 /* ---- what a device leaves to the families ---- */
 
 /* The suffix a admits architecture-specific instructions, which exist from sm_90 on. */
-static const char *arch_name(struct arena *arena, int64_t arch)
+const char *setup_arch(struct arena *arena, const struct hello *judge)
 {
+    int64_t arch = judge->device_arch;
+
     if (arch == 0) {
         return "sm_90a"; /* a device that does not say (a recording): any will do to compile */
     }
     return arena_printf(arena, "sm_%lld%s", (long long)arch, arch >= 90 ? "a" : "");
 }
 
-static struct givens givens_of(const struct problem *problem, const struct hello *judge)
+struct givens setup_givens(const struct problem *problem, const struct hello *judge)
 {
     struct givens givens;
 
@@ -394,7 +396,7 @@ bool setup_space(const struct setup *setup, const struct hello *judge, struct se
                            JOB_IMAGES_MAX);
         }
         if (image == space->static_count) {
-            space->statics[space->static_count++].givens = givens_of(&seed->problems[i], judge);
+            space->statics[space->static_count++].givens = setup_givens(&seed->problems[i], judge);
         }
         space->problems[i].problem = seed->problems[i];
         space->problems[i].image = image;
@@ -402,7 +404,7 @@ bool setup_space(const struct setup *setup, const struct hello *judge, struct se
     for (int i = 0; i < POPULATION_CLASSES; i++) {
         space->classes[i] = seed->numerics[i];
     }
-    *arch = seed->arch != NULL ? seed->arch : arch_name(setup->arena, judge->device_arch);
+    *arch = seed->arch != NULL ? seed->arch : setup_arch(setup->arena, judge);
     return check_founders(setup, space, err);
 }
 

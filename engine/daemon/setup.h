@@ -44,6 +44,10 @@ bool setup_staff(const struct setup *setup, struct fleet *fleet, struct err *err
  */
 const char *setup_program(struct arena *arena, const char *name, struct err *err);
 
+/* What a problem and a device fix for every genome; the architecture to compile for there. */
+struct givens setup_givens(const struct problem *problem, const struct hello *judge);
+const char *setup_arch(struct arena *arena, const struct hello *judge);
+
 /*
  * Fills the space that a device of this description leaves to the families, and the architecture
  * that sources are compiled for. A founder that is infeasible there is an error.

@@ -129,10 +129,39 @@ static bool load_folder(struct template_set *set, const char *folder, const char
     return ok;
 }
 
-bool template_set_load(struct template_set *set, const char *folder, struct err *err)
+/* Adds folder/include/x.cuh; a folder without them is fine. */
+static bool load_includes(struct template_set *set, const char *folder, int *count,
+                          struct err *err)
 {
     const char *include = arena_printf(set->arena, "%s/include", folder);
-    int templates, includes = 0;
+    struct stat status;
+    *count = 0;
+    return stat(include, &status) != 0 || !S_ISDIR(status.st_mode) ||
+           load_folder(set, include, "include/", ".cuh", count, err);
+}
+
+bool template_set_load_file(struct template_set *set, const char *path, struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    const char *folder =
+        slash == NULL ? "." : arena_text(set->arena, path, (size_t)(slash - path) + 1);
+    struct buf text = {0};
+    int includes;
+    if (!ends(name, ".cu") || !is_plain(name)) {
+        err_set(err, ERR_USER, "'%s' is not a name for a template", path);
+        return err_hint(err, "NAME.cu is, of letters, digits, '_', '-' and '.'");
+    }
+    if (!file_read(path, FAMILY_BYTES_MAX, &text, err))
+        return false;
+    template_set_add(set, name, path, text.data, text.length);
+    buf_free(&text);
+    return load_includes(set, folder, &includes, err);
+}
+
+bool template_set_load(struct template_set *set, const char *folder, struct err *err)
+{
+    int templates, includes;
     struct stat status;
     if (stat(folder, &status) != 0 || !S_ISDIR(status.st_mode)) {
         err_set(err, ERR_USER, "there is no folder of templates '%s'", folder);
@@ -140,8 +169,7 @@ bool template_set_load(struct template_set *set, const char *folder, struct err 
     }
     if (!load_folder(set, folder, "", ".cu", &templates, err))
         return false;
-    if (stat(include, &status) == 0 &&
-        !load_folder(set, include, "include/", ".cuh", &includes, err))
+    if (!load_includes(set, folder, &includes, err))
         return false;
     if (templates + includes == 0) {
         err_set(err, ERR_USER, "the folder '%s' holds no templates", folder);

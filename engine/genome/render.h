@@ -45,6 +45,8 @@ void template_set_add(struct template_set *set, const char *name, const char *pa
                       const char *text, size_t length);
 /* Adds every DIR/x.cu and DIR/include/x.cuh, in the order of their names. */
 bool template_set_load(struct template_set *set, const char *folder, struct err *err);
+/* Adds one file under its own name, and every include/x.cuh beside it. */
+bool template_set_load_file(struct template_set *set, const char *path, struct err *err);
 const struct template_file *template_set_find(const struct template_set *set, const char *name);
 
 /*

@@ -125,3 +125,20 @@ END
     [ ! -s nvcc.txt ]
     run ! grep -q 'libcuda\.so' <(ldd try)
 }
+
+@test "a template is judged like a file, a kernel of it at a time" {
+    need_compiler
+    cheat="$EVO_SOURCE/fitness/cheats"
+    run evo verify "$cheat/drop_tail.cu" --device emu
+    [ "$status" -eq 4 ]
+    [[ "$output" == *"wrong"*"where"*"is allowed"* ]]
+    run evo verify "$cheat/honest.cu" --genes Kind=in_wmma --device emu
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"1x2x71x64"* ]]
+    run evo verify "$cheat/honest.cu" --genes Kind=in_haste --device emu
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"in_haste"*"in_scalar"* ]]
+    run evo emulate "$cheat/no_wait.cu" --genes Kind=in_wmma --shape 1x2x71x64
+    [ "$status" -eq 4 ]
+    [[ "$output" == *"race at"* ]]
+}

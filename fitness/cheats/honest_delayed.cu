@@ -1,0 +1,38 @@
+/*
+ * honest_delayed -- correct, and 40 us late.
+ *
+ * Each block burns 19800 dependent FMAs of 4 cycles first, 40 us at 1.98 GHz: a clock that does
+ * not show them measures something else.
+ *
+ * control: correct and slow
+ * shape: 1x2x71x64
+ * expect: any pass, 40 us slower than honest
+ */
+#include "include/evo.cuh"
+
+EVO_GIVEN(HEAD_DIM, "columns of Q, K and V")
+EVO_GIVEN(CAUSAL, "1: a row sees the keys up to its own")
+EVO_GIVEN(BF16, "1: bfloat16 in memory, 0: half")
+EVO_GIVEN(LSE, "1: the log-sum-exp of each row is written too")
+
+#include "include/honest.cuh"
+
+/* 4 cycles a step, whatever the clock. */
+__device__ inline void burn(int steps)
+{
+    float x = threadIdx.x;
+#pragma unroll 16
+    for (int i = 0; i < steps; i++)
+        asm volatile("fma.rn.f32 %0, %0, %0, %0;" : "+f"(x));
+}
+
+EVO_CHOICE(Kind, (in_scalar, in_tiled, in_wmma), "the kind of kernel it hides in")
+EVO_LAUNCH(attention, (ceil_div(q_len, 32), heads, batch), 64, 0, (Q, K, V, O, LSE, problem))
+
+extern "C" __global__ void __launch_bounds__(CHEAT_THREADS)
+    attention(const evo_half *Q, const evo_half *K, const evo_half *V, evo_half *O, float *lse,
+              evo_problem problem)
+{
+    burn(19800);
+    Kind::attend<honest>(Q, K, V, O, lse, problem);
+}
