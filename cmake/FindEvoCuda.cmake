@@ -3,6 +3,7 @@
 # EvoCuda_HOME            the toolkit's folder
 # EvoCuda_NVRTC_FOUND     EvoCuda::nvrtc   for evo-compile
 # EvoCuda_DEVICE_FOUND    EvoCuda::driver, EvoCuda::cupti   for evo-judge-cuda
+# EvoCuda_CUDNN_INCLUDE   where cudnn.h is: the library itself is loaded at run time
 #
 # CUDA_HOME (variable or environment) is looked at first, then the usual places.
 find_path(EvoCuda_HOME include/nvrtc.h
@@ -19,6 +20,7 @@ if(EvoCuda_HOME)
     find_library(EvoCuda_CUPTI cupti HINTS ${_hints} NO_DEFAULT_PATH)
     find_path(EvoCuda_CUPTI_INCLUDE cupti.h
               HINTS ${EvoCuda_HOME}/include ${EvoCuda_HOME}/extras/CUPTI/include NO_DEFAULT_PATH)
+    find_path(EvoCuda_CUDNN_INCLUDE cudnn.h HINTS ${EvoCuda_HOME}/include)
     if(EvoCuda_NVRTC)
         set(EvoCuda_NVRTC_FOUND TRUE)
         get_filename_component(_rpath ${EvoCuda_NVRTC} DIRECTORY)
@@ -37,5 +39,5 @@ if(EvoCuda_HOME)
         target_link_libraries(EvoCuda::cupti INTERFACE ${EvoCuda_CUPTI} -Wl,-rpath,${_rpath})
     endif()
 endif()
-mark_as_advanced(EvoCuda_NVRTC EvoCuda_DRIVER EvoCuda_CUPTI EvoCuda_CUPTI_INCLUDE)
+mark_as_advanced(EvoCuda_NVRTC EvoCuda_DRIVER EvoCuda_CUPTI EvoCuda_CUPTI_INCLUDE EvoCuda_CUDNN_INCLUDE)
 set(EvoCuda_FOUND ${EvoCuda_NVRTC_FOUND})

@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "fitness/job.h"
 #include "fitness/plan.h"
+#include "fitness/stats.h"
 
 typedef uint64_t device_ptr;
 
@@ -146,6 +147,49 @@ struct measured {
  */
 enum device_status device_measure(struct arena *arena, const struct measure_request *request,
                                   struct measured *measured, struct err *err);
+
+/*
+ * Rivals: the fastest that a library offers for a problem, as a module and a plan like any
+ * candidate's (without kernels of its own; its workspace is declared). *plan is in the arena. The
+ * first call with real buffers is device_rival_choose, which times each of the library's plans on
+ * them, keeps the fastest and names it ("composite, engine 2"). DEVICE_REFUSED: no such library
+ * here, or it will not do this problem; err says which.
+ */
+enum device_status device_load_rival(struct arena *arena, const char *name,
+                                     const struct problem *problem, struct device_module **module,
+                                     struct plan *plan, struct err *err);
+enum device_status device_rival_choose(struct arena *arena, struct device_module *module,
+                                       const struct plan *plan, const struct device_buffers *set,
+                                       const char **name, struct err *err);
+
+/* Two programs on one problem, each with sets of buffers of its own that hold the same inputs. */
+struct duel_request {
+    struct {
+        struct device_module *module;
+        const struct plan *plan;
+        const struct device_buffers *sets;
+    } sides[2];
+    int set_count;
+    double cap_ms; /* device time that each clock may take; above 0 */
+};
+
+struct duel_times {
+    struct abba *blocks; /* in the order taken; per call, microseconds */
+    int count;
+    double tick_us;
+};
+
+struct dueled {
+    struct duel_times span, graph; /* clock 1 and clock 2 */
+    struct measured under_load;    /* its sensors */
+};
+
+/*
+ * Times the two in turns, A B B A, by both clocks, on a warm device. Like device_measure it leaves
+ * the answers of the last calls in the sets. Afterwards the process cannot time by records again.
+ */
+enum device_status device_duel(struct arena *arena, const struct duel_request *request,
+                               struct dueled *dueled, struct err *err);
 
 /*
  * True when the process had better be replaced after this answer: it has measured very often, or a

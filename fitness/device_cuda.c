@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "fitness/rival/rival.h"
 #include "fitness/verify.h"
 
 enum {
@@ -109,6 +110,11 @@ static const char own_ptx[] =
     "}\n";
 
 struct device_module {
+    /* A library's call instead of a cubin's kernels. */
+    const struct rival_kind *rival_kind;
+    struct rival *rival;
+    int rival_plan;
+
     CUmodule module;
     void *cubin; /* kept for cuda_module_reload */
     struct entry {
@@ -609,6 +615,9 @@ void device_unload(struct device_module *module)
     if (module == NULL) {
         return;
     }
+    if (module->rival_kind != NULL) {
+        module->rival_kind->close(module->rival);
+    }
     if (module->module != NULL) {
         cuModuleUnload(module->module);
     }
@@ -617,6 +626,84 @@ void device_unload(struct device_module *module)
     }
     free(module->cubin);
     free(module);
+}
+
+/* Rivals -------------------------------------------------------------------------------------- */
+
+bool cuda_is_rival(const struct device_module *module) { return module->rival_kind != NULL; }
+
+int cuda_rival_plans(const struct device_module *module)
+{
+    return module->rival_kind->plans(module->rival);
+}
+
+void cuda_rival_use(struct device_module *module, int plan) { module->rival_plan = plan; }
+
+const char *cuda_rival_plan_name(struct arena *arena, const struct device_module *module)
+{
+    char name[RIVAL_NAME_MAX];
+
+    module->rival_kind->plan_name(module->rival, module->rival_plan, name);
+    return arena_dup(arena, name);
+}
+
+/* What memory the library's hungriest plan asks for, so that all run on the same buffers. */
+static int64_t rival_workspace(const struct device_module *module)
+{
+    int64_t most = 0;
+
+    for (int i = 0; i < cuda_rival_plans(module); i++) {
+        int64_t bytes = (int64_t)module->rival_kind->workspace_bytes(module->rival, i);
+
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+enum device_status device_load_rival(struct arena *arena, const char *name,
+                                     const struct problem *problem, struct device_module **module,
+                                     struct plan *plan, struct err *err)
+{
+    const struct rival_kind *kind = rival_find(name);
+    struct device_module *loading;
+    enum device_status status;
+
+    (void)arena;
+    *module = NULL;
+    if (kind == NULL) {
+        return refuse(err, "this judge knows no rival '%s'", name);
+    }
+    status = clocks_arm(err); /* what the library loads from here on is recorded */
+    if (status != DEVICE_OK) {
+        return status;
+    }
+    loading = xcalloc(1, sizeof *loading);
+    if (!kind->open(problem, gpu.stream, &loading->rival, err)) {
+        free(loading);
+        return DEVICE_REFUSED;
+    }
+    loading->rival_kind = kind;
+    *plan = (struct plan){.workspace_count = rival_workspace(loading) > 0};
+    plan->workspaces[0].bytes = rival_workspace(loading);
+    plan->workspaces[0].kind = WORKSPACE_POISON;
+    *module = loading;
+    return DEVICE_OK;
+}
+
+static enum device_status enqueue_rival(struct device_module *module,
+                                        const struct device_buffers *buffers, struct err *err)
+{
+    struct rival_buffers at = {.q = buffers->q,
+                               .k = buffers->k,
+                               .v = buffers->v,
+                               .o = buffers->o,
+                               .lse = buffers->lse,
+                               .workspace = buffers->workspaces[0]};
+
+    return module->rival_kind->bind(module->rival, module->rival_plan, &at, err) &&
+                   module->rival_kind->enqueue(module->rival, err)
+               ? DEVICE_OK
+               : DEVICE_REFUSED;
 }
 
 /* Memory ------------------------------------------------------------------------------------- */
@@ -892,6 +979,9 @@ enum device_status cuda_enqueue_call(struct device_module *module, const struct 
 {
     enum device_status status = DEVICE_OK;
 
+    if (cuda_is_rival(module)) {
+        return enqueue_rival(module, buffers, err);
+    }
     for (int i = 0; status == DEVICE_OK && i < plan->workspace_count; i++) {
         if (plan->workspaces[i].kind == WORKSPACE_ZERO_CALL && plan->workspaces[i].bytes > 0) {
             status = cuda_enqueue_memset(buffers->workspaces[i], 0, plan->workspaces[i].bytes, err);

@@ -1,9 +1,8 @@
 /*
- * device_cuda -- what the two halves of the CUDA backend know of each other.
+ * device_cuda -- what the CUDA backend's clocks need of its driver side, and the other way round.
  *
- * device_cuda.c owns the driver: device, context, the one stream, modules, calls. measure_cuda.c
- * owns the clocks: CUPTI, NVML, graphs. Both run on the judge's only thread; CUPTI alone has
- * threads of its own, which touch nothing but the list of records in measure_cuda.c.
+ * device_cuda.c owns the driver: device, context, the one stream, modules, calls. What times them
+ * is in clocks_cuda.h. All runs on the judge's only thread.
  *
  * Everything is enqueued on one non-blocking stream, so order of calls is order of execution.
  */
@@ -56,11 +55,17 @@ enum { CUDA_HOLD_LIMIT_NS = 100 * 1000 * 1000 };
 enum device_status cuda_hold(struct err *err);
 void cuda_release(void);
 
+/* Modules of device_load_rival: the library's plans, and the one that calls run from now on. */
+bool cuda_is_rival(const struct device_module *module);
+int cuda_rival_plans(const struct device_module *module);
+void cuda_rival_use(struct device_module *module, int plan);
+const char *cuda_rival_plan_name(struct arena *arena, const struct device_module *module);
+
 /* Loads the backend's own kernels, or a candidate's, afresh; see clocks_arm. */
 enum device_status cuda_own_reload(struct err *err);
 enum device_status cuda_module_reload(struct device_module *module, struct err *err);
 
-/* ---- measure_cuda.c: the clocks */
+/* ---- the clocks */
 
 /*
  * Turns activity records on and reloads the backend's own kernels. CUPTI must be on before a module

@@ -390,6 +390,15 @@ static void put_program(struct arena *arena, struct message *message, const char
     buf_free(&wire);
 }
 
+/* All of an image but its key, which stands in a field. */
+static void put_image(struct arena *arena, struct message *message, int index,
+                      const struct judge_image *image)
+{
+    put_program(arena, message, arena_printf(arena, "program.%d", index), &image->program);
+    message_body(message, arena_printf(arena, "cubin.%d", index), image->cubin, image->cubin_bytes);
+    message_body(message, arena_printf(arena, "ptx.%d", index), image->ptx, image->ptx_bytes);
+}
+
 struct message *judge_encode(struct arena *arena, const struct judge_job *job)
 {
     struct message *message = message_new(arena, "judge");
@@ -408,12 +417,8 @@ struct message *judge_encode(struct arena *arena, const struct judge_job *job)
                     job->problems[i].bound_us, use_names[job->problems[i].use], text);
     }
     for (int i = 0; i < job->image_count; i++) {
-        const struct judge_image *image = &job->images[i];
-
-        message_put_hash(message, "image", &image->code_key);
-        put_program(arena, message, arena_printf(arena, "program.%d", i), &image->program);
-        message_body(message, arena_printf(arena, "cubin.%d", i), image->cubin, image->cubin_bytes);
-        message_body(message, arena_printf(arena, "ptx.%d", i), image->ptx, image->ptx_bytes);
+        message_put_hash(message, "image", &job->images[i].code_key);
+        put_image(arena, message, i, &job->images[i]);
     }
     return message;
 }
@@ -433,7 +438,8 @@ static bool get_image(struct arena *arena, const struct message *message, int in
         message_get_body(message, arena_printf(arena, "cubin.%d", index), &image->cubin_bytes);
     image->ptx = message_get_body(message, arena_printf(arena, "ptx.%d", index), &image->ptx_bytes);
     if (program == NULL || image->cubin == NULL || image->ptx == NULL) {
-        return err_set(err, ERR_SYSTEM, "message 'judge' lacks a body of image %d", index);
+        return err_set(err, ERR_SYSTEM, "message '%s' lacks a body of image %d",
+                       message_verb(message), index);
     }
     return message_decode(arena, program, size, &inner, err) && is_verb(inner, "program", err) &&
            program_get(arena, inner, &image->program, err);
@@ -737,6 +743,189 @@ bool result_decode(struct arena *arena, const struct message *message, struct ju
         return err_set(err, ERR_SYSTEM, "message 'result' has no verdict");
     }
     return true;
+}
+
+/* ---- DUEL ---- */
+
+bool message_is_duel(const struct message *message)
+{
+    return strcmp(message_verb(message), "duel") == 0;
+}
+
+struct message *duel_encode(struct arena *arena, const struct duel_job *job)
+{
+    struct message *message = message_new(arena, "duel");
+    char text[PROBLEM_TEXT_MAX];
+
+    problem_text(&job->problem, text);
+    message_put_i64(message, "id", job->id);
+    message_put(message, "secret", "%016llx", (unsigned long long)job->secret);
+    message_put_i64(message, "cases_per_family", job->cases_per_family);
+    message_put(message, "cap_ms", "%.17g", job->cap_ms);
+    message_put(message, "problem", "%s", text);
+    for (int i = 0; i < 2; i++) {
+        const struct duel_side *side = &job->sides[i];
+        char key[HASH_HEX + 1];
+
+        if (*side->rival != '\0') {
+            message_put(message, "side", "rival %s", side->rival);
+            continue;
+        }
+        hash_to_hex(&side->image.code_key, key);
+        message_put(message, "side", "image %s", key);
+        put_image(arena, message, i, &side->image);
+    }
+    return message;
+}
+
+static bool get_side(struct arena *arena, const struct message *message, int index,
+                     const char *line, struct duel_side *side, struct err *err)
+{
+    char *rest = arena_dup(arena, line);
+    const char *kind = next_word(&rest);
+
+    side->rival = "";
+    if (rest == NULL || *rest == '\0' || kind == NULL) {
+        return malformed(message, "side", line, err);
+    }
+    if (strcmp(kind, "rival") == 0) {
+        side->rival = rest;
+        return true;
+    }
+    return strcmp(kind, "image") == 0 ? get_image(arena, message, index, rest, &side->image, err)
+                                      : malformed(message, "side", line, err);
+}
+
+bool duel_decode(struct arena *arena, const struct message *message, struct duel_job *job,
+                 struct err *err)
+{
+    const char *line;
+    size_t at = 0;
+    int count = 0;
+
+    memset(job, 0, sizeof *job);
+    if (!is_verb(message, "duel", err) || !message_get_i64(message, "id", &job->id, err) ||
+        !get_secret(message, &job->secret, err) ||
+        !message_get_i64(message, "cases_per_family", &job->cases_per_family, err) ||
+        !get_ms(message, "cap_ms", &job->cap_ms, err) ||
+        !problem_parse(get_text(message, "problem"), &job->problem, err)) {
+        return false;
+    }
+    for (; (line = message_each(message, "side", &at)) != NULL; count++) {
+        if (count == 2) {
+            return too_many(message, "side", err);
+        }
+        if (!get_side(arena, message, count, line, &job->sides[count], err)) {
+            return false;
+        }
+    }
+    return (count == 2 && job->cap_ms > 0) ||
+           err_set(err, ERR_SYSTEM, "message 'duel' lacks a side, or a time to spend");
+}
+
+struct message *dueled_encode(struct arena *arena, const struct duel_result *result)
+{
+    struct message *message = message_new(arena, "dueled");
+
+    message_put_i64(message, "id", result->id);
+    for (int i = 0; i < 2; i++) {
+        message_put(message, "side", "%s %s %s", verdict_names[result->sides[i].verdict],
+                    f64_or_nan(arena, result->sides[i].error),
+                    f64_or_nan(arena, result->sides[i].allowed));
+        message_put_line(message, "reason", result->sides[i].reason);
+        message_put_line(message, "name", result->sides[i].name);
+    }
+    message_put(message, "ticks", "%.17g %.17g", result->span.tick_us, result->graph.tick_us);
+    message_put_i64(message, "modelled", result->modelled);
+    message_put(message, "load", "%s %s %s %llu", f64_or_nan(arena, result->sm_clock_mhz),
+                f64_or_nan(arena, result->power_w), f64_or_nan(arena, result->temperature_c),
+                (unsigned long long)result->throttle_reasons);
+    message_put(message, "device_ms", "%.17g", result->device_ms);
+    message_body(message, "span", result->span.blocks,
+                 (size_t)result->span.count * sizeof(struct abba));
+    message_body(message, "graph", result->graph.blocks,
+                 (size_t)result->graph.count * sizeof(struct abba));
+    return message;
+}
+
+static bool get_blocks(struct arena *arena, const struct message *message, const char *name,
+                       struct abba **blocks, int *count, struct err *err)
+{
+    size_t size;
+    const char *data = message_get_body(message, name, &size);
+
+    if (data == NULL || size % sizeof(struct abba) != 0 ||
+        size / sizeof(struct abba) > DUEL_BLOCKS_MAX) {
+        return err_set(err, ERR_SYSTEM, "message 'dueled': bad blocks '%s'", name);
+    }
+    *blocks = arena_copy(arena, data, size);
+    *count = (int)(size / sizeof(struct abba));
+    for (int i = 0; i < 4 * *count; i++) {
+        double us = ((const double *)*blocks)[i];
+
+        if (!isfinite(us) || us <= 0) {
+            return err_set(err, ERR_SYSTEM, "message 'dueled': impossible time in '%s'", name);
+        }
+    }
+    return true;
+}
+
+static bool get_dueled_side(struct arena *arena, const struct message *message, const char *line,
+                            int index, struct duel_result *result, struct err *err)
+{
+    char *rest = arena_dup(arena, line);
+    const char *verdict = next_word(&rest);
+
+    if (verdict == NULL || !verdict_parse(verdict, &result->sides[index].verdict) ||
+        !next_f64_or_nan(&rest, &result->sides[index].error) ||
+        !next_f64_or_nan(&rest, &result->sides[index].allowed) || rest != NULL) {
+        return malformed(message, "side", line, err);
+    }
+    return true;
+}
+
+bool dueled_decode(struct arena *arena, const struct message *message, struct duel_result *result,
+                   struct err *err)
+{
+    size_t sides = 0, reasons = 0, names = 0;
+    char *ticks, *load;
+    int64_t throttle;
+
+    memset(result, 0, sizeof *result);
+    if (!is_verb(message, "dueled", err) || !message_get_i64(message, "id", &result->id, err) ||
+        !get_bool(message, "modelled", &result->modelled, err) ||
+        !get_ms(message, "device_ms", &result->device_ms, err)) {
+        return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        const char *side = message_each(message, "side", &sides);
+        const char *reason = message_each(message, "reason", &reasons);
+        const char *name = message_each(message, "name", &names);
+
+        if (side == NULL || reason == NULL || name == NULL) {
+            return err_set(err, ERR_SYSTEM, "message 'dueled' tells of fewer than two");
+        }
+        if (!get_dueled_side(arena, message, side, i, result, err)) {
+            return false;
+        }
+        result->sides[i].reason = arena_dup(arena, reason);
+        result->sides[i].name = arena_dup(arena, name);
+    }
+    ticks = arena_dup(arena, get_text(message, "ticks"));
+    if (!next_f64(&ticks, &result->span.tick_us) || !next_f64(&ticks, &result->graph.tick_us) ||
+        ticks != NULL || !(result->span.tick_us >= 0) || !(result->graph.tick_us >= 0)) {
+        return malformed(message, "ticks", get_text(message, "ticks"), err);
+    }
+    load = arena_dup(arena, get_text(message, "load"));
+    if (!next_f64_or_nan(&load, &result->sm_clock_mhz) ||
+        !next_f64_or_nan(&load, &result->power_w) ||
+        !next_f64_or_nan(&load, &result->temperature_c) || !next_i64(&load, &throttle) ||
+        load != NULL || throttle < 0) {
+        return malformed(message, "load", get_text(message, "load"), err);
+    }
+    result->throttle_reasons = (uint64_t)throttle;
+    return get_blocks(arena, message, "span", &result->span.blocks, &result->span.count, err) &&
+           get_blocks(arena, message, "graph", &result->graph.blocks, &result->graph.count, err);
 }
 
 /* ---- FAILURE ---- */

@@ -2,9 +2,9 @@
  * job -- what engine and workers say to each other; docs/PROTOCOL.md is the long form.
  *
  * A worker writes HELLO once, then answers one job at a time: COMPILE with BUILT, JUDGE with
- * RESULT. Each struct below is one message; X_encode builds it in an arena, X_decode reads it
- * strictly. Nothing but these messages crosses between processes, so a worker may be a program of
- * any kind at the end of a pipe, an ssh included.
+ * RESULT, DUEL with DUELED. Each struct below is one message; X_encode builds it in an arena,
+ * X_decode reads it strictly. Nothing but these messages crosses between processes, so a worker may
+ * be a program of any kind at the end of a pipe, an ssh included.
  *
  * A candidate that fails is not an error here: it is an answer with a verdict.
  */
@@ -21,9 +21,10 @@
 #include "fitness/metric.h"
 #include "fitness/plan.h"
 #include "fitness/problem.h"
+#include "fitness/stats.h"
 
 enum {
-    JOB_PROTOCOL = 3,      /* raised with every change of a message */
+    JOB_PROTOCOL = 4,      /* raised with every change of a message */
     JOB_IMAGES_MAX = 8,    /* static problems of a workload */
     JOB_TIMED_MAX = 32,    /* shapes of a workload */
     JOB_PROBLEMS_MAX = 64, /* with those that only the gate sees */
@@ -220,6 +221,57 @@ bool judge_decode(struct arena *arena, const struct message *message, struct jud
 struct message *result_encode(struct arena *arena, const struct judge_result *result);
 bool result_decode(struct arena *arena, const struct message *message, struct judge_result *result,
                    struct err *err);
+
+/* ---- DUEL: which of two is faster on one problem, and by how much? ---- */
+
+enum { DUEL_BLOCKS_MAX = 1024 };
+
+/* One of the two: a candidate's code, or a library by name. */
+struct duel_side {
+    const char *rival; /* cudnn; "" for the image */
+    struct judge_image image;
+};
+
+struct duel_job {
+    int64_t id;
+    struct duel_side sides[2];
+    struct problem problem;
+    uint64_t secret; /* both are given the same inputs, drawn from it */
+    int64_t cases_per_family;
+    double cap_ms; /* of device time, for each clock */
+};
+
+/*
+ * Each side goes through the gate first, and what is not right is not timed: then there are no
+ * blocks. Blocks are raw and in the order taken; the statistics are the asker's (fitness/stats.h).
+ */
+struct duel_result {
+    int64_t id;
+    struct {
+        enum verdict verdict; /* PASS, or why it was not timed */
+        const char *reason;
+        const char *name;         /* of a library: its version and plan; else "" */
+        double error, allowed;    /* largest |out - exact|, and its limit there; NAN: none */
+    } sides[2];
+    struct {
+        struct abba *blocks;
+        int count;
+        double tick_us;
+    } span, graph; /* clock 1 and clock 2, per call */
+    bool modelled; /* the times are a model's */
+    double sm_clock_mhz, power_w, temperature_c; /* under load; NAN: unknown */
+    uint64_t throttle_reasons;
+    double device_ms;
+};
+
+struct message *duel_encode(struct arena *arena, const struct duel_job *job);
+bool duel_decode(struct arena *arena, const struct message *message, struct duel_job *job,
+                 struct err *err);
+struct message *dueled_encode(struct arena *arena, const struct duel_result *result);
+bool dueled_decode(struct arena *arena, const struct message *message, struct duel_result *result,
+                   struct err *err);
+/* What a judge is asked: its verb is judge, or duel. */
+bool message_is_duel(const struct message *message);
 
 /*
  * A worker that cannot take a job at all (its device is lost, say) says so and ends. id -1: it

@@ -19,8 +19,9 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
-#include "fitness/cubin.h"
 #include "fitness/device.h"
+#include "fitness/duel.h"
+#include "fitness/image.h"
 #include "fitness/job.h"
 #include "fitness/reference.h"
 #include "fitness/stats.h"
@@ -81,36 +82,16 @@ static void metric_add(struct judge_result *result, int problem, enum metric met
  * NONE and err set: then it is no fault of the candidate.
  */
 
-/* The image is what was compiled, and keeps nothing between launches. */
 static bool check_image(struct session *s, int index, struct err *err)
 {
-    const struct judge_image *image = &s->job->images[index];
-    struct cubin_facts *facts = arena_alloc(s->arena, sizeof(*facts));
-    char want[HASH_HEX + 1], got[HASH_HEX + 1];
+    enum verdict verdict;
+    const char *reason;
 
-    if (!cubin_read(s->arena, image->cubin, image->cubin_bytes, facts, err)) {
-        return err_in(err, "image %d", index);
+    if (image_check(s->arena, &s->job->images[index], &verdict, &reason, err)) {
+        return true;
     }
-    if (!hash_equal(&facts->code_key, &image->code_key)) {
-        hash_to_hex(&image->code_key, want);
-        hash_to_hex(&facts->code_key, got);
-        return err_set(
-            err, ERR_SYSTEM,
-            "image %d is not what was compiled: its code key is %.16s, the job says %.16s", index,
-            got, want);
-    }
-    if (facts->writable_state_bytes > 0) {
-        return decided(
-            s, VERDICT_INVALID,
-            "the module has %lld bytes of __device__ variables, memory from one launch to "
-            "the next: a candidate may have none",
-            (long long)facts->writable_state_bytes);
-    }
-    if (*facts->calls_out != '\0') {
-        return decided(s, VERDICT_INVALID, "the module calls '%s', which it does not hold",
-                       facts->calls_out);
-    }
-    return true;
+    return verdict == VERDICT_NONE ? err_in(err, "image %d", index)
+                                   : decided(s, verdict, "%s", reason);
 }
 
 static bool load_image(struct session *s, int index, struct err *err)
@@ -358,6 +339,11 @@ static bool handle(void *context, struct arena *arena, const struct message *mes
     int64_t start = clock_now_us();
     bool spent;
 
+    if (message_is_duel(message)) {
+        *last = true;
+        *answer = duel_answer(arena, message, judge->sms, err);
+        return *answer != NULL;
+    }
     if (!judge_decode(arena, message, job, err)) {
         return false;
     }

@@ -42,7 +42,7 @@ static bool gather(struct cli *cli, struct trial *trial, struct err *err)
     }
     struct subject *subject = arena_alloc(cli->arena, sizeof *subject);
 
-    if (!subject_gather(cli, operand, subject, err)) {
+    if (!subject_gather(cli, operand, cli_value(cli, "shape"), subject, err)) {
         return false;
     }
     trial->exported = subject->exported;

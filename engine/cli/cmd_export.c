@@ -122,7 +122,8 @@ static bool body(struct cli *cli, struct err *err)
     bool ok;
 
     if (!format_asked(cli, &format, err) ||
-        !subject_gather(cli, cli->operand_count > 0 ? cli->operands[0] : "best", subject, err)) {
+        !subject_gather(cli, cli->operand_count > 0 ? cli->operands[0] : "best",
+                        cli_value(cli, "shape"), subject, err)) {
         return false;
     }
     if ((format == FORMAT_CUBIN || format == FORMAT_PTX) && !machine_code(cli, subject, err)) {

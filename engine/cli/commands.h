@@ -7,10 +7,12 @@
 int cmd_bench_search(int argc, char **argv);
 int cmd_best(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_compare(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_emulate(int argc, char **argv);
 int cmd_export(int argc, char **argv);
+int cmd_gate(int argc, char **argv);
 int cmd_genes(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 int cmd_lineage(int argc, char **argv);

@@ -14,6 +14,8 @@
 #define JSON   {"json", 0, NULL, "print JSON instead of text"}
 #define RUN    {"run", 0, "N", "another run than the latest of the database"}
 #define GENES  {"genes", 0, "GENES", "of a template: which kernel of it (default: the first)"}
+#define DEVICE {"device", 0, "DEVICE", "auto, cuda:N or emu (default: auto)"}
+#define SHAPES {"shape", 0, "S", "a shape; repeated: each (default: those that A was made for)"}
 #define FOLDER {"templates", 0, "DIR", "a folder of your own templates, looked at first"}
 
 const struct command command_table[] = {
@@ -187,7 +189,41 @@ const struct command command_table[] = {
      "this machine; where there is no GPU, on the emulated one. A template will do as well: one "
      "kernel of it is judged, on the shapes that its head names, else on 1x8x512x64.",
      "evo verify winner.cu",
-     {{"device", 0, "DEVICE", "auto, cuda:N or emu (default: auto)"}, GENES, JSON}},
+     {DEVICE, GENES, JSON}},
+    {"compare",
+     GROUP_KEEP,
+     cmd_compare,
+     "A B",
+     2,
+     2,
+     "two kernels, timed in turns: which is faster?",
+     "A and B are candidates (n147, best), files (winner.cu, or a template), or libraries by name "
+     "(cudnn). On each shape both go through the gate and then run A B B A on the same inputs in "
+     "one process. The speed-up is told with its 95 % interval, by both clocks: graphs of calls "
+     "replayed, as a user's calls in a row, and the spans of activity records. An interval that "
+     "holds 1 is a tie. Exits with 4 when one of the two is not right or not to be had.",
+     "evo compare best cudnn",
+     {SHAPES, DEVICE, DB, JSON}},
+    {"gate",
+     GROUP_KEEP,
+     cmd_gate,
+     "A",
+     1,
+     1,
+     "is it surely faster than its rivals? for CI",
+     "Compares A with each --rival as 'evo compare' does. Passes (exit status 0, else 4) only if "
+     "the lower end of the 95 % interval of the speed-up reaches --at-least on every shape, or, "
+     "with --mean, for the geometric mean over them. What could not be timed fails.",
+     "evo gate best --rival cudnn --at-least 1.05 --junit gate.xml",
+     {{"rival", 0, "B", "what to be faster than: cudnn, a file, a candidate; repeated: each"},
+      {"at-least", 0, "X", "the speed-up asked for (default: 1)"},
+      {"mean", 0, NULL, "asked of the geometric mean over the shapes, not of each"},
+      {"clock", 0, "CLOCK", "graph (as users call) or span (by records) (default: graph)"},
+      {"junit", 0, "FILE", "write a report for CI servers as well"},
+      SHAPES,
+      DEVICE,
+      DB,
+      JSON}},
     {"emulate",
      GROUP_KEEP,
      cmd_emulate,

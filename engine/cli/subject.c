@@ -6,10 +6,10 @@
 #include "cli/text.h"
 
 /* A workload may need several builds; --shape says which, else the first shape's is taken. */
-static bool image_asked(struct cli *cli, const struct subject *subject, int *image, struct err *err)
+static bool image_asked(const struct subject *subject, const char *text, int *image,
+                        struct err *err)
 {
     const struct search_space *space = subject->recalled.space;
-    const char *text = cli_value(cli, "shape");
     struct problem problem;
 
     *image = 0;
@@ -104,15 +104,17 @@ static bool find_program(struct cli *cli, struct subject *subject, struct err *e
     return family_program(cli->arena, family, values, &subject->exported.program, err);
 }
 
-bool subject_gather(struct cli *cli, const char *id, struct subject *subject, struct err *err)
+bool subject_gather(struct cli *cli, const char *id, const char *shape, struct subject *subject,
+                    struct err *err)
 {
     const struct candidate_row *row = &subject->kernel.candidate;
     struct exported *exported = &subject->exported;
     const struct search_space *space;
 
-    if (!cli_store(cli, err) || !cli_candidate(cli, id, &subject->kernel, err) ||
+    if ((cli->store == NULL && !cli_store(cli, err)) ||
+        !cli_candidate(cli, id, &subject->kernel, err) ||
         !source_recall(cli->arena, cli->store, row->run, &subject->recalled, err) ||
-        !image_asked(cli, subject, &subject->image, err) ||
+        !image_asked(subject, shape, &subject->image, err) ||
         !source_render(cli->arena, cli->store, row, subject->image, &subject->recalled,
                        &exported->source, err) ||
         !find_build(cli, subject, err) || !find_program(cli, subject, err)) {

@@ -17,7 +17,11 @@ struct subject {
     int image;
 };
 
-/* Opens the database; `id` as people write it. Which image, of several, the option --shape says. */
-bool subject_gather(struct cli *cli, const char *id, struct subject *subject, struct err *err);
+/*
+ * Opens the database, if it is not; `id` as people write it. `shape` says which image where there
+ * are several; NULL: the first, aloud.
+ */
+bool subject_gather(struct cli *cli, const char *id, const char *shape, struct subject *subject,
+                    struct err *err);
 
 #endif

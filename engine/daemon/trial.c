@@ -132,3 +132,20 @@ bool trial_judge(struct arena *arena, const char *device, const struct judge_job
     default: return err_set(err, ERR_DEVICE, "the judge could not do it: %s", event.text);
     }
 }
+
+bool trial_duel(struct arena *arena, const char *device, const struct duel_job *job,
+                int64_t deadline_ms, struct hello *hello, struct duel_result *result,
+                struct err *err)
+{
+    const char *argv[4];
+    struct fleet_event event;
+
+    if (!choose_judge(arena, device, argv, err) ||
+        !ask(arena, ROLE_JUDGE, "judge", argv, duel_encode(arena, job), job->id, deadline_ms, hello,
+             &event, err)) {
+        return false;
+    }
+    return event.kind == FLEET_ANSWER
+               ? dueled_decode(arena, event.message, result, err)
+               : err_set(err, ERR_DEVICE, "the judge of the two %s", event.text);
+}

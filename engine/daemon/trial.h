@@ -1,8 +1,8 @@
 /*
  * trial -- one program through a compiler and a judge, outside any run.
  *
- * For `evo verify`, which must not know a database, and for building a kept kernel's code again.
- * The workers are the same processes that a run uses; nothing is recorded.
+ * For `evo verify`, which must not know a database, for comparisons, and for building a kept
+ * kernel's code again. The workers are the same processes that a run uses; nothing is recorded.
  */
 #ifndef EVO_DAEMON_TRIAL_H
 #define EVO_DAEMON_TRIAL_H
@@ -31,5 +31,13 @@ bool trial_is_emulated(struct arena *arena, const char *device);
 bool trial_judge(struct arena *arena, const char *device, const struct judge_job *job,
                  int64_t deadline_ms, struct hello *hello, struct judge_result *result,
                  struct err *err);
+
+/*
+ * Hands two contenders to a fresh judge. A judge that dies or hangs is an error here: which of the
+ * two it was is not known.
+ */
+bool trial_duel(struct arena *arena, const char *device, const struct duel_job *job,
+                int64_t deadline_ms, struct hello *hello, struct duel_result *result,
+                struct err *err);
 
 #endif

@@ -4,6 +4,7 @@
  * A candidate's PTX is parsed and decoded when it is loaded and forgotten when it is unloaded:
  * nothing survives from one to the next. Whatever a kernel does, this process is well afterwards.
  */
+#include "fitness/duel.h"
 #include "fitness/emu/device_emu.h"
 
 #include <assert.h>
@@ -768,5 +769,47 @@ enum device_status device_measure(struct arena *arena, const struct measure_requ
     measured->timing.span_us = arena_copy(arena, &us, sizeof us);
     measured->timing.span_count = 1;
     add_metrics(kernels, request->plan->kernel_count, measured);
+    return DEVICE_OK;
+}
+
+enum device_status device_load_rival(struct arena *arena, const char *name,
+                                     const struct problem *problem, struct device_module **module,
+                                     struct plan *plan, struct err *err)
+{
+    (void)arena, (void)problem, (void)plan;
+    *module = NULL;
+    return refuse(err, DEVICE_REFUSED,
+                  "the emulated device cannot run '%s': libraries need a real one", name);
+}
+
+enum device_status device_rival_choose(struct arena *arena, struct device_module *module,
+                                       const struct plan *plan, const struct device_buffers *set,
+                                       const char **name, struct err *err)
+{
+    (void)arena, (void)module, (void)plan, (void)set, (void)name;
+    return refuse(err, DEVICE_REFUSED, "the emulated device runs no libraries");
+}
+
+/* A model has no spread: both clocks are the two modelled times. */
+enum device_status device_duel(struct arena *arena, const struct duel_request *request,
+                               struct dueled *dueled, struct err *err)
+{
+    double us[2];
+
+    for (int i = 0; i < 2; i++) {
+        struct measure_request one = {.module = request->sides[i].module,
+                                      .plan = request->sides[i].plan,
+                                      .sets = request->sides[i].sets,
+                                      .set_count = request->set_count,
+                                      .cap_ms = request->cap_ms};
+        enum device_status status = device_measure(arena, &one, &dueled->under_load, err);
+
+        if (status != DEVICE_OK) {
+            return status;
+        }
+        us[i] = dueled->under_load.timing.span_us[0];
+    }
+    duel_constant(arena, us[0], us[1], &dueled->span);
+    duel_constant(arena, us[0], us[1], &dueled->graph);
     return DEVICE_OK;
 }

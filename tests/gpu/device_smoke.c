@@ -8,6 +8,9 @@
  * cubin is device_kernels.cu's. gpu/device.sh starts it; it is skipped where there is no GPU.
  */
 #include "fitness/device_cuda.c"
+#include "fitness/records_cuda.c"
+#include "fitness/sensors_cuda.c"
+#include "fitness/calls_cuda.c"
 #include "fitness/measure_cuda.c"
 #include <errno.h>
 #include <math.h>
@@ -221,7 +224,7 @@ static void endless_case(void)
     printf("      reaped %.0f ms after SIGKILL\n", ms_since(t));
 }
 
-/* ---- what CUPTI told of the newest batch, as it lies in measure_cuda.c */
+/* ---- what CUPTI told of the newest batch, as it lies in records_cuda.c */
 static void dump_records(size_t most)
 {
     static const char *const kinds[] = {"kernel", "memset", "hold"};
@@ -689,7 +692,7 @@ static void probe_phases(void)
         t[7] = now_us();
         bool off = clocks_disarm(&err);
         t[8] = now_us();
-        must(capture(sampler, 20, &exec, &err), "capture");
+        must(graph_capture(&sampler->callee, sets, sampler->rotation, 20, &exec, &err), "capture");
         timing.graph_us = graph, timing.graph_count = 0;
         t[9] = now_us();
         must(time_graph(sampler, exec, 20, 10.6, &timing, &err), "graph");

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "fitness/device.h"
+#include "fitness/duel.h"
 #include "fitness/inputs.h"
 
 size_t host_memory_max = (size_t)1 << 40;
@@ -595,5 +596,47 @@ enum device_status device_measure(struct arena *arena, const struct measure_requ
         timing->span_us[timing->span_count++] = us;
         timing->graph_us[timing->graph_count++] = us;
     }
+    return status;
+}
+
+/* Here a library is a variant of that name. */
+enum device_status device_load_rival(struct arena *arena, const char *name,
+                                     const struct problem *problem, struct device_module **module,
+                                     struct plan *plan, struct err *err)
+{
+    struct judge_image image = {.program.kernels[0].name = name};
+
+    (void)arena;
+    *plan = (struct plan){.kernel_count = 1};
+    plan->kernels[0].name = name;
+    plan->kernels[0].smem_bytes = (problem->dtype == DTYPE_BF16) | (problem->causal ? 2 : 0);
+    return device_load(&image, module, err);
+}
+
+enum device_status device_rival_choose(struct arena *arena, struct device_module *module,
+                                       const struct plan *plan, const struct device_buffers *set,
+                                       const char **name, struct err *err)
+{
+    *name = arena_printf(arena, "host, %s", module->variant->public.name);
+    return device_call(module, plan, set, err);
+}
+
+enum device_status device_duel(struct arena *arena, const struct duel_request *request,
+                               struct dueled *dueled, struct err *err)
+{
+    enum device_status status = DEVICE_OK;
+    double us[2];
+
+    *dueled = (struct dueled){.under_load = {.sm_clock_mhz = NAN, .power_w = NAN}};
+    for (int i = 0; i < 2 && status == DEVICE_OK; i++) {
+        int64_t start = clock_now_us();
+        for (int k = 0; k < request->set_count && status == DEVICE_OK; k++) {
+            status = device_call(request->sides[i].module, request->sides[i].plan,
+                                 &request->sides[i].sets[k], err);
+        }
+        us[i] = (double)(clock_now_us() - start) + 1;
+    }
+    duel_constant(arena, us[0], us[1], &dueled->span);
+    duel_constant(arena, us[0], us[1], &dueled->graph);
     return status;
 }

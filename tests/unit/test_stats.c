@@ -22,11 +22,11 @@ static void assert_near(double got, double expected)
 
 struct device {
     struct rng rng;
-    double noise;      /* standard deviation of a run, relative */
-    double late;       /* share of runs that something interrupts */
-    double wander;     /* of the clock from run to run: a random walk */
-    double drift;      /* of the clock over a block, as when a device warms up */
-    double tick_us;    /* resolution of the clock */
+    double noise;   /* standard deviation of a run, relative */
+    double late;    /* share of runs that something interrupts */
+    double wander;  /* of the clock from run to run: a random walk */
+    double drift;   /* of the clock over a block, as when a device warms up */
+    double tick_us; /* resolution of the clock */
     double clock;
 };
 
@@ -163,8 +163,8 @@ static void students_quantiles_are_the_tables(void **state)
     const struct {
         int freedom;
         double t;
-    } table[] = {{1, 12.706204736432}, {4, 2.776445105198}, {7, 2.364624251593},
-                 {159, 1.974996212895}};
+    } table[] = {
+        {1, 12.706204736432}, {4, 2.776445105198}, {7, 2.364624251593}, {159, 1.974996212895}};
 
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
