@@ -526,6 +526,11 @@ static bool load_template(struct arena *arena, const char *path, const char *gen
     return ok;
 }
 
+bool exported_is(const char *text)
+{
+    return find_mark(text, PROGRAM_BEGIN) != NULL || planted_is_template(text);
+}
+
 bool exported_load(struct arena *arena, const char *path, const char *genes,
                    struct exported *exported, struct err *err)
 {

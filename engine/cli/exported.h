@@ -41,5 +41,7 @@ bool exported_read(struct arena *arena, const char *path, const char *text, size
  */
 bool exported_load(struct arena *arena, const char *path, const char *genes,
                    struct exported *exported, struct err *err);
+/* Whether the text is such a file, or some other .cu. */
+bool exported_is(const char *text);
 
 #endif

@@ -234,9 +234,14 @@ const struct command command_table[] = {
      "Compiles an exported file, or a candidate of the database, and runs one call of it on the "
      "emulated device: no GPU is needed. Tells every race, stray or undefined access, misused "
      "barrier and deadlock with its line of source, and whether the output is right. With "
-     "--profile also what the call does and how long a modelled chip takes for it.",
-     "evo emulate best --sanitize all --profile",
+     "--profile also what the call does and how long a modelled chip takes for it.\n"
+     "Any other .cu is run as well when --launch, or a line '// evo: launch …' of it, says how: "
+     "kernel<<<blocks, threads, shared bytes>>>(arguments), each argument a buffer (in, data, zero "
+     "or out, a type, a name and its size), a number, or map(buffer, box, swizzle).",
+     "evo emulate best --sanitize all --profile\n"
+     "evo emulate k.cu --launch 'k<<<4, 64>>>(in f32 x[256], out f32 y[256])'",
      {{"shape", 0, "S", "the shape of the call (default: a small one)"},
+      {"launch", 0, "L", "of a file that evo did not export (default: as the file says)"},
       {"sanitize", 0, "LIST", "all, none, or of bounds,initialised,races,async (default: all)"},
       {"profile", 0, NULL, "count what it does and model its time"},
       {"blocks", 0, "N", "of each grid, run for the profile; 0: all (default: 8)"},

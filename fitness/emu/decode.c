@@ -1195,6 +1195,51 @@ static void constants_keep(struct decoder *decoder)
     decoder->program->constant_count = n;
 }
 
+/* `_ZZ4scanE4tile` is how a compiler calls the variable tile of scan. */
+static const char *plain_name(const char *mangled)
+{
+    const char *at = strncmp(mangled, "_ZZ", 3) == 0 ? strrchr(mangled, 'E') : NULL;
+    size_t length = strlen(mangled);
+    while (at != NULL && at > mangled) {
+        char *name;
+        unsigned long letters = strtoul(at + 1, &name, 10);
+        if (*at == 'E' && name > at + 1 && letters > 0 && letters == strlen(name)) {
+            return name;
+        }
+        at--;
+    }
+    return length < 64 ? mangled : "shared";
+}
+
+static void shared_variables_add(struct decoder *decoder, const struct ptx_variable *variables,
+                                 const int64_t *places, int count, struct shared_variable *to)
+{
+    struct code *program = decoder->program;
+    for (int i = 0; places != NULL && i < count; i++) {
+        if (variables[i].space == PTX_SHARED && variables[i].bytes > 0 && places[i] >= 0) {
+            to[program->shared_variable_count++] = (struct shared_variable){
+                arena_dup(decoder->arena, plain_name(variables[i].name)), places[i],
+                variables[i].bytes};
+        }
+    }
+}
+
+static void shared_variables_keep(struct decoder *decoder)
+{
+    const struct ptx_module *module = decoder->module;
+    size_t most = (size_t)module->variable_count;
+    for (int i = 0; i < module->function_count; i++) {
+        most += decoder->shared_in[i] != NULL ? (size_t)module->functions[i].variable_count : 0;
+    }
+    struct shared_variable *all = arena_alloc(decoder->arena, most * sizeof *all);
+    shared_variables_add(decoder, module->variables, decoder->shared, module->variable_count, all);
+    for (int i = 0; i < module->function_count; i++) {
+        shared_variables_add(decoder, module->functions[i].variables, decoder->shared_in[i],
+                             module->functions[i].variable_count, all);
+    }
+    decoder->program->shared_variables = all;
+}
+
 static void program_fill(struct decoder *decoder)
 {
     struct code *program = decoder->program;
@@ -1209,6 +1254,7 @@ static void program_fill(struct decoder *decoder)
     program->uses_variables = decoder->uses_variables;
     constants_keep(decoder);
     poisoned_keep(decoder);
+    shared_variables_keep(decoder);
 }
 
 static void decoder_free(struct decoder *decoder)

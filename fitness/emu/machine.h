@@ -140,6 +140,11 @@ struct code {
     } * constants;
     int constant_count;
     int64_t shared_bytes; /* static; dynamic shared memory follows, aligned as declared */
+    const struct shared_variable { /* the static ones that are used, for findings */
+        const char *name;
+        int64_t at, bytes;
+    } *shared_variables;
+    int shared_variable_count;
     int64_t dynamic_offset;
     int64_t local_bytes; /* of a thread */
     int64_t param_bytes;

@@ -647,13 +647,35 @@ static const char *region_name(const struct region *region)
     return region->buffer != NULL ? region->buffer->name : names[region->space];
 }
 
-void region_text(const struct region *region, uint64_t offset, char text[96])
+/* The static variable that a place of shared memory lies in; NULL: none. */
+static const struct shared_variable *variable_at(const struct memory *memory, int64_t offset)
+{
+    const struct code *program = memory->launch->program;
+
+    for (int i = 0; i < program->shared_variable_count; i++) {
+        const struct shared_variable *one = &program->shared_variables[i];
+
+        if (offset >= one->at && offset < one->at + one->bytes) {
+            return one;
+        }
+    }
+    return NULL;
+}
+
+void region_text(const struct memory *memory, const struct region *region, uint64_t offset,
+                 char text[96])
 {
     static const char *const names[] = {"memory", "memory", "shared", "local", "param", "const"};
     const char *name = region->buffer != NULL ? region->buffer->name : names[region->space];
     int64_t at = (int64_t)offset; /* an address before the base has wrapped */
+    const struct shared_variable *variable =
+        region->space == SPACE_SHARED ? variable_at(memory, at) : NULL;
 
-    snprintf(text, 96, "%s%s%" PRId64, name, at < 0 ? "" : "+", at);
+    if (variable != NULL) {
+        snprintf(text, 96, "%.48s+%" PRId64, variable->name, at - variable->at);
+    } else {
+        snprintf(text, 96, "%s%s%" PRId64, name, at < 0 ? "" : "+", at);
+    }
     if (region->space == SPACE_SHARED && region->base % MEMORY_SHARED != 0) {
         size_t used = strlen(text);
 
@@ -751,13 +773,15 @@ static enum step tell_bounds(const struct culprit *who, const struct region *reg
                            "%s, which belongs to no buffer", start);
     }
     offset = who->address - region->base;
-    region_text(region, offset, where);
+    region_text(who->warp->machine->memory, region, offset, where);
     culprit_text(who, where, start);
     if ((int64_t)offset < 0) {
         snprintf(miss, sizeof miss, "%" PRIu64 " bytes before the start", -offset);
     } else if (offset < region->bytes) {
         snprintf(miss, sizeof miss, "%" PRIu64 " of them behind the end",
                  offset + who->bytes - region->bytes);
+    } else if (offset == region->bytes) {
+        snprintf(miss, sizeof miss, "right behind the end");
     } else {
         snprintf(miss, sizeof miss, "%" PRIu64 " bytes behind the end", offset - region->bytes);
     }
@@ -774,7 +798,7 @@ static enum step tell_misaligned(const struct culprit *who, const struct region 
     if (!first_told(who->warp->block, FINDING_MISALIGNED, who->op, NULL)) {
         return STEP_NEXT;
     }
-    region_text(region, who->address - region->base, where);
+    region_text(who->warp->machine->memory, region, who->address - region->base, where);
     culprit_text(who, where, start);
     return finding_add(who->warp, who->op, FINDING_MISALIGNED, who->lane, who->address, NULL,
                        "%s, which is not a multiple of %u", start, alignment);
@@ -787,7 +811,7 @@ static enum step tell_read_only(const struct culprit *who, const struct region *
     if (!first_told(who->warp->block, FINDING_READ_ONLY, who->op, NULL)) {
         return STEP_NEXT;
     }
-    region_text(region, who->address - region->base, where);
+    region_text(who->warp->machine->memory, region, who->address - region->base, where);
     culprit_text(who, where, start);
     return finding_add(who->warp, who->op, FINDING_READ_ONLY, who->lane, who->address, NULL,
                        "%s, which is read only", start);
@@ -820,7 +844,7 @@ static enum step tell_unknown(const struct culprit *who, const struct region *re
         !first_told(who->warp->block, FINDING_UNINITIALISED, who->op, NULL)) {
         return STEP_NEXT;
     }
-    region_text(region, shown, where);
+    region_text(who->warp->machine->memory, region, shown, where);
     culprit_text(who, where, start);
     if (region->tracked && region->buffer != NULL) {
         struct doubt doubt = {.cluster = who->warp->block->cluster_id,

@@ -417,7 +417,7 @@ static void touch_text(const struct touch *t, const struct strip *strip, unsigne
 
     op_text(t->group->memory, t->op, op);
     lanes_text(t->warp->index, strip_lanes(strip, i), who);
-    region_text(t->region, offset, where);
+    region_text(t->group->memory, t->region, offset, where);
     snprintf(text, 288, "%s of %s %s %u bytes at %s", op, who, t->write ? "writes" : "reads",
              t->plan != NULL ? t->plan->size : 1u << strip->page->shift, where);
 }
@@ -873,7 +873,7 @@ static enum step tell_lanes(const struct access_plan *plan, int one, int two)
         return STEP_NEXT;
     }
     op_text(plan->warp->shadow->group->memory, plan->op, op);
-    region_text(&plan->region, plan->offset[two], where);
+    region_text(plan->warp->shadow->group->memory, &plan->region, plan->offset[two], where);
     return finding_add(plan->warp, plan->op, FINDING_RACE, two,
                        plan->region.base + plan->offset[two], plan->op,
                        "%s of warp %d writes %u bytes at %s with different values in lanes %d and "

@@ -268,8 +268,9 @@ struct memory {
 
 /* ---- memory.c ---- */
 
-/* "K+128", "shared+16"; "warp 2 lane 5"; "ld.shared.f32 (flash.cu:12)". */
-void region_text(const struct region *region, uint64_t offset, char text[96]);
+/* "K+128", "shared+16", "tile+8"; "warp 2 lane 5"; "ld.shared.f32 (flash.cu:12)". */
+void region_text(const struct memory *memory, const struct region *region, uint64_t offset,
+                 char text[96]);
 void op_text(const struct memory *memory, const struct op *op, char text[112]);
 void lanes_text(int warp, lanes set, char text[48]);
 /* True the first time that a block has this to say. */

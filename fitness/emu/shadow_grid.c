@@ -423,7 +423,7 @@ static void race_tell(struct memory *memory, const struct grid_page *page, const
     ghost_of(memory, at->cluster, at->entity, &ghost);
     extent_text(memory, at, mine);
     extent_text(memory, other, theirs);
-    region_text(&region, address - region.base, where);
+    region_text(memory, &region, address - region.base, where);
     finding_add(&ghost.warp, op_of(memory, at->op), FINDING_RACE, at->lane, address,
                 op_of(memory, other->op),
                 "%s %s %u bytes at %s; %s %s them, and nothing orders blocks", mine,

@@ -142,3 +142,51 @@ END
     [ "$status" -eq 4 ]
     [[ "$output" == *"race at"* ]]
 }
+
+@test "any kernel can be looked at, launched as its file or the command line says" {
+    need_compiler
+    cat > scan.cu <<'CU'
+// evo: launch scan<<<4, 256>>>(in f32 x[1024], out f32 y[1024])
+#include "own.cuh"
+__device__ int calls;
+extern "C" __global__ void scan(const float *x, float *y)
+{
+    __shared__ float tile[256];
+    const int i = blockIdx.x * 256 + threadIdx.x;
+    tile[threadIdx.x] = x[i];
+    for (int step = 1; step < 256; step *= 2) {
+        __syncthreads();
+        const float sum = tile[threadIdx.x] + before(tile, step);
+        MEET;
+        tile[threadIdx.x] = sum;
+    }
+    y[i] = tile[threadIdx.x];
+    atomicAdd(&calls, 1);
+}
+CU
+    echo '#define MEET __syncthreads()
+__device__ inline float before(const float *tile, int step)
+{
+    return threadIdx.x >= step ? tile[threadIdx.x - step] : 0;
+}' > own.cuh
+    evo emulate scan.cu --profile > right.txt
+    grep -q "^nothing found on emulated H200, scan<<<4, 256>>>" right.txt
+    grep -q "^scan: 4 of 4 blocks profiled" right.txt
+    sed -i 's/MEET __syncthreads()/MEET/' own.cuh
+    run evo emulate scan.cu
+    [ "$status" -eq 4 ]
+    [[ "$output" == *"race at "*"at tile+"*"from scan.cu:11 "*"before(tile, step)"* ]]
+    run evo emulate scan.cu --launch 'scan<<<1, 256>>>(in f32 x[256], out f32 y[255])' --sanitize none
+    [ "$status" -eq 4 ]
+    [[ "$output" == *"right behind the end of y (1020 bytes)"* ]]
+    run evo emulate scan.cu --launch 'scan<<<1, 256>>>(in f32 x[256], out f32 y[255)'
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"scan.cu"*"']' is missing here"* ]]
+    echo 'int x = ;' > bad.cu
+    run evo emulate bad.cu
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"does not say how it is launched"*"--launch"* ]]
+    run evo emulate bad.cu --launch 'k<<<1, 1>>>()'
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"'bad.cu' does not compile"* ]]
+}

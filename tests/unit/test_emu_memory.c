@@ -351,7 +351,7 @@ static void one_element_outside_is_told_on_both_sides_of_each_buffer(void **stat
         EXPECT_NONE(rig);
         load(rig, warp, line, ALL, 4, 1, GLOBAL(at[i] + bytes - 124, 4));
         snprintf(text, sizeof text,
-                 "ld.global.b32 (kernel.cu:%d) of warp 2 lane 31 reads 4 bytes at %s+%d, 0 bytes "
+                 "ld.global.b32 (kernel.cu:%d) of warp 2 lane 31 reads 4 bytes at %s+%d, right "
                  "behind the end of %s (%d bytes)",
                  line, names[i], (int)bytes, names[i], (int)bytes);
         EXPECT_TEXT(rig, FINDING_OUT_OF_BOUNDS, text);
@@ -393,8 +393,8 @@ static void one_element_outside_of_shared_memory_is_told(void **state)
     EXPECT_NONE(rig);
     load(rig, warp, 21, ALL, 16, 1, SHARED(8192 - 496, 16));
     EXPECT_TEXT(rig, FINDING_OUT_OF_BOUNDS,
-                "ld.shared.b32 (kernel.cu:21) of warp 0 lane 31 reads 16 bytes at shared+8192, 0 "
-                "bytes behind the end of shared memory (8192 bytes)");
+                "ld.shared.b32 (kernel.cu:21) of warp 0 lane 31 reads 16 bytes at shared+8192, "
+                "right behind the end of shared memory (8192 bytes)");
     load(rig, warp, 22, ALL, 4, 1, SHARED(UINT32_MAX - 3, 4)); /* the others are 0, 4, … */
     EXPECT(rig, FINDING_OUT_OF_BOUNDS, 1);
     load(rig, warp, 23, ALL, 4, 1, SHARED(2 * MEMORY_SHARED_WINDOW, 4)); /* no block of rank 1 */
