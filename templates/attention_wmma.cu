@@ -19,7 +19,7 @@
  */
 #include "include/evo.cuh"
 #include "include/dot.cuh"
-#include "include/mma.cuh"
+#include "include/wmma.cuh"
 #include "include/softmax.cuh"
 
 EVO_GIVEN(HEAD_DIM, "columns of Q, K and V")

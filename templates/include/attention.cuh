@@ -156,7 +156,8 @@ __device__ inline attention_head evo_head(const evo_problem &problem, int batch,
                                           const evo_half *Q, const evo_half *K, const evo_half *V,
                                           evo_half *O, float *LSE)
 {
-    const int kv_head = head / (problem.heads / problem.kv_heads);
+    const int kv_head = /* divisions are a hundred instructions, and nothing can start before them */
+        problem.heads == problem.kv_heads ? head : head / (problem.heads / problem.kv_heads);
     return {
         Q + batch * problem.q[0] + head * problem.q[1],
         K + batch * problem.k[0] + kv_head * problem.k[1],

@@ -13,6 +13,20 @@
 template <int ID> __device__ inline void evo_barrier() { __syncthreads(); }
 
 /*
+ * A barrier of THREADS threads out of a block's OF, by number: 0 is the block's own, 15 is the last.
+ * A warp needs none, but its lanes must see what the others of them copied.
+ */
+template <int THREADS, int OF> __device__ inline void evo_barrier_of(int number)
+{
+    if constexpr (THREADS == 32)
+        __syncwarp();
+    else if constexpr (THREADS == OF)
+        __syncthreads();
+    else
+        asm volatile("bar.sync %0, %1;" ::"r"(number), "n"(THREADS) : "memory");
+}
+
+/*
  * Ways of copying. `piece` starts the copy of N elements, or writes zeros where a tile reaches past
  * the end of the rows (zeros, not nothing: 0 · NaN would be NaN); `commit` closes a group of
  * pieces; `wait<n>` returns when at most the n last groups of this thread are still on their way.
@@ -66,6 +80,68 @@ __device__ inline void copy_tile(evo_half *tile, const evo_half *from, long long
         Copy::template piece<N>(tile + row * PITCH + column,
                                 from + (inside ? row * stride + column : 0), inside);
     }
+}
+
+/* ---- tiles for ldmatrix (mma.cuh) ---- */
+
+__device__ inline unsigned shared_address(const void *at)
+{
+    return (unsigned)__cvta_generic_to_shared(at);
+}
+
+/*
+ * A tile's rows lie one after another, each cut into pieces of 16 bytes, and piece p of row r lies
+ * where p ^ (r % 8) would: eight pieces of one column of pieces, which is what ldmatrix reads at a
+ * time, then lie in eight different groups of banks, and so do eight neighbours of one row. No
+ * padding, and the address of a piece 2k further on is one XOR away, since k moves bits of p alone:
+ * address(row, p + 2k) = address(row, p) ^ (k << 5) for p < 2. Tiles begin at multiples of 256 bytes.
+ */
+template <int COLUMNS> __device__ inline unsigned swizzled(int row, int piece)
+{
+    return row * (COLUMNS * 2) + ((piece ^ (row & 7)) << 4);
+}
+
+/*
+ * cp.async of a piece, zeros if it is not `inside`. A fetch may bring what lies beside it to L2 as
+ * well: PREFETCH is 0, 128 or 256 bytes.
+ */
+template <int PREFETCH>
+__device__ inline void copy_piece(unsigned to, const evo_half *from, bool inside)
+{
+    const int bytes = inside ? 16 : 0;
+    if constexpr (PREFETCH == 256)
+        asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+                     "r"(bytes)
+                     : "memory");
+    else if constexpr (PREFETCH == 128)
+        asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+                     "r"(bytes)
+                     : "memory");
+    else
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+                     "r"(bytes)
+                     : "memory");
+}
+
+/*
+ * THREADS threads, of which the caller is `rank`, copy ROWS rows, of which the first `rows` exist. A
+ * thread keeps its piece and goes down the rows, so that its pointers move by constants.
+ */
+template <int THREADS, int ROWS, int COLUMNS, int PREFETCH>
+__device__ inline void copy_swizzled(unsigned tile, const evo_half *from, long long stride, int rows,
+                                     int rank)
+{
+    constexpr int PIECES = COLUMNS / 8, STEP = THREADS / PIECES; /* rows from one to the next */
+    static_assert(STEP >= ROWS || ROWS % STEP == 0, "rows deal out evenly to the threads");
+    const int row = rank / PIECES, piece = rank % PIECES;
+    if (STEP > ROWS && row >= ROWS)
+        return;
+    const unsigned to = tile + swizzled<COLUMNS>(row, piece);
+    from += row * stride + piece * 8;
+    rows -= row;
+#pragma unroll
+    for (int i = 0; i < ROWS; i += STEP) /* row + i swizzles as row does, but for i % 8 */
+        copy_piece<PREFETCH>((to ^ ((i & 7) << 4)) + i * (COLUMNS * 2), from + i * stride, i < rows);
 }
 
 #endif

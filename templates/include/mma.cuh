@@ -1,77 +1,116 @@
 /*
- * mma.cuh -- products on the tensor cores, through the WMMA interface.
+ * mma.cuh -- products of a warp on the tensor cores by mma.sync, and the fragments it works on.
  *
- * A warp multiplies fragments of 16x16x16. Which lane holds which element of a fragment is not
- * specified, so results that are treated row by row go through shared memory. On every architecture
- * this becomes mma.sync (HMMA); Hopper's own wgmma is out of its reach.
+ * mma.sync.m16n8k16 multiplies 16 rows of A by 8 columns of B, 16 deep. Unlike WMMA's, its
+ * fragments are specified. With g = lane / 4 and q = lane % 4 a lane holds
+ *
+ *     A: 4 words   rows g and g + 8 in turn, columns 2q, 2q+1; then the same 8 columns further on
+ *     B: 2 words   column g, rows 2q, 2q+1; then 8 rows further down
+ *     C: 4 floats  row g, columns 2q, 2q+1; then row g + 8
+ *
+ * so the four lanes of a quad share two rows of a product, and what a lane holds of two
+ * neighbouring products C is, packed to 16 bits, what it must hold of an A: scores become weights
+ * of the next product where they are. A wgmma's accumulator is laid out in the same way.
  */
 #ifndef EVO_MMA_CUH
 #define EVO_MMA_CUH
 
-#include <mma.h>
+#include "copy.cuh"
 
-#include "reduce.cuh"
-
-template <class Type> struct fragment_type {
-    using type = Type;
-};
-template <> struct fragment_type<as_half> {
-    using type = __half;
-};
-template <> struct fragment_type<as_bfloat16> {
-    using type = __nv_bfloat16;
-};
-template <> struct fragment_type<as_float> {
-    using type = float;
-};
-template <class Type> using fragment_element = typename fragment_type<Type>::type;
-
-/* How a fragment of B lies in memory: keys are rows, so K is read as its own transpose. */
-struct b_transposed { /* element (k, n) at n · pitch + k */
-    using layout = nvcuda::wmma::col_major;
-    __device__ static int at(int k, int n, int pitch) { return n * pitch + k; }
-};
-struct b_as_stored { /* element (k, n) at k · pitch + n */
-    using layout = nvcuda::wmma::row_major;
-    __device__ static int at(int k, int n, int pitch) { return k * pitch + n; }
-};
+/* ---- fragments from tiles ---- */
 
 /*
- * C = A B for a team's rows, N columns, depth K. A warp makes SPAN neighbouring fragments of C at a
- * time from each fragment of A. Sum is the type that the tensor cores accumulate in, and C's.
- * Pointers are multiples of 32 bytes and pitches of 16, as load_matrix_sync demands.
+ * ldmatrix reads four 8x8 matrices: lane l names the row l % 8 of matrix l / 8, and gets of each
+ * matrix the neighbours 2q, 2q+1 of row g; transposed, of column g. Where a lane points for 16 rows
+ * and two pieces of a tile; XOR a step along the columns, add 16 rows for the next ones.
  */
-template <class Team, class Type, class Sum, class Layout, int N, int K, int A_PITCH, int B_PITCH,
-          int C_PITCH, int SPAN>
-__device__ inline void wmma_product(const evo_half *A, const evo_half *B, typename Sum::type *C)
+template <int COLUMNS> __device__ inline unsigned lane_by_rows() /* Q as A; V, transposed, as B */
 {
-    using namespace nvcuda::wmma;
-    using input = fragment_element<Type>;
-    using result = fragment_element<Sum>;
-    constexpr int ACROSS = N / 16 / SPAN;
-    for (int unit = Team::warp(); unit < Team::ROWS / 16 * ACROSS; unit += Team::WARPS) {
-        const int row = unit / ACROSS * 16, column = unit % ACROSS * SPAN * 16;
-        fragment<accumulator, 16, 16, 16, result> c[SPAN];
-#pragma unroll
-        for (int i = 0; i < SPAN; i++)
-            fill_fragment(c[i], 0.0f);
-#pragma unroll 4
-        for (int k = 0; k < K; k += 16) {
-            fragment<matrix_a, 16, 16, 16, input, row_major> a;
-            load_matrix_sync(a, (const input *)(A + row * A_PITCH + k), A_PITCH);
-#pragma unroll
-            for (int i = 0; i < SPAN; i++) {
-                fragment<matrix_b, 16, 16, 16, input, typename Layout::layout> b;
-                load_matrix_sync(b, (const input *)(B + Layout::at(k, column + i * 16, B_PITCH)),
-                                 B_PITCH);
-                mma_sync(c[i], a, b, c[i]);
-            }
-        }
-#pragma unroll
-        for (int i = 0; i < SPAN; i++)
-            store_matrix_sync((result *)(C + row * C_PITCH + column + i * 16), c[i], C_PITCH,
-                              mem_row_major);
+    const int lane = threadIdx.x % 32;
+    return swizzled<COLUMNS>(lane % 16, lane / 16);
+}
+template <int COLUMNS> __device__ inline unsigned lane_by_pieces() /* K as B: a row is a column */
+{
+    const int lane = threadIdx.x % 32;
+    return swizzled<COLUMNS>(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+}
+
+__device__ inline void ldmatrix(unsigned (&x)[4], unsigned address)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                 : "r"(address)
+                 : "memory");
+}
+__device__ inline void ldmatrix_transposed(unsigned (&x)[4], unsigned address)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                 : "r"(address)
+                 : "memory");
+}
+
+/* ---- products ---- */
+
+/*
+ * What a lane holds of a 16x8 product: four sums, in FP32 or in FP16. A sum that starts from
+ * constant zeros costs no instruction: the machine's takes "no C" for an operand.
+ */
+template <class Sum> struct mma_sum;
+template <> struct mma_sum<as_float> {
+    using word = float;
+    enum : int { WORDS = 4 };
+    __device__ static float get(const float *c, int i) { return c[i]; }
+};
+template <> struct mma_sum<as_half> {
+    using word = unsigned;
+    enum : int { WORDS = 2 };
+    __device__ static float get(const unsigned *c, int i)
+    {
+        return as_half::get((evo_half)(c[i / 2] >> i % 2 * 16));
     }
+};
+
+/* c += a b, for elements of Type; c is a lane's part of one product. */
+template <class Type>
+__device__ inline void mma(float *c, const unsigned (&a)[4], unsigned b0, unsigned b1);
+
+#define EVO_MMA(Type, name)                                                                        \
+    template <>                                                                                    \
+    __device__ inline void mma<Type>(float *c, const unsigned(&a)[4], unsigned b0, unsigned b1)    \
+    {                                                                                              \
+        asm("mma.sync.aligned.m16n8k16.row.col.f32." name "." name ".f32 "                         \
+            "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"                  \
+            : "=f"(c[0]), "=f"(c[1]), "=f"(c[2]), "=f"(c[3])                                       \
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(c[0]), "f"(c[1]),  \
+              "f"(c[2]), "f"(c[3]));                                                               \
+    }
+EVO_MMA(as_half, "f16")
+EVO_MMA(as_bfloat16, "bf16")
+#undef EVO_MMA
+
+template <class Type>
+__device__ inline void mma(unsigned *c, const unsigned (&a)[4], unsigned b0, unsigned b1)
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 "
+        "{%0, %1}, {%2, %3, %4, %5}, {%6, %7}, {%8, %9};"
+        : "=r"(c[0]), "=r"(c[1])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(c[0]), "r"(c[1]));
+}
+
+/* Two neighbours as one word of 16-bit elements; the instruction names the upper half first. */
+template <class Type> __device__ inline unsigned pack(float low, float high);
+template <> __device__ inline unsigned pack<as_half>(float low, float high)
+{
+    unsigned word;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+    return word;
+}
+template <> __device__ inline unsigned pack<as_bfloat16>(float low, float high)
+{
+    unsigned word;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+    return word;
 }
 
 #endif

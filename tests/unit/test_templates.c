@@ -43,7 +43,8 @@ enum {
     PAIRS_MAX = GENES_MAX * COVERED_VALUES * GENES_MAX * COVERED_VALUES,
 };
 
-static const char *const names[] = {"attention_scalar", "attention_tiled", "attention_wmma"};
+static const char *const names[] = {"attention_scalar", "attention_tiled", "attention_wmma",
+                                    "attention_mma"};
 enum { FAMILIES = sizeof names / sizeof *names };
 
 static const struct target {

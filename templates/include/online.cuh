@@ -1,0 +1,163 @@
+/*
+ * online.cuh -- the online softmax of a tile whose scores are in registers.
+ *
+ * A lane holds two rows of 16, in the layout of mma.sync's and wgmma's sums: of a row of values,
+ * x[4t + 2r + e] is column 8t + 2q + e of its row g + 8r (g = lane / 4, q = lane % 4). The four
+ * lanes of a quad share two rows, so a row's maximum is two shuffles away, and its sum is left in
+ * four parts until the end. softmax.cuh tells what the statistics mean.
+ */
+#ifndef EVO_ONLINE_CUH
+#define EVO_ONLINE_CUH
+
+#include "mma.cuh"
+#include "reduce.cuh"
+
+/*
+ * Weights are 2^(factor · (score - maximum)), one FFMA and one MUFU.EX2: the scale and the change
+ * of base are one factor. Without .ftz the compiler guards results below 2^-126 with two more
+ * instructions; such a weight is nothing beside the row's largest, which is about 1.
+ */
+__device__ inline float exp2_fast(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+/*
+ * The same on the FMA and integer pipes, for x < 128: 2^x = 2^n 2^f with n the nearest integer.
+ * Adding 1.5 · 2^23 leaves n in the low bits of a float; 2^f, |f| <= 1/2, is a polynomial of degree
+ * 3 that is right to 7.5e-5, a sixth of what rounding a weight to 16 bits costs at worst; n is
+ * added to its exponent. Nine instructions where MUFU takes one, but that pipe has 16 lanes and a
+ * warp waits eight cycles for it: a share of a tile's exponentials done here shortens the queue
+ * there.
+ */
+__device__ inline float exp2_polynomial(float x)
+{
+    x = fmaxf(x, -126); /* 2^-126 and less is nothing, and must not wrap around */
+    const float shifted = x + 12582912.0f, f = x - (shifted - 12582912.0f);
+    const float y = fmaf(fmaf(fmaf(0.05517167f, f, 0.24261112f), f, 0.69326099f), f, 0.99992807f);
+    return __int_as_float(__float_as_int(y) + (__float_as_int(shifted) << 23));
+}
+
+/* The statistics of a lane's two rows: largest raw score, and this lane's part of the sum. */
+struct online_rows {
+    float maximum[2], sum[2];
+    __device__ online_rows() : maximum{evo_minus_infinity(), evo_minus_infinity()}, sum{0, 0} {}
+};
+
+/* When what was gathered before a tile is put on the scale of the tile's larger maximum. */
+struct rescale_always {
+    enum : int { VOTES = 0 };
+    __device__ static bool stays(float, float, float) { return false; }
+};
+struct rescale_changed { /* only where a row of the warp has a new maximum: the same values */
+    enum : int { VOTES = 1 };
+    __device__ static bool stays(float, float, float) { return false; }
+};
+/*
+ * A maximum that is too small by less than a factor of 2^8 in weights is kept: weights then go up
+ * to 256, which 16 bits hold as well as 1, and most tiles after the first leave the output alone.
+ */
+struct rescale_lazy {
+    enum : int { VOTES = 1 };
+    __device__ static bool stays(float maximum, float peak, float factor)
+    {
+        return (peak - maximum) * factor <= 8;
+    }
+};
+
+/* What a maximum of nothing is replaced by, where rows may see no key: -inf - -inf is no number. */
+template <int GUARD> __device__ inline float online_shift(float maximum)
+{
+    return GUARD && maximum == evo_minus_infinity() ? 0 : maximum;
+}
+
+/* Columns from limit[r] on are hidden from row g + 8r. */
+template <int N> __device__ inline void online_mask(float (&score)[N], const int (&limit)[2])
+{
+    const int mine = threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        if (i / 4 * 8 + i % 2 >= limit[i / 2 % 2] - mine)
+            score[i] = evo_minus_infinity();
+}
+
+/*
+ * Scores become weights, and are added to the sums. FIRST: nothing was gathered before. Otherwise
+ * the output and the sums are put on the new scale. Of eight exponentials POLYNOMIALS take the FMA
+ * pipe.
+ */
+template <class Rescale, int FIRST, int GUARD, int POLYNOMIALS, int N, int M>
+__device__ inline void online_softmax(float (&score)[N], float (&output)[M], online_rows &rows,
+                                      float factor)
+{
+    float shrink[2];
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        float peak = score[2 * r];
+#pragma unroll
+        for (int i = 1; i < N; i++)
+            if (i / 2 % 2 == r)
+                peak = fmaxf(peak, score[i]);
+        peak = reduce_shuffle<max_of, 4>(FIRST ? peak : fmaxf(peak, rows.maximum[r]));
+        if (!FIRST && Rescale::stays(rows.maximum[r], peak, factor))
+            peak = rows.maximum[r];
+        shrink[r] = FIRST ? 0 : exp2_fast((rows.maximum[r] - online_shift<GUARD>(peak)) * factor);
+        const float shift = online_shift<GUARD>(peak) * factor;
+        rows.maximum[r] = peak;
+        float sum = 0;
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            if (i / 2 % 2 == r) {
+                const float x = score[i] * factor - shift;
+                score[i] = i % 8 < POLYNOMIALS ? exp2_polynomial(x) : exp2_fast(x);
+                sum += score[i];
+            }
+        rows.sum[r] = FIRST ? sum : rows.sum[r] * shrink[r] + sum;
+    }
+    if constexpr (!FIRST)
+        if (!Rescale::VOTES || __any_sync(0xffffffff, shrink[0] != 1 || shrink[1] != 1))
+#pragma unroll
+            for (int i = 0; i < M; i++)
+                output[i] *= shrink[i / 2 % 2];
+}
+
+/* The four lanes' parts of the sums, added up. */
+__device__ inline void online_finish(online_rows &rows)
+{
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+        rows.sum[r] = reduce_shuffle<sum_of, 4>(rows.sum[r]);
+}
+
+/*
+ * One result of N partial ones over disjoint sets of keys: each has its maximum and sum for the
+ * row, and its output on the scale of that maximum.
+ */
+struct online_result {
+    float maximum, sum, x[4]; /* four columns of the row */
+};
+template <int N, class Statistics, class Columns>
+__device__ inline online_result online_merge(float factor, Statistics statistics, Columns columns)
+{
+    online_result all = {evo_minus_infinity(), 0, {}};
+    float2 one[N]; /* maximum, sum */
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        one[n] = statistics(n);
+        all.maximum = fmaxf(all.maximum, one[n].x);
+    }
+    const float shift = online_shift<1>(all.maximum);
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        const float weight = exp2_fast((one[n].x - shift) * factor);
+        const float4 x = columns(n);
+        all.sum += weight * one[n].y;
+        all.x[0] += weight * x.x, all.x[1] += weight * x.y;
+        all.x[2] += weight * x.z, all.x[3] += weight * x.w;
+    }
+    return all;
+}
+
+#endif
