@@ -126,8 +126,11 @@ ON CONFLICT DO UPDATE
 SET place = excluded.place, family = excluded.family, numerics = excluded.numerics
 WHERE excluded.place < place
 
--- :name standing_clear
+-- :name standing_prune
 DELETE FROM standing
+WHERE NOT EXISTS (SELECT 1 FROM score s
+                  WHERE s.judgement = standing.judgement AND s.problem = -1
+                    AND s.version = :version)
 
 -- Ranks are of one version only: a program whose samples are gone keeps its old score but no rank.
 -- :name standing_rebuild
@@ -136,7 +139,30 @@ SELECT c.run, c.judgement, min(c.place), c.family, c.numerics, s.us
 FROM candidate c
 JOIN score s ON s.judgement = c.judgement AND s.problem = -1 AND s.version = :version
 WHERE c.verdict = 'pass'
+  AND c.judgement NOT IN (SELECT p.searched FROM promotion p JOIN judgement j ON j.id = p.judgement
+                          WHERE j.verdict <> 'pass')
 GROUP BY c.run, c.judgement
+ON CONFLICT DO UPDATE SET us = excluded.us
+
+-- Who was the best steps back for who is.
+-- :name standing_uncrown
+UPDATE standing SET best = 0
+WHERE run = :run AND best = 1
+  AND numerics = (SELECT numerics FROM candidate WHERE run = :run AND place = :place)
+
+-- :name standing_crown
+UPDATE standing SET best = 1
+WHERE run = :run
+  AND judgement = (SELECT judgement FROM candidate WHERE run = :run AND place = :place)
+
+-- Whoever ranks by a judgement that a promotion refuted, in whatever run, ranks no more.
+-- :name standing_refute
+DELETE FROM standing WHERE judgement = :searched
+
+-- :name champion_get
+SELECT d.* FROM standing t
+CROSS JOIN candidate_detail d ON d.run = t.run AND d.place = t.place
+WHERE t.run = :run AND t.numerics = :numerics AND t.best = 1
 
 -- ---- builds ----
 
@@ -199,11 +225,34 @@ VALUES (:code_key, :plan_key, :workload, :environment, :gate_version, :run, :pla
 -- :name judgement_find
 SELECT j.id, j.run, j.place, j.verdict, j.reason, j.replayed, j.device_ms, s.us, s.low, s.high
 FROM judgement j
-LEFT JOIN score s ON s.judgement = j.id AND s.problem = -1
-                 AND s.version = (SELECT max(version) FROM score
-                                  WHERE judgement = j.id AND problem = -1)
+LEFT JOIN whole_score s ON s.judgement = j.id
 WHERE j.code_key = :code_key AND j.plan_key = :plan_key AND j.workload = :workload
   AND j.environment = :environment AND j.gate_version = :gate_version
+
+-- :name promotion_insert
+INSERT INTO promotion (judgement, searched, attempt, tried, quarantine)
+VALUES (:judgement, :searched, :attempt, :tried, :quarantine)
+
+-- The second judgement of a program, by its first.
+-- :name promotion_find
+SELECT j.id, j.run, j.place, j.verdict, j.reason, j.replayed, j.device_ms, s.us, s.low, s.high
+FROM promotion p
+JOIN judgement j ON j.id = p.judgement
+LEFT JOIN whole_score s ON s.judgement = j.id
+WHERE p.searched = :searched
+
+-- Whether a shape was timed below what physics allows.
+-- :name judgement_floor
+SELECT p.text, s.us, m.value
+FROM judgement j
+JOIN metric m  ON m.judgement = j.id AND m.name = :floor
+JOIN score s   ON s.judgement = j.id AND s.problem = m.problem
+              AND s.version = (SELECT max(version) FROM score
+                               WHERE judgement = j.id AND problem = m.problem)
+JOIN problem p ON p.run = j.run AND p.idx = m.problem
+WHERE j.id = :judgement AND s.us < m.value
+ORDER BY m.problem
+LIMIT 1
 
 -- :name case_insert
 INSERT INTO case_result (judgement, ordinal, problem, rung, family, seed, verdict, error_max,
@@ -273,10 +322,10 @@ WHERE judgement IN (
     WHERE t.place + :keep <= (SELECT max(place) FROM candidate WHERE run = :run)
       AND t.judgement NOT IN (SELECT judgement FROM (SELECT judgement FROM standing
                                                      WHERE run = :run AND numerics = 0
-                                                     ORDER BY us, place LIMIT :keep))
+                                                     ORDER BY best DESC, us, place LIMIT :keep))
       AND t.judgement NOT IN (SELECT judgement FROM (SELECT judgement FROM standing
                                                      WHERE run = :run AND numerics = 1
-                                                     ORDER BY us, place LIMIT :keep))
+                                                     ORDER BY best DESC, us, place LIMIT :keep))
       AND NOT EXISTS (SELECT 1 FROM run other JOIN standing o
                       ON o.run = other.id AND o.judgement = t.judgement
                       WHERE other.id <> :run))
@@ -309,14 +358,14 @@ SELECT * FROM founder WHERE run = :run
 SELECT d.* FROM standing t
 CROSS JOIN candidate_detail d ON d.run = t.run AND d.place = t.place
 WHERE t.run = :run AND t.numerics = :numerics
-ORDER BY t.us, t.place
+ORDER BY t.best DESC, t.us, t.place
 LIMIT :count
 
 -- :name best_list_family
 SELECT d.* FROM standing t
 CROSS JOIN candidate_detail d ON d.run = t.run AND d.place = t.place
 WHERE t.run = :run AND t.numerics = :numerics AND t.family = :family
-ORDER BY t.us, t.place
+ORDER BY t.best DESC, t.us, t.place
 LIMIT :count
 
 -- :family NULL: all.
@@ -342,6 +391,13 @@ ORDER BY p.idx
 -- :name kernel_device
 SELECT e.device FROM judgement j JOIN environment e ON e.id = j.environment
 WHERE j.id = :judgement
+
+-- The promotion whose second judgement this is.
+-- :name kernel_promotion
+SELECT p.searched, p.tried, p.quarantine, w.us, w.low, w.high
+FROM promotion p
+LEFT JOIN whole_score w ON w.judgement = p.searched
+WHERE p.judgement = :judgement
 
 -- Its largest kernel, and the dynamic shared memory that only a launch knows.
 -- :name kernel_resources

@@ -130,6 +130,28 @@ static bool read_device(struct store *store, struct arena *arena, int64_t judgem
     return true;
 }
 
+/* Of the candidate whose judgement this is. */
+static bool read_promotion(struct store *store, struct arena *arena, int64_t judgement,
+                           struct promotion_facts *facts, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_KERNEL_PROMOTION);
+    bool more;
+
+    *facts = (struct promotion_facts){.quarantine = ""};
+    sql_bind_i64(s, ":judgement", judgement);
+    if (!sql_row(store, s, &more, err)) {
+        return false;
+    }
+    if (more) {
+        facts->searched = sql_i64(s, 0);
+        facts->tried = sql_i64(s, 1);
+        facts->quarantine = sql_text(s, 2, arena);
+        facts->score = (struct score){sql_f64(s, 3, 0), sql_f64(s, 4, 0), sql_f64(s, 5, 0)};
+        sql_end(s);
+    }
+    return true;
+}
+
 static bool read_status(struct store *store, struct arena *arena, int64_t run,
                         struct status_row *row, bool *found, struct err *err)
 {
@@ -145,7 +167,8 @@ static bool read_status(struct store *store, struct arena *arena, int64_t run,
     if (!read_tally(store, run, row, err) || !read_rate(store, run, row, err) ||
         !read_best(store, arena, run, &best, &row->best_evaluation, &has_best, err) ||
         !read_founder(store, arena, run, &founder, &has_founder, err) ||
-        !read_device(store, arena, best.judgement, row, err)) {
+        !read_device(store, arena, best.judgement, row, err) ||
+        !read_promotion(store, arena, best.judgement, &row->promotion, err)) {
         return false;
     }
     if (has_best) {
@@ -240,7 +263,8 @@ static bool read_kernel(struct store *store, struct arena *arena, struct kernel_
                         const struct kernel_row *founder, int problem, struct err *err)
 {
     if (!read_kernel_problems(store, arena, row, err) ||
-        !read_kernel_device(store, arena, row, err) || !read_kernel_resources(store, row, err)) {
+        !read_kernel_device(store, arena, row, err) || !read_kernel_resources(store, row, err) ||
+        !read_promotion(store, arena, row->candidate.judgement, &row->promotion, err)) {
         return false;
     }
     if (founder != NULL) {

@@ -10,6 +10,14 @@
 
 #include "db/store.h"
 
+/* What the search had seen of a candidate before its second judgement. */
+struct promotion_facts {
+    int64_t searched; /* the first judgement; 0: there was no second */
+    int64_t tried;    /* candidates up to and with it */
+    const char *quarantine; /* why the first time was not believed; "": it was */
+    struct score score;
+};
+
 /* One line of progress: what `evo status` and the follower of `evo start` show. */
 struct status_row {
     struct run_row run;
@@ -18,6 +26,7 @@ struct status_row {
     int64_t by_verdict[VERDICT_COUNT];
     int64_t best_place; /* -1: none yet; of FP32 numerics as long as one of them passed */
     const char *best_family, *best_genes;
+    struct promotion_facts promotion; /* of the best */
     struct score best, founder; /* us 0: none; founder is the first place that passed as founder */
     int64_t best_finished_at;   /* when the best was found */
     int64_t best_evaluation;    /* how many had finished by then */
@@ -30,6 +39,7 @@ bool query_status(struct store *store, struct arena *arena, int64_t run, struct 
 struct kernel_row {
     struct candidate_row candidate;
     const char *device;
+    struct promotion_facts promotion;
     double gain_over_founder; /* founder's time / its time, of the filter's problem; 0: unknown */
     int64_t registers, spill_bytes, smem_bytes, evaluations_before;
     struct {

@@ -743,29 +743,130 @@ bool store_judgement_insert(struct store *store, struct judgement_row *row,
     return score_insert(store, row->id, -1, &row->score, err);
 }
 
+/* The columns of judgement_find and promotion_find; ends the statement. */
+static void judgement_read(sqlite3_stmt *s, struct arena *arena, struct judgement_row *row)
+{
+    row->id = sql_i64(s, 0);
+    row->run = sql_i64(s, 1);
+    row->place = sql_i64(s, 2);
+    row->verdict = sql_verdict(s, 3);
+    row->reason = sql_text(s, 4, arena);
+    row->replayed = sql_i64(s, 5) != 0;
+    row->device_ms = sql_f64(s, 6, 0);
+    row->score = (struct score){sql_f64(s, 7, 0), sql_f64(s, 8, 0), sql_f64(s, 9, 0)};
+    sql_end(s);
+}
+
 bool store_judgement_find(struct store *store, const struct judgement_key *key, struct arena *arena,
                           struct judgement_row *row, bool *found, struct err *err)
 {
     sqlite3_stmt *s = sql_statement(store, STATEMENT_JUDGEMENT_FIND);
-    bool ok;
 
     bind_judgement_key(s, key);
-    ok = sql_row(store, s, found, err);
-    if (!ok || !*found) {
-        return ok;
+    if (!sql_row(store, s, found, err)) {
+        return false;
     }
-    *row = (struct judgement_row){
-        .id = sql_i64(s, 0),
-        .key = *key,
-        .run = sql_i64(s, 1),
-        .place = sql_i64(s, 2),
-        .verdict = sql_verdict(s, 3),
-        .reason = sql_text(s, 4, arena),
-        .replayed = sql_i64(s, 5) != 0,
-        .device_ms = sql_f64(s, 6, 0),
-        .score = {sql_f64(s, 7, 0), sql_f64(s, 8, 0), sql_f64(s, 9, 0)},
-    };
-    sql_end(s);
+    if (*found) {
+        *row = (struct judgement_row){.key = *key};
+        judgement_read(s, arena, row);
+    }
+    return true;
+}
+
+/* ---- promotions ---- */
+
+static bool standing_refute(struct store *store, int64_t searched, struct err *err)
+{
+    sqlite3_stmt *s = sql_writer(store, STATEMENT_STANDING_REFUTE);
+
+    sql_bind_i64(s, ":searched", searched);
+    return sql_run(store, s, err);
+}
+
+bool store_promotion_insert(struct store *store, struct judgement_row *row,
+                            const struct promotion_row *promotion,
+                            const struct judge_result *result, const struct score *problem_scores,
+                            struct err *err)
+{
+    sqlite3_stmt *s;
+
+    if (!store_judgement_insert(store, row, result, problem_scores, err)) {
+        return false;
+    }
+    s = sql_writer(store, STATEMENT_PROMOTION_INSERT);
+    sql_bind_i64(s, ":judgement", row->id);
+    sql_bind_i64(s, ":searched", promotion->searched);
+    sql_bind_i64(s, ":attempt", promotion->attempt);
+    sql_bind_i64(s, ":tried", promotion->tried);
+    sql_bind_text(s, ":quarantine", promotion->quarantine);
+    return sql_run(store, s, err) &&
+           (row->verdict == VERDICT_PASS || standing_refute(store, promotion->searched, err));
+}
+
+bool store_promotion_find(struct store *store, int64_t searched, struct arena *arena,
+                          struct judgement_row *row, bool *found, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_PROMOTION_FIND);
+
+    sql_bind_i64(s, ":searched", searched);
+    if (!sql_row(store, s, found, err)) {
+        return false;
+    }
+    if (*found) {
+        *row = (struct judgement_row){.id = 0};
+        judgement_read(s, arena, row);
+    }
+    return true;
+}
+
+bool store_crown(struct store *store, int64_t run, int64_t place, struct err *err)
+{
+    sqlite3_stmt *s = sql_writer(store, STATEMENT_STANDING_UNCROWN);
+
+    sql_bind_i64(s, ":run", run);
+    sql_bind_i64(s, ":place", place);
+    if (!sql_run(store, s, err)) {
+        return false;
+    }
+    s = sql_writer(store, STATEMENT_STANDING_CROWN);
+    sql_bind_i64(s, ":run", run);
+    sql_bind_i64(s, ":place", place);
+    return sql_run(store, s, err);
+}
+
+bool store_champion(struct store *store, struct arena *arena, int64_t run, int numerics,
+                    struct candidate_row *row, bool *found, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_CHAMPION_GET);
+
+    sql_bind_i64(s, ":run", run);
+    sql_bind_i64(s, ":numerics", numerics);
+    if (!sql_row(store, s, found, err)) {
+        return false;
+    }
+    if (*found) {
+        sql_candidate(s, arena, row);
+        sql_end(s);
+    }
+    return true;
+}
+
+bool store_judgement_floor(struct store *store, int64_t judgement, struct arena *arena,
+                           struct floor_row *row, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_JUDGEMENT_FLOOR);
+    bool found;
+
+    *row = (struct floor_row){.shape = NULL};
+    sql_bind_i64(s, ":judgement", judgement);
+    sql_bind_text(s, ":floor", metric_table[METRIC_FLOOR_US].name);
+    if (!sql_row(store, s, &found, err)) {
+        return false;
+    }
+    if (found) {
+        *row = (struct floor_row){sql_text(s, 0, arena), sql_f64(s, 1, 0), sql_f64(s, 2, 0)};
+        sql_end(s);
+    }
     return true;
 }
 
@@ -810,9 +911,10 @@ static bool rescore_one(struct store *store, int64_t judgement, bool *scored, st
 
 static bool standing_rebuild(struct store *store, struct err *err)
 {
-    sqlite3_stmt *s;
+    sqlite3_stmt *s = sql_writer(store, STATEMENT_STANDING_PRUNE);
 
-    if (!sql_run(store, sql_writer(store, STATEMENT_STANDING_CLEAR), err)) {
+    sql_bind_i64(s, ":version", SCORE_VERSION);
+    if (!sql_run(store, s, err)) {
         return false;
     }
     s = sql_writer(store, STATEMENT_STANDING_REBUILD);

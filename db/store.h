@@ -206,6 +206,40 @@ bool store_judgement_find(struct store *store, const struct judgement_key *key,
                           struct arena *arena, struct judgement_row *row, bool *found,
                           struct err *err);
 /*
+ * The second judgement of a program, before it may be called best (db/migrate/0003_promotion.sql).
+ */
+struct promotion_row {
+    int64_t searched; /* the first judgement: what the search knew */
+    int64_t attempt;  /* whose number the secret was drawn by */
+    int64_t tried;    /* candidates of the run up to and with it */
+    const char *quarantine; /* why the first time was not believed; "": it was */
+};
+
+/* Like store_judgement_insert; a verdict other than pass takes away the rank of the first. */
+bool store_promotion_insert(struct store *store, struct judgement_row *row,
+                            const struct promotion_row *promotion,
+                            const struct judge_result *result, const struct score *problem_scores,
+                            struct err *err);
+/* The second judgement of what was judged first by `searched`. */
+bool store_promotion_find(struct store *store, int64_t searched, struct arena *arena,
+                          struct judgement_row *row, bool *found, struct err *err);
+/* The candidate, which has passed, is its run's and class's best from now on. */
+bool store_crown(struct store *store, int64_t run, int64_t place, struct err *err);
+/* Whoever was crowned last. */
+bool store_champion(struct store *store, struct arena *arena, int64_t run, int numerics,
+                    struct candidate_row *row, bool *found, struct err *err);
+/*
+ * Whether the judgement timed a shape below the floor that its judge reported (METRIC_FLOOR_US):
+ * the first such shape's text, its time and that floor. shape NULL: none.
+ */
+struct floor_row {
+    const char *shape;
+    double us, floor_us;
+};
+bool store_judgement_floor(struct store *store, int64_t judgement, struct arena *arena,
+                           struct floor_row *row, struct err *err);
+
+/*
  * Recomputes scores of SCORE_VERSION for every judgement that lacks them, from stored samples, and
  * ranks by them. Costs little when there is nothing to do: called at every start of the engine, it
  * keeps ranks of one version.

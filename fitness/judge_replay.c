@@ -98,7 +98,8 @@ static bool has_word(const char *text, const char *word)
 
 /*
  * evo's own recordings name attention problems and answer for no others; the problems of other
- * people's spaces are not attention, so there is nothing to compare.
+ * people's spaces are not attention, so there is nothing to compare. What the gate alone would be
+ * asked is not in the recording, but in its verdicts.
  */
 static bool problems_recorded(struct arena *arena, const struct space *space,
                               const struct judge_job *job, const char **reason)
@@ -106,6 +107,9 @@ static bool problems_recorded(struct arena *arena, const struct space *space,
     char text[PROBLEM_TEXT_MAX];
 
     for (int i = 0; i < job->problem_count && *space->family != '\0'; i++) {
+        if (job->problems[i].use == USE_GATE) {
+            continue;
+        }
         problem_text(&job->problems[i].problem, text);
         if (!has_word(space->problem, text)) {
             *reason = arena_printf(arena, "the recording '%s' is of %s, not of %s", space->name,

@@ -26,6 +26,8 @@ const struct metric_row metric_table[METRIC_COUNT] = {
                            "time of a compile worker: source to machine code"},
     [METRIC_GATE_MS] = {"gate_ms", "ms", "less", "clock", "time of the correctness gate"},
     [METRIC_MEASURE_MS] = {"measure_ms", "ms", "less", "clock", "time spent taking samples"},
+    [METRIC_FLOOR_US] = {"floor_us", "us", "", "nvml",
+                         "below it no call can be, by the device's peaks at its clock: physics"},
     [METRIC_EMU_BLOCKS] = {"emu_blocks", "1", "", "model", "blocks of all grids of the call"},
     [METRIC_EMU_SAMPLED_BLOCKS] = {"emu_sampled_blocks", "1", "", "model",
                                    "blocks that were run for the modelled time"},

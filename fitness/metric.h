@@ -21,6 +21,7 @@ enum metric {
     METRIC_COMPILE_MS,
     METRIC_GATE_MS, /* what the correctness gate cost */
     METRIC_MEASURE_MS,
+    METRIC_FLOOR_US, /* below it no call can be, by the device's peaks at its clock: physics */
     METRIC_EMU_BLOCKS, /* what an emulated device counted; from its sampled blocks, scaled to the
                           grid */
     METRIC_EMU_SAMPLED_BLOCKS,

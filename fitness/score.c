@@ -76,3 +76,12 @@ struct score score_combine(const struct score *scores, int count)
     free(parts);
     return (struct score){all.value, all.low, all.high};
 }
+
+struct gain score_gain(const struct score *theirs, const struct score *ours)
+{
+    double ratio = theirs->us / ours->us;
+    double down = hypot(log(theirs->us / theirs->low), log(ours->high / ours->us));
+    double up = hypot(log(theirs->high / theirs->us), log(ours->us / ours->low));
+
+    return (struct gain){.ratio = ratio, .low = ratio * exp(-down), .high = ratio * exp(up)};
+}

@@ -7,13 +7,16 @@
  *     --jitter SEED            or, drawn anew for each job, between 0 and twice that long
  *     --exit-after N           ends without a word behind its Nth answer
  *     --crash-on RE            dies of signal 11 when the job's text matches the extended regular
- *                              expression; the text is a compile job's source, a judge job's genes
+ *                              expression; the text is a compile job's source, or a judge job's genes,
+ *                              with " promote" behind them if it is a promotion
  *     --hang-on RE             never answers
  *     --lie-on RE              answers with bytes that are not a frame
  *     --fail-on RE             answers, well-formed, that the candidate failed
+ *     --boast-on RE            a judge: tells a tenth of the time
+ *     --floor US               a judge: reports this as the floor of each time
  *     --sicken-on RE           answers that it could not do the job, for reasons of its own, and ends
- *     --once FOLDER            of the five above: only the first time that any worker with this
- *                              FOLDER (it must exist) meets a job's text
+ *     --once FOLDER            of those above: only the first time that any worker with this FOLDER
+ *                              (it must exist) meets a job's text
  *     --alias-mod N            a compiler makes only N different programs; a judge knows that it does
  *     --garbage-hello          begins with bytes that are not a frame
  *     --old-protocol           begins with the HELLO of an older protocol
@@ -43,7 +46,7 @@
 #include "base/rng.h"
 #include "fitness/job.h"
 
-enum trick { CRASH, HANG, LIE, FAIL, SICKEN, TRICKS };
+enum trick { CRASH, HANG, LIE, FAIL, SICKEN, BOAST, TRICKS };
 
 enum {
     GENES_MAX = 64,
@@ -56,6 +59,7 @@ static struct {
     enum role role;
     const char *device, *once;
     int64_t latency_ms, jitter, exit_after, alias_mod; /* -1, or 0 for latency: not asked for */
+    double floor_us; /* 0: none */
     bool garbage_hello, old_protocol;
     bool tricked[TRICKS];
     regex_t tricks[TRICKS];
@@ -362,11 +366,15 @@ static const char *program_text(struct arena *arena, const struct judge_job *job
     return arena_printf(arena, "program=p%llu", strtoull(arena_text(arena, hex, 12), NULL, 16));
 }
 
-static struct message *judge(struct arena *arena, const struct judge_job *job, bool fail)
+static struct message *judge(struct arena *arena, const struct judge_job *job, enum trick trick)
 {
     struct judge_result *result = arena_alloc(arena, sizeof *result);
     double slow = slowness(arena, asked.alias_mod > 0 ? program_text(arena, job) : job->genes);
+    bool fail = trick == FAIL;
 
+    if (trick == BOAST) {
+        slow /= 10;
+    }
     result->id = job->id;
     result->verdict = VERDICT_PASS;
     result->reason = "";
@@ -387,6 +395,9 @@ static struct message *judge(struct arena *arena, const struct judge_job *job, b
         } else if (job->effort != EFFORT_CORRECT) {
             add_timing(arena, job, i, time_us, result);
             add_metric(i, METRIC_GRAPH_US, time_us + 2, "", result);
+            if (asked.floor_us > 0 && job->problems[i].use != USE_GATE) {
+                add_metric(i, METRIC_FLOOR_US, asked.floor_us, "", result);
+            }
         }
     }
     return result_encode(arena, result);
@@ -432,6 +443,12 @@ static void play(enum trick trick, int64_t job)
     }
 }
 
+static const char *judge_text(struct arena *arena, const struct judge_job *job)
+{
+    return job->effort == EFFORT_PROMOTE ? arena_printf(arena, "%s promote", job->genes)
+                                         : job->genes;
+}
+
 static bool do_job(struct arena *arena, const struct message *message, struct err *err)
 {
     struct compile_job *compiles = arena_alloc(arena, sizeof *compiles);
@@ -444,11 +461,10 @@ static bool do_job(struct arena *arena, const struct message *message, struct er
                     : judge_decode(arena, message, judges, err))) {
         return false;
     }
-    trick = trick_for(compiling ? compiles->source : judges->genes);
+    trick = trick_for(compiling ? compiles->source : judge_text(arena, judges));
     play(trick, compiling ? compiles->id : judges->id);
     take_time(compiling ? compiles->id : judges->id);
-    answer =
-        compiling ? compile(arena, compiles, trick == FAIL) : judge(arena, judges, trick == FAIL);
+    answer = compiling ? compile(arena, compiles, trick == FAIL) : judge(arena, judges, trick);
     return frame_write(STDOUT_FILENO, answer, err);
 }
 
@@ -502,6 +518,8 @@ static bool option_read(int option, const char *text)
     case 'L': return trick_read(LIE, text);
     case 'F': return trick_read(FAIL, text);
     case 'S': return trick_read(SICKEN, text);
+    case 'O': return trick_read(BOAST, text);
+    case 'f': return str_to_f64(text, &asked.floor_us) && asked.floor_us > 0;
     default: return false;
     }
 }
@@ -514,6 +532,7 @@ int main(int argc, char **argv)
         {"exit-after", required_argument, NULL, 'e'}, {"crash-on", required_argument, NULL, 'C'},
         {"hang-on", required_argument, NULL, 'H'},    {"lie-on", required_argument, NULL, 'L'},
         {"fail-on", required_argument, NULL, 'F'},    {"sicken-on", required_argument, NULL, 'S'},
+        {"boast-on", required_argument, NULL, 'O'},   {"floor", required_argument, NULL, 'f'},
         {"once", required_argument, NULL, 'o'},       {"alias-mod", required_argument, NULL, 'a'},
         {"garbage-hello", no_argument, NULL, 'g'},    {"old-protocol", no_argument, NULL, 'p'},
         {NULL, 0, NULL, 0},

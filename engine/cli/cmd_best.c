@@ -34,18 +34,24 @@ static double ranked_tflops(const struct kernel_row *kernel, const char *shape)
 static void print_table(struct cli *cli, const struct kernel_row *rows, int64_t count,
                         const char *shape)
 {
-    static const char *const heads[] = {"id",   "family", "time",   "95 % interval", "TFLOP/s",
-                                        "gain", "regs",   "device", "genes"};
-    struct table *table = table_new(cli->arena, "llrrrrrll", heads);
+    static const char *const heads[] = {"id",         "family",        "time",
+                                        "95 % interval", "search saw", "of",
+                                        "TFLOP/s",    "gain",          "regs",
+                                        "device",     "genes"};
+    struct table *table = table_new(cli->arena, "llrrrrrrrll", heads);
 
     for (int64_t i = 0; i < count; i++) {
         const struct candidate_row *row = &rows[i].candidate;
         const struct score *score = ranked_score(&rows[i], shape);
+        const struct promotion_facts *promotion = &rows[i].promotion;
+        bool promoted = promotion->searched != 0;
         const char *cells[] = {
             arena_printf(cli->arena, "n%lld", (long long)row->place),
             row->family,
             text_us(cli->arena, score->us),
             text_interval(cli->arena, score),
+            promoted ? text_us(cli->arena, promotion->score.us) : NULL,
+            promoted ? text_count(cli->arena, promotion->tried) : NULL,
             arena_printf(cli->arena, "%.2f", ranked_tflops(&rows[i], shape)),
             shape == NULL ? text_gain(cli->arena, rows[i].gain_over_founder) : NULL,
             rows[i].registers > 0 ? arena_printf(cli->arena, "%lld", (long long)rows[i].registers)
@@ -71,6 +77,7 @@ static json_t *kernel_json(const struct kernel_row *kernel, const char *shape)
                                         json_number(kernel->problems[i].graph_us), "quick",
                                         kernel->problems[i].quick));
     }
+    json_object_set_new(object, "promotion", json_promotion(&kernel->promotion));
     json_object_set_new(object, "device", json_text(kernel->device));
     json_object_set_new(object, "tflops", json_number(ranked_tflops(kernel, shape)));
     json_object_set_new(object, "gain",

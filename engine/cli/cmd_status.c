@@ -38,6 +38,12 @@ static void print_best(struct arena *arena, const struct status_row *row)
     line("best", "n%lld %s %s, 95 %% in %s", (long long)row->best_place, row->best_family,
          text_us(arena, row->best.us), text_interval(arena, &row->best));
     line("", "%s", row->best_genes);
+    if (row->promotion.searched != 0) {
+        line("", "by a fresh judge; the search saw %s and had tried %s",
+             text_us(arena, row->promotion.score.us), text_count(arena, row->promotion.tried));
+    } else {
+        line("", "not promoted: judged once only");
+    }
     line("", "found %s ago, as evaluation %s",
          text_duration(arena, clock_wall_ms() - row->best_finished_at),
          text_count(arena, row->best_evaluation));
@@ -112,9 +118,10 @@ static json_t *status_best(const struct status_row *row)
     if (row->best_place < 0) {
         return json_null();
     }
-    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:I, s:I}", "place", (json_int_t)row->best_place,
-                     "family", json_text(row->best_family), "genes", json_genes(row->best_genes),
-                     "score", json_score(&row->best), "gain", json_number(progress_gain(row)),
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "place",
+                     (json_int_t)row->best_place, "family", json_text(row->best_family), "genes",
+                     json_genes(row->best_genes), "score", json_score(&row->best), "promotion",
+                     json_promotion(&row->promotion), "gain", json_number(progress_gain(row)),
                      "evaluation", (json_int_t)row->best_evaluation, "found_at",
                      (json_int_t)row->best_finished_at);
 }

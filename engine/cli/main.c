@@ -91,8 +91,10 @@ const struct command command_table[] = {
      0,
      "the fastest verified kernels",
      "A row for each kernel that passed the gate, fastest first: its time with the 95 % interval, "
-     "TFLOP/s, speed-up over the seed's founder. FP16 accumulation is a numerics class of its own "
-     "and never ranked together with FP32.",
+     "TFLOP/s, speed-up over the seed's founder. The first is the best that was promoted: judged "
+     "once more by a fresh process, on shapes that the search never timed and for races; its time "
+     "is that second one, beside what the search saw and of how many candidates it was then the "
+     "best. FP16 accumulation is a numerics class of its own and never ranked together with FP32.",
      "evo best -n 5 --json",
      {{"count", 'n', "N", "how many (default: 10)"},
       {"family", 0, "F", "of this family only"},

@@ -53,6 +53,14 @@ static const char *provenance(struct cli *cli, const struct subject *subject)
                    text_us(arena, kernel->problems[i].score.us),
                    text_interval(arena, &kernel->problems[i].score));
     }
+    if (kernel->promotion.searched != 0) {
+        buf_printf(&text, "promoted   timed again by a fresh judge: %s; the search saw %s and had "
+                          "tried %lld\n",
+                   text_us(arena, row->score.us), text_us(arena, kernel->promotion.score.us),
+                   (long long)kernel->promotion.tried);
+    } else {
+        buf_puts(&text, "promoted   no: judged once only\n");
+    }
     if (kernel->gain_over_founder > 0) {
         buf_printf(&text, "gain       %s over the seed's founder\n",
                    text_gain(arena, kernel->gain_over_founder));

@@ -327,6 +327,15 @@ json_t *json_score(const struct score *score)
     return json_pack("{s:f, s:f, s:f}", "us", score->us, "low", score->low, "high", score->high);
 }
 
+json_t *json_promotion(const struct promotion_facts *facts)
+{
+    if (facts->searched == 0) {
+        return json_null();
+    }
+    return json_pack("{s:o, s:I, s:o}", "searched", json_score(&facts->score), "tried",
+                     (json_int_t)facts->tried, "quarantine", json_text(facts->quarantine));
+}
+
 json_t *json_hash(const struct hash *hash)
 {
     char hex[HASH_HEX + 1];

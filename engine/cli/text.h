@@ -59,6 +59,7 @@ void table_print(const struct table *table, FILE *out);
 json_t *json_number(double value);   /* null when it is not finite */
 json_t *json_text(const char *text); /* null for NULL; bytes that are not UTF-8 become '?' */
 json_t *json_score(const struct score *score); /* null when there is none */
+json_t *json_promotion(const struct promotion_facts *facts); /* null when there was none */
 json_t *json_hash(const struct hash *hash);    /* null when not known */
 json_t *json_genes(const char *genes);         /* {"BLOCK_M": 32, "EXP": "softmax_exp2"} */
 json_t *json_candidate(const struct candidate_row *row);

@@ -10,6 +10,7 @@
 enum {
     DEATHS_MAX = 2, /* workers a candidate may take down before it is to blame */
     STREAM_SECRET = 0x5ec7e7,
+    PROMOTION_PATIENCE = 5, /* a second judgement may take so many deadlines of a first */
 };
 
 /* ---- verdicts ---- */
@@ -27,26 +28,6 @@ void engine_decide_by(struct flight *flight, const struct judgement_row *judgeme
     flight->score = judgement->score;
     flight->replayed = judgement->replayed;
     engine_decide(flight, judgement->verdict, judgement->reason);
-}
-
-/* A new best keeps its machine code in the database; everything else can be built again. */
-static bool keep_if_best(struct engine *engine, const struct flight *flight, struct err *err)
-{
-    double *best = &engine->best_us[flight->proposal.numerics];
-
-    if (flight->verdict != VERDICT_PASS || (*best > 0 && flight->score.us >= *best)) {
-        return true;
-    }
-    *best = flight->score.us;
-    for (int i = 0; i < flight->image_count; i++) {
-        const struct built *built = &flight->images[i].built;
-
-        if (!store_build_keep(engine->store, &built->code_key, built->ptx, built->ptx_bytes,
-                              built->cubin, built->cubin_bytes, err)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* A pass is believed only with a time for every shape of the workload. */
@@ -73,14 +54,15 @@ static bool score_result(const struct engine *engine, const struct judge_result 
 }
 
 /* Cases of shapes that are none of the workload's say so by themselves. */
-static void name_shapes(struct engine *engine, struct judge_result *result)
+static void name_shapes(struct engine *engine, const struct shapes *shapes,
+                        struct judge_result *result)
 {
     for (int i = 0; i < result->case_count; i++) {
         struct case_result *one = &result->cases[i];
         char text[PROBLEM_TEXT_MAX];
 
-        if (one->problem >= engine->shapes.timed && one->problem < engine->shapes.count) {
-            problem_text(&engine->shapes.list[one->problem].problem, text);
+        if (one->problem >= shapes->timed && one->problem < shapes->count) {
+            problem_text(&shapes->list[one->problem].problem, text);
             one->shape = arena_dup(engine->round, text);
         }
     }
@@ -112,18 +94,7 @@ static bool conclude(struct engine *engine, struct flight *flight,
     while ((twin = queue_twin(engine->queue, flight, STAGE_TWIN)) != NULL) {
         engine_decide_by(twin, &judgement);
     }
-    return keep_if_best(engine, flight, err);
-}
-
-/* A judge could not answer for this program: that is an answer too, and worth remembering. */
-static bool conclude_without_judge(struct engine *engine, struct flight *flight,
-                                   enum verdict verdict, const char *reason, struct err *err)
-{
-    struct judge_result *result = arena_alloc(engine->round, sizeof *result);
-
-    result->verdict = verdict;
-    result->reason = reason;
-    return conclude(engine, flight, result, NULL, (struct score){0}, err);
+    return true;
 }
 
 /* ---- sending ---- */
@@ -136,10 +107,11 @@ static bool note_attempt(struct engine *engine, const struct flight *flight, enu
                                &engine->attempts[worker], err);
 }
 
-static void dispatch_later(struct engine *engine, int worker, int64_t job,
+static void dispatch_later(struct engine *engine, int worker, int64_t job, int patience,
                            struct message *message)
 {
-    engine->dispatches[engine->dispatch_count++] = (struct dispatch){worker, job, message};
+    engine->dispatches[engine->dispatch_count++] =
+        (struct dispatch){worker, job, patience, message};
 }
 
 static bool dispatched_to(const struct engine *engine, int worker)
@@ -163,11 +135,11 @@ static int free_worker(const struct engine *engine, enum role role)
     return worker;
 }
 
-/* *worker -1: none now. A candidate that a worker died with goes to one without a past. */
-static bool worker_for(struct engine *engine, enum role role, int deaths, int *worker,
+/* *worker -1: none now. fresh: one without a past, as for what another worker died with. */
+static bool worker_for(struct engine *engine, enum role role, bool fresh, int *worker,
                        struct err *err)
 {
-    if (deaths == 0) {
+    if (!fresh) {
         *worker = free_worker(engine, role);
         return true;
     }
@@ -217,21 +189,12 @@ static bool dispatch_compile(struct engine *engine, struct flight *flight, int w
     if (waiting_image(flight) < 0) {
         queue_move(flight, STAGE_COMPILING);
     }
-    dispatch_later(engine, worker, job.id, compile_encode(engine->round, &job));
+    dispatch_later(engine, worker, job.id, 1, compile_encode(engine->round, &job));
     return true;
 }
 
-static bool dispatch_judge(struct engine *engine, struct flight *flight, int worker,
-                           struct err *err)
+static void put_images(struct judge_job *job, const struct flight *flight)
 {
-    struct judge_job *job = arena_alloc(engine->round, sizeof *job);
-    struct rng rng;
-
-    if (!note_attempt(engine, flight, ROLE_JUDGE, worker, err)) {
-        return false;
-    }
-    job->id = flight->place;
-    job->genes = engine_genes(engine, engine->round, flight);
     job->image_count = flight->image_count;
     for (int i = 0; i < flight->image_count; i++) {
         const struct built *built = &flight->images[i].built;
@@ -245,24 +208,64 @@ static bool dispatch_judge(struct engine *engine, struct flight *flight, int wor
             .program = flight->images[i].program,
         };
     }
-    job->problem_count = engine->shapes.count;
+}
+
+static void put_shapes(struct judge_job *job, const struct shapes *shapes, double bound_us)
+{
+    job->problem_count = shapes->count;
     for (int i = 0; i < job->problem_count; i++) {
-        const struct shape *shape = &engine->shapes.list[i];
+        const struct shape *shape = &shapes->list[i];
 
         job->problems[i].problem = shape->problem;
         job->problems[i].image = shape->image;
         job->problems[i].use = shape->use;
-        job->problems[i].bound_us = shape->use != USE_GATE ? flight->proposal.bound_us : 0;
+        job->problems[i].bound_us = shape->use != USE_GATE ? bound_us : 0;
     }
-    /* An attempt's number never comes twice, so neither do the inputs of the gate. */
-    rng = rng_at(engine->run.secret, STREAM_SECRET, (uint64_t)engine->attempts[worker]);
-    job->secret = rng_u64(&rng);
-    job->effort = EFFORT_MEASURE;
+}
+
+/* The job of a judge, for the first judgement or (promotes) the second. */
+static bool dispatch_judge(struct engine *engine, struct flight *flight, bool promotes, int worker,
+                           struct err *err)
+{
+    struct judge_job *job = arena_alloc(engine->round, sizeof *job);
+    int64_t attempt;
+    struct rng rng;
+
+    if (!note_attempt(engine, flight, ROLE_JUDGE, worker, err)) {
+        return false;
+    }
+    attempt = engine->attempts[worker];
+    job->id = flight->place;
+    job->genes = engine_genes(engine, engine->round, flight);
     job->cases_per_family = engine->setup.seed.gate_cases;
     job->want_samples = true;
-    queue_move(flight, STAGE_JUDGING);
-    dispatch_later(engine, worker, job->id, judge_encode(engine->round, job));
+    put_images(job, flight);
+    if (promotes) {
+        engine_fill_promotion(engine, flight, attempt, job);
+        put_shapes(job, &engine->held_out, 0);
+        queue_move(flight, STAGE_PROMOTING);
+        FAULT("promote.dispatched");
+    } else {
+        /* An attempt's number never comes twice, so neither do the inputs of the gate. */
+        rng = rng_at(engine->run.secret, STREAM_SECRET, (uint64_t)attempt);
+        job->secret = rng_u64(&rng);
+        job->effort = EFFORT_MEASURE;
+        put_shapes(job, &engine->shapes, flight->proposal.bound_us);
+        queue_move(flight, STAGE_JUDGING);
+    }
+    dispatch_later(engine, worker, job->id, promotes ? PROMOTION_PATIENCE : 1,
+                   judge_encode(engine->round, job));
     return true;
+}
+
+/* The oldest flight's second judgement goes first, and to a judge that never had a job. */
+static bool dispatch_promotion(struct engine *engine, struct err *err)
+{
+    struct flight *flight = queue_first(engine->queue, STAGE_PROMOTE);
+    int worker;
+
+    return flight == NULL || (worker_for(engine, ROLE_JUDGE, true, &worker, err) &&
+                              (worker < 0 || dispatch_judge(engine, flight, true, worker, err)));
 }
 
 bool engine_dispatch(struct engine *engine, struct err *err)
@@ -273,7 +276,7 @@ bool engine_dispatch(struct engine *engine, struct err *err)
     while ((flight = queue_first(engine->queue, STAGE_COMPILE)) != NULL) {
         int deaths = flight->images[waiting_image(flight)].deaths;
 
-        if (!worker_for(engine, ROLE_COMPILE, deaths, &worker, err)) {
+        if (!worker_for(engine, ROLE_COMPILE, deaths > 0, &worker, err)) {
             return false;
         }
         if (worker < 0) {
@@ -283,14 +286,17 @@ bool engine_dispatch(struct engine *engine, struct err *err)
             return false;
         }
     }
+    if (!dispatch_promotion(engine, err)) {
+        return false;
+    }
     while ((flight = queue_first(engine->queue, STAGE_JUDGE)) != NULL) {
-        if (!worker_for(engine, ROLE_JUDGE, flight->deaths, &worker, err)) {
+        if (!worker_for(engine, ROLE_JUDGE, flight->deaths > 0, &worker, err)) {
             return false;
         }
         if (worker < 0) {
             break;
         }
-        if (!dispatch_judge(engine, flight, worker, err)) {
+        if (!dispatch_judge(engine, flight, false, worker, err)) {
             return false;
         }
     }
@@ -302,7 +308,8 @@ void engine_send(struct engine *engine)
     for (int i = 0; i < engine->dispatch_count; i++) {
         const struct dispatch *dispatch = &engine->dispatches[i];
 
-        fleet_send(engine->fleet, dispatch->worker, dispatch->job, dispatch->message);
+        fleet_send(engine->fleet, dispatch->worker, dispatch->job, dispatch->message,
+                   dispatch->patience);
     }
     engine->dispatch_count = 0;
 }
@@ -403,15 +410,42 @@ static bool attend_compile(struct engine *engine, const struct fleet_event *even
 
 /* ---- answers of judges ---- */
 
-static bool attend_judge_death(struct engine *engine, struct flight *flight, const char *how,
-                               struct err *err)
+/* What a judge found out about the flight, or what became of the judge. */
+static bool conclude_any(struct engine *engine, struct flight *flight, int worker,
+                         struct judge_result *result, const struct score *scores,
+                         struct score whole, struct err *err)
+{
+    return flight->stage == STAGE_PROMOTING
+               ? engine_promoted(engine, flight, engine->attempts[worker], result, scores, whole,
+                                 err)
+               : conclude(engine, flight, result, scores, whole, err);
+}
+
+/* A judge could not answer for this program: that is an answer too, and worth remembering. */
+static bool conclude_without_judge(struct engine *engine, struct flight *flight, int worker,
+                                   enum verdict verdict, const char *reason, struct err *err)
+{
+    struct judge_result *result = arena_alloc(engine->round, sizeof *result);
+
+    result->verdict = verdict;
+    result->reason = reason;
+    return conclude_any(engine, flight, worker, result, NULL, (struct score){0}, err);
+}
+
+static void judge_again(struct flight *flight)
+{
+    queue_move(flight, flight->stage == STAGE_PROMOTING ? STAGE_PROMOTE : STAGE_JUDGE);
+}
+
+static bool attend_judge_death(struct engine *engine, struct flight *flight, int worker,
+                               const char *how, struct err *err)
 {
     if (++flight->deaths >= DEATHS_MAX) {
-        return conclude_without_judge(engine, flight, VERDICT_CRASH,
+        return conclude_without_judge(engine, flight, worker, VERDICT_CRASH,
                                       arena_printf(engine->round, "its judge %s, twice", how),
                                       err);
     }
-    queue_move(flight, STAGE_JUDGE);
+    judge_again(flight);
     return true;
 }
 
@@ -423,15 +457,16 @@ static bool attend_judge(struct engine *engine, const struct fleet_event *event,
     struct score scores[JOB_PROBLEMS_MAX], whole;
     struct err bad = {0};
 
-    assert(flight != NULL && flight->stage == STAGE_JUDGING);
+    assert(flight != NULL &&
+           (flight->stage == STAGE_JUDGING || flight->stage == STAGE_PROMOTING));
     if (event->kind == FLEET_FAILED) { /* the world's fault, not the candidate's */
         *outcome = "failed";
-        queue_move(flight, STAGE_JUDGE);
+        judge_again(flight);
         return true;
     }
     if (event->kind == FLEET_TIMEOUT) {
         *outcome = "timeout";
-        return conclude_without_judge(engine, flight, VERDICT_TIMEOUT,
+        return conclude_without_judge(engine, flight, event->worker, VERDICT_TIMEOUT,
                                       arena_printf(engine->round, "it %s", event->text), err);
     }
     if (event->kind == FLEET_ANSWER) {
@@ -442,12 +477,14 @@ static bool attend_judge(struct engine *engine, const struct fleet_event *event,
             err_set(&bad, ERR_SYSTEM, "answered for another job, or passed it without times");
         } else {
             *outcome = verdict_names[result->verdict];
-            name_shapes(engine, result);
-            return conclude(engine, flight, result, scores, whole, err);
+            name_shapes(engine,
+                        flight->stage == STAGE_PROMOTING ? &engine->held_out : &engine->shapes,
+                        result);
+            return conclude_any(engine, flight, event->worker, result, scores, whole, err);
         }
     }
     *outcome = "died";
-    return attend_judge_death(engine, flight,
+    return attend_judge_death(engine, flight, event->worker,
                               event->kind == FLEET_ANSWER ? bad.what : event->text, err);
 }
 

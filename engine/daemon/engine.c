@@ -86,15 +86,37 @@ static bool settle_one(struct engine *engine, struct flight *flight, struct err 
             engine->founder_us = row.score.us;
         }
     }
+    return row.alias_of >= 0 || engine_crown(engine, flight, err);
+}
+
+/* The oldest flight, when it is decided for good; it may have to be promoted first. */
+static bool next_to_settle(struct engine *engine, struct flight **flight, struct err *err)
+{
+    bool is_final;
+
+    *flight = queue_at(engine->queue, places_settled(engine->places));
+    if (*flight == NULL || (*flight)->stage != STAGE_DECIDED) {
+        *flight = NULL;
+        return true;
+    }
+    if (!engine_is_final(engine, *flight, &is_final, err)) {
+        return false;
+    }
+    if (!is_final) {
+        struct flight *contender = *flight;
+
+        *flight = NULL;
+        return engine_promote(engine, contender, err);
+    }
     return true;
 }
 
 static bool settle(struct engine *engine, struct err *err)
 {
     struct flight *flight;
+    bool ok;
 
-    while ((flight = queue_at(engine->queue, places_settled(engine->places))) != NULL &&
-           flight->stage == STAGE_DECIDED) {
+    while ((ok = next_to_settle(engine, &flight, err)) && flight != NULL) {
         struct outcome outcome = {.place = flight->place, .genome = flight->genome,
                                   .numerics = flight->proposal.numerics,
                                   .depth = flight->proposal.depth};
@@ -110,17 +132,24 @@ static bool settle(struct engine *engine, struct err *err)
             return false;
         }
     }
-    return true;
+    return ok;
 }
 
-/* When time is up, what is decided counts though places before it are not. */
+/*
+ * When time is up, what is decided counts though places before it are not; but what would be the
+ * best waits, as it is, for the promotion that there is no time for.
+ */
 static bool settle_all(struct engine *engine, struct err *err)
 {
     for (int64_t place = places_settled(engine->places); place < engine->proposed; place++) {
         struct flight *flight = queue_at(engine->queue, place);
+        bool is_final;
 
-        if (flight != NULL && flight->stage == STAGE_DECIDED && !flight->recorded &&
-            !settle_one(engine, flight, err)) {
+        if (flight == NULL || flight->stage != STAGE_DECIDED || flight->recorded) {
+            continue;
+        }
+        if (!engine_is_final(engine, flight, &is_final, err) ||
+            (is_final && !settle_one(engine, flight, err))) {
             return false;
         }
     }
@@ -200,8 +229,10 @@ static void progress_line(struct engine *engine)
     int64_t elapsed = elapsed_ms(engine);
 
     for (int i = 0; i < POPULATION_CLASSES; i++) {
-        if (engine->best_us[i] > 0 && (us == 0 || engine->best_us[i] < us)) {
-            us = engine->best_us[i];
+        double best_us = engine->champions[i].score.us;
+
+        if (best_us > 0 && (us == 0 || best_us < us)) {
+            us = best_us;
         }
     }
     if (us > 0) {

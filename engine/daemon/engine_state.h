@@ -1,10 +1,11 @@
 /*
- * engine_state -- the engine's own struct, shared by the four files that are its loop:
+ * engine_state -- the engine's own struct, shared by the five files that are its loop:
  *
  *     engine.c    rounds, settling, budgets, endings
  *     recover.c   a new run, or one that goes on: rows become state
  *     breed.c     proposing: from a settled past to sources that wait for a compiler
  *     dispatch.c  jobs to workers, answers from workers, verdicts
+ *     promote.c   what may be called best, judged a second time
  */
 #ifndef EVO_DAEMON_ENGINE_STATE_H
 #define EVO_DAEMON_ENGINE_STATE_H
@@ -21,6 +22,7 @@
 struct dispatch {
     int worker;
     int64_t job;
+    int patience; /* how many deadlines of its worker it may take */
     struct message *message;
 };
 
@@ -29,6 +31,12 @@ enum ending {
     STOPPING,  /* asked to: finish what is with workers */
     SPENT,     /* time or device budget: the same */
     EXHAUSTED, /* nothing left to propose: finish what is in flight */
+};
+
+/* The promoted best of a class of numerics among the settled places; us 0: none yet. */
+struct champion {
+    int64_t place;
+    struct score score;
 };
 
 struct engine {
@@ -59,7 +67,8 @@ struct engine {
     int64_t begun_ms, elapsed_ms;    /* this incarnation's start, and what the run had by then */
     int64_t progress_ms;             /* the last progress line */
     int64_t passed;                  /* settled with a pass */
-    double best_us[POPULATION_CLASSES];
+    struct champion champions[POPULATION_CLASSES];
+    struct shapes held_out;          /* what the promotion in hand is judged on */
     double founder_us;
     int64_t attempts[FLEET_WORKERS_MAX]; /* the row of the attempt each worker has in hand */
     struct dispatch dispatches[FLEET_WORKERS_MAX];
@@ -98,5 +107,24 @@ void engine_send(struct engine *engine);
 bool engine_attend(struct engine *engine, const struct fleet_event *event, struct err *err);
 void engine_decide(struct flight *flight, enum verdict verdict, const char *reason);
 void engine_decide_by(struct flight *flight, const struct judgement_row *judgement);
+
+/* ---- promote.c ---- */
+
+/*
+ * Whether the oldest flight, which is decided, may be settled as it is; else it would beat the best
+ * so far, and must be promoted first. Depends on settled rows alone. A second judgement that is
+ * known already is adopted.
+ */
+bool engine_is_final(struct engine *engine, struct flight *flight, bool *is_final,
+                     struct err *err);
+bool engine_promote(struct engine *engine, struct flight *flight, struct err *err);
+/* The secret and the shapes of a promotion's job; the rest is as for any judge. */
+void engine_fill_promotion(struct engine *engine, const struct flight *flight, int64_t attempt,
+                           struct judge_job *job);
+bool engine_promoted(struct engine *engine, struct flight *flight, int64_t attempt,
+                     struct judge_result *result, const struct score *scores, struct score whole,
+                     struct err *err);
+/* Makes a flight that was just settled under its own name the best, if it is. */
+bool engine_crown(struct engine *engine, const struct flight *flight, struct err *err);
 
 #endif

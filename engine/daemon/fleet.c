@@ -26,6 +26,7 @@ struct worker {
     char *name;
     char *argv[FLEET_ARGUMENTS_MAX + 1];
     int64_t job_ms; /* the deadline of one job */
+    int64_t patience_ms; /* and that of the job in hand */
 
     enum worker_state state;
     struct proc proc;
@@ -209,7 +210,8 @@ static void push(struct worker *worker)
     }
 }
 
-void fleet_send(struct fleet *fleet, int index, int64_t job, const struct message *message)
+void fleet_send(struct fleet *fleet, int index, int64_t job, const struct message *message,
+                int patience)
 {
     struct worker *worker = &fleet->workers[index];
 
@@ -217,7 +219,8 @@ void fleet_send(struct fleet *fleet, int index, int64_t job, const struct messag
     worker->state = WORKER_BUSY;
     worker->used = true;
     worker->job = job;
-    worker->deadline = clock_now_ms() + worker->job_ms;
+    worker->patience_ms = patience * worker->job_ms;
+    worker->deadline = clock_now_ms() + worker->patience_ms;
     message_encode(message, &worker->out);
     push(worker);
     FAULT("fleet.sent");
@@ -400,7 +403,7 @@ static bool overdue(struct fleet *fleet, struct worker *worker, int64_t now,
     }
     return kill_and_bury(fleet, worker, FLEET_TIMEOUT,
                          arena_printf(harvest->arena, "outlived its deadline of %lld ms",
-                                      (long long)worker->job_ms),
+                                      (long long)worker->patience_ms),
                          harvest, err);
 }
 

@@ -73,8 +73,9 @@ const char *fleet_name(const struct fleet *fleet, int worker); /* "compile:3", "
 enum role fleet_role(const struct fleet *fleet, int worker);
 const struct hello *fleet_hello(const struct fleet *fleet, int worker); /* of a ready one */
 
-/* Hands the job to an idle worker. Its bytes are copied. */
-void fleet_send(struct fleet *fleet, int worker, int64_t job, const struct message *message);
+/* Hands the job to an idle worker, which has `patience` deadlines for it. Its bytes are copied. */
+void fleet_send(struct fleet *fleet, int worker, int64_t job, const struct message *message,
+                int patience);
 
 /* A descriptor that also wakes fleet_wait when it can be read (-1: none). */
 void fleet_watch(struct fleet *fleet, int fd);

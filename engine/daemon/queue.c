@@ -20,7 +20,9 @@ static const unsigned legal[STAGE_COUNT] = {
     [STAGE_JUDGE] = TO(STAGE_JUDGING),
     [STAGE_JUDGING] = TO(STAGE_JUDGE) | TO(STAGE_DECIDED),
     [STAGE_TWIN] = TO(STAGE_DECIDED),
-    [STAGE_DECIDED] = 0,
+    [STAGE_DECIDED] = TO(STAGE_PROMOTE),
+    [STAGE_PROMOTE] = TO(STAGE_PROMOTING),
+    [STAGE_PROMOTING] = TO(STAGE_PROMOTE) | TO(STAGE_DECIDED),
 };
 
 struct queue *queue_new(int window)
@@ -67,7 +69,7 @@ struct flight *queue_add(struct queue *queue, int64_t place)
     queue->next++;
     flight->place = place;
     flight->arena = arena_new();
-    flight->reason = "";
+    flight->reason = flight->quarantine = "";
     queue_move(flight, STAGE_RENDER);
     return flight;
 }

@@ -5,11 +5,13 @@
  * window of places in flight is bounded by the seed's lag, so a ring indexed by place holds them.
  *
  *     render ─► compile ⇄ compiling ─► judge ⇄ judging ─► decided ─► (settled)
- *                                 └──► twin ──────────────┘
+ *                                 └──► twin ──────────────┘ │ ▲
+ *                                                           ▼ │
+ *                                                    promote ⇄ promoting
  *
  * Rendering and compiling may also end in `decided`: an image that does not build, a program that
  * is known. The way back is a worker's death. A twin waits for the judgement of the same program at
- * another place.
+ * another place. Only the oldest flight is ever promoted: when its turn to be settled has come.
  *
  * Any other move is a bug, and an assert. Owner: engine.c.
  */
@@ -34,6 +36,8 @@ enum stage {
     STAGE_JUDGING,
     STAGE_TWIN,      /* the same program is being judged for another place */
     STAGE_DECIDED,   /* has its verdict; waits for the places before it */
+    STAGE_PROMOTE,   /* may be the best: waits for a fresh judge */
+    STAGE_PROMOTING,
     STAGE_COUNT,
 };
 
@@ -58,7 +62,7 @@ struct flight {
     struct image images[JOB_IMAGES_MAX];
     int image_count;
     struct judgement_key key; /* zero until it is built */
-    int deaths;               /* judges that died with it */
+    int deaths;               /* judges that died with it, since it was judged or promoted */
     struct arena *arena; /* of reason and what else it holds */
 
     /* The outcome, from STAGE_DECIDED on. */
@@ -68,6 +72,9 @@ struct flight {
     struct score score;
     double device_ms;
     bool replayed;
+    bool promoted;          /* judged twice; verdict and score are the second judgement's */
+    const char *quarantine; /* why the first time is not believed; "": it is */
+    bool doubted;           /* nor was a second, which is taken once more */
     bool recorded; /* its row is complete already (found so at a start) */
 };
 

@@ -241,17 +241,12 @@ static struct flight *recall_flight(struct engine *engine, const struct candidat
     return flight;
 }
 
-static void note_best(struct engine *engine, const struct candidate_row *row)
+static void note_pass(struct engine *engine, const struct candidate_row *row)
 {
-    double *best = &engine->best_us[row->numerics];
-
     if (row->verdict != VERDICT_PASS) {
         return;
     }
     engine->passed++;
-    if (*best == 0 || row->score.us < *best) {
-        *best = row->score.us;
-    }
     if (engine->founder_us == 0 && strcmp(row->operator_name, "founder") == 0) {
         engine->founder_us = row->score.us;
     }
@@ -270,7 +265,7 @@ static bool recall_row(void *context, const struct candidate_row *row, struct er
     population_mark(engine->population, row->place, &genome, &row->genome_hash);
     engine->proposed = row->place + 1;
     if (row->state == CANDIDATE_DONE) {
-        note_best(engine, row);
+        note_pass(engine, row);
         if (!hash_is_zero(&row->code_key)) {
             places_program(engine->places, &row->code_key, &row->plan_key, row->place);
         }
@@ -289,6 +284,22 @@ static bool recall_row(void *context, const struct candidate_row *row, struct er
     return true;
 }
 
+static bool recall_champions(struct engine *engine, struct err *err)
+{
+    for (int i = 0; i < POPULATION_CLASSES; i++) {
+        struct candidate_row row;
+        bool found;
+
+        if (!store_champion(engine->store, engine->round, engine->run.id, i, &row, &found, err)) {
+            return false;
+        }
+        if (found) {
+            engine->champions[i] = (struct champion){row.place, row.score};
+        }
+    }
+    return true;
+}
+
 static bool recall_places(struct engine *engine, struct err *err)
 {
     struct recall recall = {.engine = engine};
@@ -296,7 +307,8 @@ static bool recall_places(struct engine *engine, struct err *err)
 
     engine->queue = queue_new(engine->setup.seed.lag);
     engine->places = places_new(engine->setup.seed.lag);
-    if (!store_candidate_count(engine->store, engine->run.id, &recall.count, err) ||
+    if (!recall_champions(engine, err) ||
+        !store_candidate_count(engine->store, engine->run.id, &recall.count, err) ||
         !store_candidates_each(engine->store, engine->run.id, recall_row, &recall, err)) {
         return false;
     }

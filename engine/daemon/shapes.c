@@ -104,6 +104,138 @@ void shapes_choose(struct shapes *shapes, const struct hello *judge, const struc
     }
 }
 
+/* ---- shapes that the search never sees ---- */
+
+enum held { HELD_UNDER, HELD_OVER, HELD_TILE, HELD_PART, HELD_LONG, HELD_ODD, HELD_COUNT };
+
+enum { HELD_TRIES = 8 }; /* draws until one is new and supported */
+
+struct tile {
+    int64_t rows, keys;
+};
+
+static int64_t draw(struct rng *rng, int64_t low, int64_t high)
+{
+    return low + rng_below(rng, (uint32_t)(high - low + 1));
+}
+
+static int64_t edge(const struct program *program, const char *name, struct rng *rng)
+{
+    int64_t drawn = INT64_C(16) << draw(rng, 0, 3);
+
+    for (int i = 0; program != NULL && i < program->constant_count; i++) {
+        if (strcmp(program->constants[i].name, name) == 0 && program->constants[i].value > 1) {
+            return program->constants[i].value;
+        }
+    }
+    return drawn;
+}
+
+static struct problem held_problem(enum held held, const struct problem *like,
+                                   const struct tile *tile, bool slow, struct rng *rng)
+{
+    int64_t shared = like->heads / like->kv_heads, share = slow && shared > 2 ? 2 : shared;
+    int64_t rows = tile->rows * draw(rng, 1, slow ? 1 : 4);
+    int64_t keys = tile->keys * draw(rng, 1, slow ? 1 : 4);
+    struct problem problem = *like;
+
+    problem.batch = problem.kv_heads = 1;
+    switch (held) {
+    case HELD_UNDER:
+        rows--;
+        keys--;
+        break;
+    case HELD_OVER:
+        rows++;
+        keys++;
+        break;
+    case HELD_PART:
+        rows = draw(rng, 1, tile->rows - 1);
+        keys = draw(rng, 1, tile->keys - 1);
+        break;
+    case HELD_LONG:
+        rows = draw(rng, 1, slow ? 8 : tile->rows);
+        keys = slow ? draw(rng, 600, 900) : draw(rng, 9000, 20000);
+        break;
+    case HELD_ODD:
+        problem.batch = draw(rng, 1, 2) * 2 + 1;
+        problem.kv_heads = 3;
+        rows = draw(rng, 1, slow ? 24 : 2 * tile->rows);
+        keys = draw(rng, 1, slow ? 24 : 2 * tile->keys);
+        break;
+    default: /* whole tiles */
+        break;
+    }
+    problem.heads = share * problem.kv_heads;
+    problem.q_len = rows;
+    problem.kv_len = keys;
+    return problem;
+}
+
+static bool is_supported(const struct program *program, const struct problem *problem, int64_t sms)
+{
+    struct arena *arena = arena_new();
+    struct plan plan;
+    struct err ignored;
+    bool supported;
+    bool ok = plan_resolve(arena, program, problem, sms, &plan, &supported, &ignored);
+
+    arena_free(arena);
+    return ok;
+}
+
+static bool is_new(const struct shapes *shapes, const struct problem *problem)
+{
+    for (int i = 0; i < shapes->count; i++) {
+        if (problem_equal(&shapes->list[i].problem, problem)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int64_t up_to(int64_t value, int64_t multiple)
+{
+    return (value + multiple - 1) / multiple * multiple;
+}
+
+/* A program may do multiples of something only: the finest that it does is taken. */
+static bool coarsen(struct problem *problem, const struct program *program, int64_t sms)
+{
+    struct problem exact = *problem;
+
+    for (int64_t multiple = 1; multiple <= 256; multiple *= 2) {
+        problem->q_len = up_to(exact.q_len, multiple);
+        problem->kv_len = up_to(exact.kv_len, multiple);
+        if (program == NULL || is_supported(program, problem, sms)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void shapes_hold_out(struct shapes *shapes, const struct program *const *programs, int64_t sms,
+                     bool slow, struct rng *rng)
+{
+    for (enum held held = 0; held < HELD_COUNT; held++) {
+        for (int image = 0; image < JOB_IMAGES_MAX; image++) {
+            const struct problem *like = first_of_image(shapes, image);
+            bool found = like == NULL;
+
+            for (int i = 0; i < HELD_TRIES && !found && shapes->count < JOB_PROBLEMS_MAX; i++) {
+                const struct program *program = programs[image];
+                struct tile tile = {edge(program, "BLOCK_M", rng), edge(program, "BLOCK_N", rng)};
+                struct problem problem = held_problem(held, like, &tile, slow, rng);
+
+                if (coarsen(&problem, program, sms) && is_new(shapes, &problem)) {
+                    add(shapes, &problem, image);
+                    found = true;
+                }
+            }
+        }
+    }
+}
+
 struct hash shapes_hash(const struct shapes *shapes)
 {
     struct hasher hasher;

@@ -40,7 +40,7 @@ static bool ask(struct arena *arena, enum role role, const char *name, const cha
         hello->version = arena_dup(arena, hello->version);
         hello->device = arena_dup(arena, hello->device);
         hello->device_id = arena_dup(arena, hello->device_id);
-        fleet_send(fleet, 0, id, job);
+        fleet_send(fleet, 0, id, job, 1);
         ok = next_event(fleet, arena, event, err);
     }
     fleet_free(fleet);

@@ -5,8 +5,9 @@
 #     kill.sh BIN random    SIGKILL at EVO_KILLS random moments (40), daemon and workers in turn
 #     kill.sh BIN workers   1 worker, 8 workers, jittered answers, workers that die: the same lineage
 #
-# BIN is the folder of a build's programs. Each ends by comparing `evo dump` with that of a run that
-# nobody disturbed, byte for byte. EVO_SEED makes the random moments repeatable.
+# BIN is the folder of a build's programs. Each ends by comparing `evo dump`, and what was promoted and
+# is ranked, with those of a run that nobody disturbed, byte for byte. EVO_SEED makes the random moments
+# repeatable.
 set -euo pipefail
 
 bin=$1 mode=$2
@@ -52,7 +53,11 @@ start() {
     local db=$1; shift
     "$bin/evo" start --foreground --db "$work/$db.db" "$@" >>"$work/$db.log" 2>&1
 }
-dump() { "$bin/evo" dump --db "$work/$1.db" >"$work/$1.dump"; }
+dump() {
+    "$bin/evo" dump --db "$work/$1.db" >"$work/$1.dump"
+    echo "--- by rank" >>"$work/$1.dump"
+    "$bin/evo" best --count 1000 --db "$work/$1.db" | sed 's/^n/rank: n/' >>"$work/$1.dump"
+}
 # Both runs end: their dumps must be equal, and hold as many places as the budget names.
 compare() {
     dump "$2"

@@ -118,7 +118,7 @@ static const struct message *job_of(int64_t id, const char *genes)
 
 static void send_job(int worker, int64_t id, const char *genes)
 {
-    fleet_send(fleet, worker, id, job_of(id, genes));
+    fleet_send(fleet, worker, id, job_of(id, genes), 1);
 }
 
 static struct judge_result *result_of(const struct fleet_event *event)
@@ -218,7 +218,7 @@ static void roles_are_not_confused(void **state)
     expect(FLEET_READY, 1);
     assert_int_equal(fleet_idle(fleet, ROLE_COMPILE, 0), 1);
     assert_int_equal(fleet_idle(fleet, ROLE_JUDGE, 0), 0);
-    fleet_send(fleet, 1, 3, compile_encode(arena, &job));
+    fleet_send(fleet, 1, 3, compile_encode(arena, &job), 1);
     event = expect(FLEET_ANSWER, 1);
     assert_true(built_decode(arena, event->message, &built, &err));
     assert_int_equal(built.verdict, VERDICT_NONE);
@@ -247,7 +247,7 @@ static void jobs_and_answers_may_be_larger_than_a_pipe(void **state)
     add(ROLE_JUDGE, "echo", self, DEADLINE_MS);
     expect(FLEET_READY, 0);
     for (int i = 0; i < 3; i++) {
-        fleet_send(fleet, 0, 1, job);
+        fleet_send(fleet, 0, 1, job, 1);
         event = expect(FLEET_ANSWER, 0);
         back = message_get_body(event->message, "load", &size);
         assert_int_equal(size, BYTES);
@@ -329,7 +329,7 @@ static void a_worker_that_stops_listening_is_timed_as_any(void **state)
     add(ROLE_JUDGE, "deaf", self, 500);
     expect(FLEET_READY, 0);
     cpu = clock_cpu_us();
-    fleet_send(fleet, 0, 4, job);
+    fleet_send(fleet, 0, 4, job, 1);
     expect(FLEET_TIMEOUT, 0);
     assert_true(clock_cpu_us() - cpu < 250 * 1000); /* asleep meanwhile, not spinning */
 }
@@ -394,7 +394,7 @@ static void answering_before_reading_is_found_out(void **state)
     message_body(job, "load", arena_alloc(arena, 1 << 20), 1 << 20);
     add(ROLE_JUDGE, "hasty", self, DEADLINE_MS);
     expect(FLEET_READY, 0);
-    fleet_send(fleet, 0, 4, job);
+    fleet_send(fleet, 0, 4, job, 1);
     expect(FLEET_ANSWER, 0);
     expect(FLEET_READY, 0); /* the rest of the job is not the next one's beginning */
 }

@@ -41,6 +41,8 @@ static const enum stage path_to[STAGE_COUNT][6] = {
     [STAGE_JUDGING] = {STAGE_JUDGE, STAGE_JUDGING, STAGE_NONE},
     [STAGE_TWIN] = {STAGE_TWIN, STAGE_NONE},
     [STAGE_DECIDED] = {STAGE_DECIDED, STAGE_NONE},
+    [STAGE_PROMOTE] = {STAGE_DECIDED, STAGE_PROMOTE, STAGE_NONE},
+    [STAGE_PROMOTING] = {STAGE_DECIDED, STAGE_PROMOTE, STAGE_PROMOTING, STAGE_NONE},
 };
 
 static void bring_to(struct flight *flight, enum stage stage)
@@ -66,14 +68,16 @@ static void make_move(void *context)
 static void only_the_moves_of_the_picture_are_legal(void **state)
 {
     static const char *const legal[STAGE_COUNT] = {
-        /*                      to: none, render, compile, compiling, judge, judging, twin, decided */
-        [STAGE_RENDER] =    "..x.x.xx",
-        [STAGE_COMPILE] =   "...x...x",
-        [STAGE_COMPILING] = "..x.x.xx",
-        [STAGE_JUDGE] =     ".....x..",
-        [STAGE_JUDGING] =   "....x..x",
-        [STAGE_TWIN] =      ".......x",
-        [STAGE_DECIDED] =   "........",
+        /* to: none, render, compile, compiling, judge, judging, twin, decided, promote, promoting */
+        [STAGE_RENDER] =    "..x.x.xx..",
+        [STAGE_COMPILE] =   "...x...x..",
+        [STAGE_COMPILING] = "..x.x.xx..",
+        [STAGE_JUDGE] =     ".....x....",
+        [STAGE_JUDGING] =   "....x..x..",
+        [STAGE_TWIN] =      ".......x..",
+        [STAGE_DECIDED] =   "........x.",
+        [STAGE_PROMOTE] =   ".........x",
+        [STAGE_PROMOTING] = ".......xx.",
     };
 
     (void)state;

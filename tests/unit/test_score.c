@@ -108,6 +108,21 @@ static void no_sample_and_no_time_have_no_score(void **state)
     }
 }
 
+static void a_gain_is_as_unsure_as_both_of_its_times(void **state)
+{
+    const struct score best = {100, 97, 104}, ours = {50, 49, 52}, exact = {50, 50, 50};
+    struct gain gain = score_gain(&best, &ours);
+
+    (void)state;
+    assert_near(gain.ratio, 2);
+    assert_near(log(gain.ratio / gain.low), hypot(log(100.0 / 97), log(52.0 / 50)));
+    assert_near(log(gain.high / gain.ratio), hypot(log(104.0 / 100), log(50.0 / 49)));
+    gain = score_gain(&exact, &exact);
+    assert_true(gain.ratio == 1 && gain.low == 1 && gain.high == 1);
+    gain = score_gain(&(struct score){100, 0, 200}, &ours); /* nothing is known of the other */
+    assert_true(gain.low == 0);
+}
+
 static void the_order_of_samples_does_not_matter(void **state)
 {
     struct rng rng = rng_at(3, 0, 0);
@@ -206,6 +221,7 @@ int main(void)
         cmocka_unit_test(the_clocks_tick_widens_the_interval),
         cmocka_unit_test(a_single_sample_is_its_own_interval),
         cmocka_unit_test(no_sample_and_no_time_have_no_score),
+        cmocka_unit_test(a_gain_is_as_unsure_as_both_of_its_times),
         cmocka_unit_test(the_order_of_samples_does_not_matter),
         cmocka_unit_test(the_interval_holds_the_truth_as_often_as_it_says),
         cmocka_unit_test(problems_are_combined_by_their_geometric_mean),

@@ -114,6 +114,111 @@ static void what_is_judged_on_is_part_of_the_key(void **state)
     assert_false(hash_equal(&second, &third));
 }
 
+/* ---- shapes that the search never sees ---- */
+
+static struct program program_of(const struct program_constant *constants, int count,
+                                 const char *condition)
+{
+    struct program program = {.constants = constants, .constant_count = count, .kernel_count = 1,
+                              .supports_count = condition != NULL,
+                              .supports = {{condition, "what the test says"}}};
+
+    program.kernels[0] = (struct program_kernel){.name = "k", .grid = {"batch", "heads", "1"},
+                                                 .threads = "32", .smem = "0"};
+    return program;
+}
+
+static const struct program_constant tiles[] = {{"BLOCK_M", 48}, {"BLOCK_N", 80}};
+
+/* The workload's shapes of test `chosen`, and what is held out by a draw. */
+static struct shapes held_out(const struct program *program, bool slow, uint64_t draw)
+{
+    static const char *const workload[] = {"4x32/8x4096x64", "1x8x512x128:causal"};
+    const struct program *programs[JOB_IMAGES_MAX] = {program, program};
+    struct shapes shapes = chosen(slow ? &emulated : &gpu, workload, 2, NULL);
+    struct rng rng = rng_at(1, 2, draw);
+
+    shapes_hold_out(&shapes, programs, 132, slow, &rng);
+    return shapes;
+}
+
+static void what_is_held_out_lies_around_the_programs_tiles(void **state)
+{
+    const struct program program = program_of(tiles, 2, NULL);
+
+    (void)state;
+    for (uint64_t draw = 0; draw < 200; draw++) {
+        struct shapes shapes = held_out(&program, false, draw);
+        const struct shape *list = shapes.list;
+
+        assert_int_equal(shapes.count, 2 + 2 * 6);
+        for (int i = 2; i < shapes.count; i++) {
+            assert_int_equal(list[i].use, USE_GATE);
+            assert_int_equal(list[i].image, i % 2);
+            assert_true(problem_same_static(&list[i].problem, &list[i % 2].problem));
+            assert_int_equal(list[i].problem.heads / list[i].problem.kv_heads, i % 2 ? 1 : 4);
+            for (int j = 0; j < i; j++) {
+                assert_false(problem_equal(&list[i].problem, &list[j].problem));
+            }
+        }
+        assert_int_equal((list[2].problem.q_len + 1) % 48, 0); /* a tile less one */
+        assert_int_equal((list[2].problem.kv_len + 1) % 80, 0);
+        assert_int_equal((list[4].problem.q_len - 1) % 48, 0); /* a tile and one */
+        assert_int_equal((list[4].problem.kv_len - 1) % 80, 0);
+        assert_int_equal(list[6].problem.q_len % 48 + list[6].problem.kv_len % 80, 0);
+        assert_true(list[8].problem.q_len < 48 && list[8].problem.kv_len < 80); /* a part */
+        assert_true(list[10].problem.kv_len >= 9000);                           /* many keys */
+        assert_true(list[12].problem.batch % 2 == 1 && list[12].problem.batch > 1);
+        assert_int_equal(list[13].problem.heads, 3);
+    }
+}
+
+static void what_is_held_out_is_drawn_anew_by_each_secret(void **state)
+{
+    const struct program program = program_of(tiles, 2, NULL);
+    struct shapes a = held_out(&program, false, 1), b = held_out(&program, false, 2);
+    struct shapes c = held_out(&program, false, 1);
+    struct hash first = shapes_hash(&a), second = shapes_hash(&b), third = shapes_hash(&c);
+
+    (void)state;
+    assert_false(hash_equal(&first, &second));
+    assert_true(hash_equal(&first, &third));
+}
+
+static void only_what_the_program_supports_is_held_out(void **state)
+{
+    const struct program coarse = program_of(tiles, 2, "q_len % 64 == 0 && kv_len % 64 == 0");
+    const struct program none = program_of(NULL, 0, "q_len == 7777");
+
+    (void)state;
+    for (uint64_t draw = 0; draw < 50; draw++) {
+        struct shapes shapes = held_out(&coarse, false, draw);
+
+        assert_true(shapes.count > 2 + 2 * 4); /* some are rounded to the same */
+        for (int i = 2; i < shapes.count; i++) {
+            assert_int_equal(shapes.list[i].problem.q_len % 64, 0);
+            assert_int_equal(shapes.list[i].problem.kv_len % 64, 0);
+        }
+    }
+    assert_int_equal(held_out(&none, false, 0).count, 2);
+}
+
+static void an_emulated_device_can_afford_what_is_held_out(void **state)
+{
+    const struct program_constant large[] = {{"BLOCK_M", 128}, {"BLOCK_N", 128}};
+    const struct program program = program_of(large, 2, NULL), plain = program_of(NULL, 0, NULL);
+
+    (void)state;
+    for (uint64_t draw = 0; draw < 100; draw++) {
+        struct shapes shapes = held_out(draw % 2 ? &program : &plain, true, draw);
+
+        assert_int_equal(shapes.count, 2 + 2 * 2 + 2 * 6);
+        for (int i = 6; i < shapes.count; i++) {
+            assert_true(problem_flops(&shapes.list[i].problem) <= 0x1.1p24);
+        }
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -123,6 +228,10 @@ int main(void)
         cmocka_unit_test(shapes_of_the_seed_take_the_place_of_derived_ones),
         cmocka_unit_test(a_shape_of_the_seed_that_is_the_workloads_is_judged_in_full),
         cmocka_unit_test(what_is_judged_on_is_part_of_the_key),
+        cmocka_unit_test(what_is_held_out_lies_around_the_programs_tiles),
+        cmocka_unit_test(what_is_held_out_is_drawn_anew_by_each_secret),
+        cmocka_unit_test(only_what_the_program_supports_is_held_out),
+        cmocka_unit_test(an_emulated_device_can_afford_what_is_held_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

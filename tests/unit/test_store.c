@@ -635,6 +635,151 @@ static void a_known_judgement_is_found_by_its_key(void **state)
     assert_false(found);
 }
 
+/* ---- promotions ---- */
+
+/* The second judgement of a program, as the engine records it; place -1: nobody is finished by it. */
+static int64_t promote(struct fixture *f, int64_t searched, struct candidate_row *row, double us,
+                       enum verdict verdict)
+{
+    const struct judge_result *result = fixture_result(us, verdict, 50);
+    struct judgement_row judgement = {.key = fixture_key(f, row->place), .run = row->run,
+                                      .place = row->place, .verdict = verdict,
+                                      .reason = verdict == VERDICT_PASS ? "" : "it was luck"};
+    struct promotion_row promotion = {.searched = searched, .tried = row->place + 1,
+                                      .quarantine = ""};
+    struct score scores[2];
+
+    judgement.key.workload = fixture_hash("held out", searched);
+    for (int i = 0; i < result->timing_count; i++) {
+        const struct timing *timing = &result->timings[i];
+
+        assert_true(score_of_samples(timing->span_us, timing->span_count, timing->tick_us,
+                                     &scores[i]));
+    }
+    if (result->timing_count == 2) {
+        judgement.score = score_combine(scores, 2);
+    }
+    MUST(f, store_attempt_begin(f->store, row->run, row->place, ROLE_JUDGE, "cuda:0", 5,
+                                &promotion.attempt, &f->err));
+    MUST(f, store_promotion_insert(f->store, &judgement, &promotion, result, scores, &f->err));
+    return judgement.id;
+}
+
+/* A place that is promoted before it is settled. Returns the second judgement. */
+static int64_t promoted_place(struct fixture *f, int64_t place, double us, double second_us,
+                              enum verdict verdict)
+{
+    struct candidate_row row = fixture_candidate(f, place, place == 0 ? "founder" : "step");
+    int64_t first, second;
+
+    fixture_propose(f, &row);
+    first = fixture_judge(f, &row, place, us, VERDICT_PASS, 50);
+    second = promote(f, first, &row, second_us, verdict);
+    fixture_finish(f, &row, place, second, verdict);
+    return second;
+}
+
+static void the_best_is_who_was_crowned_not_who_was_lucky(void **state)
+{
+    struct fixture *f = *state;
+    struct candidate_row best;
+    int64_t rescored;
+    bool found;
+
+    begin(f);
+    fixture_run(f);
+    MUST(f, store_champion(f->store, f->arena, f->run, 0, &best, &found, &f->err));
+    assert_false(found);
+    promoted_place(f, 0, 100, 101, VERDICT_PASS);
+    MUST(f, store_crown(f->store, f->run, 0, &f->err));
+    promoted_place(f, 1, 80, 82, VERDICT_PASS);
+    MUST(f, store_crown(f->store, f->run, 1, &f->err));
+    fixture_place(f, 2, "step", 0, 81.9, VERDICT_PASS); /* not enough to be promoted */
+    fixture_place(f, 3, "step", 1, 10, VERDICT_PASS);   /* of another class */
+    commit(f);
+    MUST(f, store_champion(f->store, f->arena, f->run, 0, &best, &found, &f->err));
+    assert_true(found);
+    assert_int_equal(best.place, 1);
+    assert_true(fabs(best.score.us - 82 * sqrt(2)) < 0.1);
+    MUST(f, store_champion(f->store, f->arena, f->run, 1, &best, &found, &f->err));
+    assert_false(found);
+    assert_string_equal(raw_ask(f->path, "SELECT group_concat(id) FROM (SELECT id FROM leaderboard "
+                                         "WHERE numerics = 'fp32' ORDER BY rank)"),
+                        "n1,n2,n0");
+    assert_string_equal(raw_ask(f->path, "SELECT id || ' ' || promoted || ' ' || tried || ' ' || "
+                                         "(searched_us < time_us) FROM best_kernel "
+                                         "WHERE numerics = 'fp32'"),
+                        "n1 1 2 1");
+    assert_string_equal(raw_ask(f->path, "SELECT promoted || ifnull(searched_us, '-') FROM "
+                                         "leaderboard WHERE id = 'n2'"),
+                        "0-");
+    /* Scores made again leave the crown where it is. */
+    raw_exec(f->path, "DROP TRIGGER score_stays; DROP TRIGGER score_is_final;"
+                      "UPDATE score SET version = 0", NULL, 0);
+    begin(f);
+    MUST(f, store_rescore(f->store, &rescored, &f->err));
+    commit(f);
+    assert_int_equal(rescored, 6);
+    assert_string_equal(raw_ask(f->path, "SELECT id FROM best_kernel WHERE numerics = 'fp32'"),
+                        "n1");
+}
+
+static void a_refuted_program_has_no_rank_in_any_run(void **state)
+{
+    struct fixture *f = *state;
+    struct candidate_row row, later;
+    struct judgement_row second;
+    int64_t first, judgement;
+    bool found;
+
+    begin(f);
+    fixture_run(f);
+    first = fixture_place(f, 0, "founder", 0, 50, VERDICT_PASS); /* ranks by the first judgement */
+    row = fixture_candidate(f, 1, "step");
+    fixture_propose(f, &row);
+    MUST(f, store_promotion_find(f->store, first, f->arena, &second, &found, &f->err));
+    assert_false(found);
+    judgement = promote(f, first, &row, 50, VERDICT_RACY);
+    MUST(f, store_promotion_find(f->store, first, f->arena, &second, &found, &f->err));
+    assert_true(found);
+    assert_int_equal(second.id, judgement);
+    assert_int_equal(second.verdict, VERDICT_RACY);
+    assert_string_equal(second.reason, "it was luck");
+    assert_true(second.score.us == 0);
+    later = row;
+    fixture_finish(f, &later, 0, judgement, VERDICT_RACY);
+    commit(f);
+    assert_string_equal(raw_ask(f->path, "SELECT count(*) FROM leaderboard"), "0");
+    assert_string_equal(raw_ask(f->path, "SELECT verdict || ' ' || ifnull(time_us, 'none') FROM "
+                                         "promotions"),
+                        "racy none");
+    assert_string_equal(raw_ask(f->path, "SELECT ifnull(us, 'none') FROM candidate_detail "
+                                         "WHERE place = 1"),
+                        "none");
+}
+
+static void a_time_below_the_floor_is_found(void **state)
+{
+    struct fixture *f = *state;
+    struct floor_row floor;
+    int64_t judgement;
+    char text[160];
+
+    begin(f);
+    fixture_run(f);
+    judgement = fixture_place(f, 0, "founder", 0, 100, VERDICT_PASS);
+    commit(f);
+    for (int below = 0; below < 2; below++) {
+        snprintf(text, sizeof text, "INSERT INTO metric VALUES (%lld, %d, 'floor_us', %d, '')",
+                 (long long)judgement, below, below ? 300 : 99);
+        assert_int_equal(raw_exec(f->path, text, NULL, 0), SQLITE_OK);
+        MUST(f, store_judgement_floor(f->store, judgement, f->arena, &floor, &f->err));
+        assert_int_equal(floor.shape != NULL, below);
+    }
+    assert_string_equal(floor.shape, FIXTURE_PROBLEM_B);
+    assert_true(floor.floor_us == 300 && fabs(floor.us - 200) < 1);
+}
+
 /* ---- invariants, tried as someone with sqlite3 would ---- */
 
 static void the_schema_refuses_what_must_not_be(void **state)
@@ -658,6 +803,10 @@ static void the_schema_refuses_what_must_not_be(void **state)
         {"UPDATE sample SET us = zeroblob(8)", "never changed"},
         {"UPDATE metric SET value = 1", "never changed"},
         {"UPDATE case_result SET verdict = 'pass'", "never changed"},
+        {"INSERT INTO promotion VALUES (1, 1, 1, 1, '')", "searched <> judgement"},
+        {"INSERT INTO promotion VALUES (1, 2, 1, 0, '')", "tried > 0"},
+        {"INSERT INTO promotion VALUES (1, 2, 999, 1, '')", "FOREIGN KEY"},
+        {"UPDATE standing SET best = 2", "best IN (0, 1)"},
         {"INSERT INTO sample VALUES (1, 5, 'span', zeroblob(8))", "FOREIGN KEY"},
         {"INSERT INTO parent VALUES (1, 2, 0, 2)", "parent < place"},
         {"INSERT INTO parent VALUES (1, 2, 0, 9)", "parent < place"},
@@ -835,6 +984,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(attempts_left_open_are_closed_at_a_start_and_counted, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_known_judgement_is_found_by_its_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_best_is_who_was_crowned_not_who_was_lucky, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_refuted_program_has_no_rank_in_any_run, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_time_below_the_floor_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(the_schema_refuses_what_must_not_be, setup, teardown),
         cmocka_unit_test_setup_teardown(samples_are_little_endian_doubles_in_the_order_taken, setup,
                                         teardown),
