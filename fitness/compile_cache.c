@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/folder.h"
 #include "base/frame.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -30,45 +31,6 @@ struct compile_cache {
     unsigned puts;
     bool failed; /* to write; said once */
 };
-
-static bool folder_make(const char *path, struct err *err)
-{
-    char part[PATH_MAX];
-
-    if (strlen(path) >= sizeof part) {
-        return err_set(err, ERR_USER, "the path '%.80s…' is too long", path);
-    }
-    memcpy(part, path, strlen(path) + 1);
-    for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash != NULL) {
-            *slash = '\0';
-        }
-        if (mkdir(part, 0777) != 0 && errno != EEXIST) {
-            return err_sys(err, "cannot make the folder '%s'", part);
-        }
-        if (slash == NULL) {
-            return true;
-        }
-        *slash = '/';
-    }
-}
-
-static bool folder_default(char folder[PATH_MAX], struct err *err)
-{
-    static const struct {
-        const char *variable, *below;
-    } places[] = {{"EVO_CACHE_DIR", ""}, {"XDG_CACHE_HOME", "/evo"}, {"HOME", "/.cache/evo"}};
-
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        const char *base = getenv(places[i].variable);
-
-        if (base != NULL && *base != '\0') {
-            snprintf(folder, PATH_MAX, "%s%s", base, places[i].below);
-            return true;
-        }
-    }
-    return err_set(err, ERR_USER, "none of EVO_CACHE_DIR, XDG_CACHE_HOME and HOME is set");
-}
 
 /* Pruning. The file `pruned` says by its time when it was last done, and its lock that it is. */
 struct old_file {
@@ -175,7 +137,7 @@ bool compile_cache_open(const char *folder, struct compile_cache **out, struct e
     *out = NULL;
     if (folder != NULL) {
         snprintf(wanted, sizeof wanted, "%s", folder);
-    } else if (!folder_default(wanted, err)) {
+    } else if (!folder_cache(wanted, err)) {
         goto fail;
     }
     snprintf(below, sizeof below, "%s/compile", wanted);
