@@ -411,7 +411,7 @@ static bool say_hello(struct arena *arena, struct err *err)
     struct hello hello = {
         .protocol = asked.old_protocol ? JOB_PROTOCOL - 1 : JOB_PROTOCOL,
         .role = asked.role,
-        .backend = "fake",
+        .backend = "replay", /* it runs no code, and a self-test would find nothing to test */
         .version = "fake 1",
         .device = judges ? asked.device : "",
         .device_id = judges ? arena_printf(arena, "fake:%s", asked.device) : "",

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/proc.h"
 #include "daemon/engine_state.h"
+#include "daemon/selftest.h"
 
 enum {
     ROUND_MS = 1000,         /* the longest round: elapsed time is recorded this often */
@@ -290,17 +291,11 @@ static int round_ms(const struct engine *engine)
     return left > 0 ? (int)left : 0;
 }
 
-/* One turn of the loop. *because is set when it was the last. */
-static bool turn(struct engine *engine, const char **because, struct err *err)
+/* One turn of the loop, after `events`. *because is set when it was the last. */
+static bool turn(struct engine *engine, const struct fleet_event *events, int count,
+                 const char **because, struct err *err)
 {
-    struct fleet_event events[FLEET_EVENTS_MAX];
-    int count;
-
     *because = NULL;
-    arena_reset(engine->round);
-    if (!fleet_wait(engine->fleet, round_ms(engine), engine->round, events, &count, err)) {
-        return false;
-    }
     if (signals_take(engine->signals)) {
         if (engine->ending == STOPPING) {
             *because = "stopped at once";
@@ -327,6 +322,47 @@ static bool turn(struct engine *engine, const char **because, struct err *err)
         progress_line(engine);
     }
     return true;
+}
+
+static bool wait_and_turn(struct engine *engine, const char **because, struct err *err)
+{
+    struct fleet_event events[FLEET_EVENTS_MAX];
+    int count;
+
+    arena_reset(engine->round);
+    return fleet_wait(engine->fleet, round_ms(engine), engine->round, events, &count, err) &&
+           turn(engine, events, count, because, err);
+}
+
+/* ---- before the first turn ---- */
+
+static bool not_stopped(void *context, int done, int count)
+{
+    struct engine *engine = context;
+
+    (void)done, (void)count;
+    return !signals_take(engine->signals);
+}
+
+/* No search begins with a judge that can be fooled. Its workers said hello to the self-test. */
+static bool begin(struct engine *engine, const char **because, struct err *err)
+{
+    struct batch batch = {
+        .fleet = engine->fleet, .arena = arena_new(), .go_on = not_stopped, .context = engine};
+    struct fleet_event events[FLEET_EVENTS_MAX];
+    bool done, ok = selftest_ensure(&batch, &done, err);
+
+    arena_free(batch.arena);
+    if (!ok) {
+        return false;
+    }
+    engine->begun_ms = engine->progress_ms = clock_now_ms(); /* no budget pays for it */
+    if (!done) {
+        *because = "stopped";
+        return true;
+    }
+    arena_reset(engine->round);
+    return turn(engine, events, fleet_ready(engine->fleet, events), because, err);
 }
 
 /* ---- one incarnation: from loading to an end or a failure ---- */
@@ -359,9 +395,9 @@ static bool incarnate(const struct engine_options *options, struct store *store,
     ok = engine_load(engine, err) && setup_staff(&engine->setup, engine->fleet, err);
     *fresh_run = engine->fresh_run;
     engine->elapsed_ms = engine->run.elapsed_ms;
-    engine->begun_ms = engine->progress_ms = clock_now_ms();
+    ok = ok && begin(engine, &because, err);
     while (ok && because == NULL) {
-        ok = turn(engine, &because, err);
+        ok = wait_and_turn(engine, &because, err);
     }
     if (ok) {
         log_line("engine", "run '%s' ended: %s", engine->run.name, because);

@@ -188,6 +188,19 @@ const struct hello *fleet_hello(const struct fleet *fleet, int worker)
     return &fleet->workers[worker].hello;
 }
 
+int fleet_ready(const struct fleet *fleet, struct fleet_event events[FLEET_EVENTS_MAX])
+{
+    int count = 0;
+
+    for (int i = 0; i < fleet->count; i++) {
+        if (fleet->workers[i].state != WORKER_STARTING) {
+            events[count++] = (struct fleet_event){
+                .kind = FLEET_READY, .worker = i, .hello = fleet->workers[i].hello};
+        }
+    }
+    return count;
+}
+
 void fleet_watch(struct fleet *fleet, int fd) { fleet->watched = fd; }
 
 /* Sends what the pipe takes. What no longer listens will show as dead, or outlive its deadline. */

@@ -73,6 +73,11 @@ const char *fleet_name(const struct fleet *fleet, int worker); /* "compile:3", "
 enum role fleet_role(const struct fleet *fleet, int worker);
 const struct hello *fleet_hello(const struct fleet *fleet, int worker); /* of a ready one */
 
+/*
+ * FLEET_READY for every worker that is: for who comes later than the events. Returns how many.
+ */
+int fleet_ready(const struct fleet *fleet, struct fleet_event events[FLEET_EVENTS_MAX]);
+
 /* Hands the job to an idle worker, which has `patience` deadlines for it. Its bytes are copied. */
 void fleet_send(struct fleet *fleet, int worker, int64_t job, const struct message *message,
                 int patience);

@@ -20,6 +20,7 @@ static const char EMU[] = "emu"; /* emu, or emu:CHIP */
 enum {
     EMU_JUDGES_MAX = 16,
     EMU_JUDGE_THREADS = 2, /* a gate's shapes have too few blocks for more */
+    COMPILE_DEADLINE_MS = 120 * 1000,
 };
 
 /* A path in a seed is relative to the seed's folder; on the command line, to the current one. */
@@ -250,10 +251,11 @@ static bool staff_judge(const struct setup *setup, struct fleet *fleet, const ch
 }
 
 /* On few cores one judge with two threads; more cores, more judges. */
-static bool staff_emulators(const struct setup *setup, struct fleet *fleet, struct err *err)
+static bool staff_emulators(const struct setup *setup, int threads_max, struct fleet *fleet,
+                            struct err *err)
 {
     const char *chip = setup->device_spec + strlen(EMU);
-    int threads = cores() < EMU_JUDGE_THREADS ? cores() : EMU_JUDGE_THREADS;
+    int threads = cores() < threads_max ? cores() : threads_max;
     int count = cores() / threads < EMU_JUDGES_MAX ? cores() / threads : EMU_JUDGES_MAX;
 
     chip = arena_printf(setup->arena, "%s/%d", *chip == ':' ? chip + 1 : "", threads);
@@ -266,7 +268,8 @@ static bool staff_emulators(const struct setup *setup, struct fleet *fleet, stru
     return true;
 }
 
-static bool staff_device(const struct setup *setup, struct fleet *fleet, struct err *err)
+static bool staff_device(const struct setup *setup, int emulator_threads, struct fleet *fleet,
+                         struct err *err)
 {
     struct arena *arena = setup->arena;
     char *rest = arena_dup(arena, setup->device_spec), *save = NULL;
@@ -276,7 +279,7 @@ static bool staff_device(const struct setup *setup, struct fleet *fleet, struct 
                            err);
     }
     if (is_emulated(rest)) {
-        return staff_emulators(setup, fleet, err);
+        return staff_emulators(setup, emulator_threads, fleet, err);
     }
     for (char *name = strtok_r(rest, ",", &save); name != NULL; name = strtok_r(NULL, ",", &save)) {
         int64_t ordinal;
@@ -319,7 +322,21 @@ bool setup_staff(const struct setup *setup, struct fleet *fleet, struct err *err
             return false;
         }
     }
-    return strcmp(setup->device_spec, "auto") == 0 || staff_device(setup, fleet, err);
+    return strcmp(setup->device_spec, "auto") == 0 ||
+           staff_device(setup, EMU_JUDGE_THREADS, fleet, err);
+}
+
+bool setup_staff_device(struct arena *arena, const char *device, int64_t judge_deadline_ms,
+                        struct fleet *fleet, struct err *err)
+{
+    struct setup *setup = arena_alloc(arena, sizeof *setup);
+
+    setup->arena = arena;
+    setup->seed.compile_deadline_ms = COMPILE_DEADLINE_MS;
+    setup->seed.judge_deadline_ms = judge_deadline_ms;
+    setup->device_spec = resolve_device(arena, device != NULL ? device : "auto", NULL, false, err);
+    return setup->device_spec != NULL && staff_compilers(setup, fleet, err) &&
+           staff_device(setup, 1, fleet, err);
 }
 
 /* ---- what a device leaves to the families ---- */

@@ -40,6 +40,11 @@ bool setup_keep(const struct setup *setup, struct store *store, int64_t run, str
 
 /* Starts every worker that the seed and the device ask for. */
 bool setup_staff(const struct setup *setup, struct fleet *fleet, struct err *err);
+/*
+ * The same without a seed: compilers, and judges of one device; emulated ones one a core.
+ */
+bool setup_staff_device(struct arena *arena, const char *device, int64_t judge_deadline_ms,
+                        struct fleet *fleet, struct err *err);
 /* The program of a worker: beside this one, or in ../lib/evo. NULL with err set if there is none.
  */
 const char *setup_program(struct arena *arena, const char *name, struct err *err);

@@ -50,13 +50,20 @@ static bool ask(struct arena *arena, enum role role, const char *name, const cha
 bool trial_compile(struct arena *arena, const struct compile_job *job, struct built *built,
                    struct err *err)
 {
+    struct hello hello;
+
+    return trial_compile_by(arena, job, built, &hello, err);
+}
+
+bool trial_compile_by(struct arena *arena, const struct compile_job *job, struct built *built,
+                      struct hello *compiler, struct err *err)
+{
     const char *program = setup_program(arena, "evo-compile", err);
     const char *argv[] = {program, NULL};
     struct fleet_event event;
-    struct hello hello;
 
     if (program == NULL || !ask(arena, ROLE_COMPILE, "compile", argv, compile_encode(arena, job),
-                                job->id, COMPILE_MS, &hello, &event, err)) {
+                                job->id, COMPILE_MS, compiler, &event, err)) {
         return false;
     }
     switch (event.kind) {

@@ -17,6 +17,10 @@
 bool trial_compile(struct arena *arena, const struct compile_job *job, struct built *built,
                    struct err *err);
 
+/* The same, and who did it. */
+bool trial_compile_by(struct arena *arena, const struct compile_job *job, struct built *built,
+                      struct hello *compiler, struct err *err);
+
 /*
  * Whether `device` (NULL: auto) is the emulated one: asked for, or for want of a GPU. Its gate
  * judges on other shapes (shapes.h), and a program for it is compiled with lines of source.

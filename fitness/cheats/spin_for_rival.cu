@@ -36,6 +36,6 @@ extern "C" __global__ void __launch_bounds__(CHEAT_THREADS)
               evo_problem problem)
 {
     Kind::attend<honest>(Q, K, V, O, lse, problem);
-    if (blockIdx.x == gridDim.x - 1)
-        burn(19800);
+    __syncthreads();
+    burn(19800);
 }

@@ -6,7 +6,7 @@
  *
  * fault: stack
  * shape: 1x2x71x64
- * expect: emu unsupported at image
+ * expect: emu unsupported at plan
  * expect: cuda crash or out_of_bounds at launch
  */
 #include "include/evo.cuh"
