@@ -9,6 +9,7 @@ int cmd_best(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_emulate(int argc, char **argv);
 int cmd_export(int argc, char **argv);

@@ -165,6 +165,23 @@ const struct command command_table[] = {
      {{"for", 0, "ARCH", "the device to count for, as sm_90 (default: the seed's, else sm_90)"},
       FOLDER,
       JSON}},
+    {"doctor",
+     GROUP_LOOK,
+     cmd_doctor,
+     "",
+     0,
+     0,
+     "is this machine well, and can its judge be fooled",
+     "Looks at driver, compiler, clocks, disk and limits, a line each with what to do. Then tests "
+     "the judge: kernels that look fast and are wrong, each of which must get the verdict it "
+     "deserves, and correct ones, which must pass. 'evo start' does a part of this once for each "
+     "device and refuses to begin if it fails. Where there is a GPU the emulated device is tested "
+     "as well.",
+     "evo doctor",
+     {{"device", 0, "DEVICE", "auto, cuda:N or emu (default: auto)"},
+      {"quick", 0, NULL, "one variant of each planted kernel, as at a start"},
+      {"markdown", 0, NULL, "print the table of docs/cheats.md instead"},
+      JSON}},
     {"export",
      GROUP_KEEP,
      cmd_export,
