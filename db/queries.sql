@@ -416,3 +416,34 @@ WITH RECURSIVE up(place) AS (
     SELECT p.parent FROM up JOIN parent p ON p.run = :run AND p.place = up.place)
 SELECT d.* FROM up CROSS JOIN candidate_detail d ON d.run = :run AND d.place = up.place
 ORDER BY d.place
+
+-- ---- the story, for views ----
+
+-- Places that are done, a few words each, in order: what views add up as a search goes on.
+-- :name story_list
+SELECT c.place, c.evaluation, c.finished_at, c.created_at, c.alias_of, c.family, c.operator,
+       c.island, c.numerics, c.verdict, c.source_hash IS NOT NULL, c.code_key IS NOT NULL,
+       p.parent, s.us, s.low, s.high
+FROM candidate c
+LEFT JOIN parent p ON p.run = c.run AND p.place = c.place AND p.ordinal = 0
+LEFT JOIN score s  ON c.verdict = 'pass' AND s.judgement = c.judgement AND s.problem = -1
+                  AND s.version = (SELECT max(version) FROM score
+                                   WHERE judgement = c.judgement AND problem = -1)
+WHERE c.run = :run AND c.place > :after AND c.state = 'done'
+ORDER BY c.place
+LIMIT :count
+
+-- What workers hold at this moment.
+-- :name in_flight_list
+SELECT place, role, worker, begun_at FROM attempt
+WHERE run = :run AND ended_at IS NULL
+ORDER BY begun_at
+
+-- The newest reading of each metric that tells of the device's state.
+-- :name device_state
+SELECT m.name, m.value
+FROM metric m
+WHERE m.judgement = (SELECT max(id) FROM judgement WHERE run = :run AND verdict = 'pass')
+  AND m.name IN ('sm_clock_mhz', 'power_w', 'temperature_c', 'throttle_reasons')
+  AND m.value IS NOT NULL
+ORDER BY m.problem

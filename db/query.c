@@ -728,3 +728,83 @@ bool query_events(struct store *store, struct arena *arena, int64_t run, int64_t
     }
     return ok;
 }
+
+bool query_story(struct store *store, int64_t run, int64_t after, int64_t limit,
+                 story_visit *visit, void *context, int64_t *count, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_STORY_LIST);
+    struct arena *texts = arena_new();
+    bool more, ok;
+
+    *count = 0;
+    sql_bind_i64(s, ":run", run);
+    sql_bind_i64(s, ":after", after);
+    sql_bind_i64(s, ":count", limit);
+    while ((ok = sql_row(store, s, &more, err)) && more) {
+        struct story_row row = {
+            .place = sql_i64(s, 0),
+            .evaluation = sql_i64(s, 1),
+            .finished_at = sql_i64(s, 2),
+            .created_at = sql_i64(s, 3),
+            .alias_of = sql_is_null(s, 4) ? -1 : sql_i64(s, 4),
+            .family = sql_text(s, 5, texts),
+            .operator_name = sql_text(s, 6, texts),
+            .island = (int)sql_i64(s, 7),
+            .numerics = (int)sql_i64(s, 8),
+            .verdict = sql_verdict(s, 9),
+            .rendered = sql_i64(s, 10) != 0,
+            .built = sql_i64(s, 11) != 0,
+            .parent = sql_is_null(s, 12) ? -1 : sql_i64(s, 12),
+            .score = {sql_f64(s, 13, 0), sql_f64(s, 14, 0), sql_f64(s, 15, 0)},
+        };
+
+        visit(context, &row);
+        (*count)++;
+        arena_reset(texts);
+    }
+    arena_free(texts);
+    return ok;
+}
+
+bool query_in_flight(struct store *store, struct arena *arena, int64_t run,
+                     struct in_flight_row **rows, int64_t *count, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_IN_FLIGHT_LIST);
+    bool more, ok;
+
+    *rows = NULL;
+    *count = 0;
+    sql_bind_i64(s, ":run", run);
+    while ((ok = sql_row(store, s, &more, err)) && more) {
+        *rows = rows_room(arena, *rows, *count, sizeof **rows);
+        (*rows)[(*count)++] = (struct in_flight_row){
+            .place = sql_i64(s, 0),
+            .role = sql_text(s, 1, arena),
+            .worker = sql_text(s, 2, arena),
+            .begun_at = sql_i64(s, 3),
+        };
+    }
+    return ok;
+}
+
+bool query_device_state(struct store *store, int64_t run, struct device_state *state,
+                        struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_DEVICE_STATE);
+    struct arena *texts = arena_new();
+    bool more, ok;
+
+    *state = (struct device_state){NAN, NAN, NAN, NAN};
+    sql_bind_i64(s, ":run", run);
+    while ((ok = sql_row(store, s, &more, err)) && more) {
+        const char *name = sql_text(s, 0, texts);
+        double *to = strcmp(name, "sm_clock_mhz") == 0    ? &state->sm_clock_mhz
+                     : strcmp(name, "power_w") == 0       ? &state->power_w
+                     : strcmp(name, "temperature_c") == 0 ? &state->temperature_c
+                                                          : &state->throttle_reasons;
+
+        *to = sql_f64(s, 1, NAN);
+    }
+    arena_free(texts);
+    return ok;
+}

@@ -108,4 +108,36 @@ struct event_row {
 bool query_events(struct store *store, struct arena *arena, int64_t run, int64_t limit,
                   struct event_row **rows, int64_t *count, struct err *err);
 
+/* What became of a place, in a few words. Texts are the reader's until the next row. */
+struct story_row {
+    int64_t place, evaluation, created_at, finished_at;
+    int64_t alias_of, parent; /* -1: none */
+    const char *family, *operator_name;
+    int island, numerics;
+    enum verdict verdict;
+    bool rendered, built;
+    struct score score; /* us 0: none */
+};
+typedef void story_visit(void *context, const struct story_row *row);
+/*
+ * Visits the places above `after` that are done, in order, `limit` at most; done places are a
+ * prefix of a running search, so a view goes on where it was. *count: how many were visited.
+ */
+bool query_story(struct store *store, int64_t run, int64_t after, int64_t limit,
+                 story_visit *visit, void *context, int64_t *count, struct err *err);
+
+struct in_flight_row {
+    int64_t place, begun_at;
+    const char *role, *worker;
+};
+bool query_in_flight(struct store *store, struct arena *arena, int64_t run,
+                     struct in_flight_row **rows, int64_t *count, struct err *err);
+
+/* The device as it was when the newest pass was timed; NAN: unknown. */
+struct device_state {
+    double sm_clock_mhz, power_w, temperature_c, throttle_reasons;
+};
+bool query_device_state(struct store *store, int64_t run, struct device_state *state,
+                        struct err *err);
+
 #endif

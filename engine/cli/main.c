@@ -16,6 +16,7 @@
 #define GENES  {"genes", 0, "GENES", "of a template: which kernel of it (default: the first)"}
 #define DEVICE {"device", 0, "DEVICE", "auto, cuda:N or emu (default: auto)"}
 #define SHAPES {"shape", 0, "S", "a shape; repeated: each (default: those that A was made for)"}
+#define LINE   {"line", 0, NULL, "follow with one line of progress, not the status screen"}
 #define FOLDER {"templates", 0, "DIR", "a folder of your own templates, looked at first"}
 
 const struct command command_table[] = {
@@ -27,8 +28,8 @@ const struct command command_table[] = {
      0,
      "begin a search, or go on with one after any stop",
      "Starts the search in the background: its log is the database's name with .log behind it, "
-     "its lock with .lock. On a terminal the command then follows the search with one line of "
-     "progress; Ctrl-C leaves the search running. Away from a terminal it prints a line every "
+     "its lock with .lock. On a terminal the command then follows the search as 'evo watch' "
+     "does; Ctrl-C leaves the search running. Away from a terminal it prints a line every "
      "10 s until the search ends.\n"
      "A database that holds an open run goes on with it, after a stop of whatever kind: the seed "
      "and templates stored in it are used, and --seed is not needed. --new begins another run "
@@ -47,6 +48,7 @@ const struct command command_table[] = {
        "evo, or to compare with: ga (operators without a model), hill, random"},
       FOLDER,
       {"new", 0, NULL, "begin a new run even if the database holds an open one"},
+      LINE,
       {"foreground", 0, NULL, "do not detach: for systemd and CI"},
       {"detach", 0, NULL, "return as soon as the search runs; print its pid and log"}}},
     {"stop",
@@ -68,10 +70,13 @@ const struct command command_table[] = {
      0,
      0,
      "follow a running search",
-     "Shows the progress of a search that runs, until it ends or until Ctrl-C, which leaves it "
-     "running.",
+     "Shows a search that runs, until it ends or until q or Ctrl-C, which leave it running. On a "
+     "terminal this is the status screen: the best and its history, the fastest kernels (arrow "
+     "keys choose, Enter tells all of one and what it changed in its parent), how far proposals "
+     "come, what each operator brings, what the workers hold; ? explains it. On a plain terminal "
+     "it is a line, elsewhere a line every 10 s.",
      "evo watch",
-     {DB}},
+     {LINE, DB}},
     {"status",
      GROUP_LOOK,
      cmd_status,

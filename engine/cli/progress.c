@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "cli/screen.h"
 #include "cli/text.h"
 
 enum {
@@ -219,15 +220,16 @@ static bool conclude(struct cli *cli, struct err *err)
     return true;
 }
 
-bool progress_follow(struct cli *cli, const struct follow *follow, struct err *err)
+/* One line, kept up to date on a terminal, repeated elsewhere. True: the search has ended. */
+static bool follow_line(struct cli *cli, const struct follow *follow, bool *ok, struct err *err)
 {
     struct sigaction action = {.sa_handler = on_interrupt}, before;
-    bool terminal = isatty(STDERR_FILENO), ok = true, ended = false;
+    bool terminal = isatty(STDERR_FILENO), ended = false;
     int64_t shown = clock_now_ms() - LINE_EVERY_MS + REFRESH_MS;
 
     interrupted = 0;
     sigaction(SIGINT, &action, &before);
-    while (!interrupted && !(ended = follow_ended(follow, cli_lock(cli), &ok, err))) {
+    while (!interrupted && !(ended = follow_ended(follow, cli_lock(cli), ok, err))) {
         if (terminal || clock_now_ms() - shown >= LINE_EVERY_MS) {
             show(cli, terminal);
             shown = clock_now_ms();
@@ -238,6 +240,16 @@ bool progress_follow(struct cli *cli, const struct follow *follow, struct err *e
     if (terminal) {
         fputs("\r\033[K", stderr);
     }
+    return ended;
+}
+
+bool progress_follow(struct cli *cli, const struct follow *follow, struct err *err)
+{
+    bool ok = true;
+    bool ended = screen_possible() && !cli_has(cli, "line")
+                     ? screen_follow(cli, follow, &ok, err) == SCREEN_ENDED
+                     : follow_line(cli, follow, &ok, err);
+
     if (ended) {
         return ok && conclude(cli, err);
     }

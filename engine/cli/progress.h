@@ -29,8 +29,9 @@ struct follow {
 };
 
 /*
- * Shows progress on stderr until the process ends (a failure it reports is ours) or Ctrl-C, which
- * leaves it running. On a terminal one line is kept up to date; elsewhere a line comes every 10 s.
+ * Shows progress until the process ends (a failure it reports is ours) or Ctrl-C, which leaves it
+ * running: the status screen on a terminal that can do it; with --line, or on a plain terminal, one
+ * line kept up to date; elsewhere a line every 10 s.
  */
 bool progress_follow(struct cli *cli, const struct follow *follow, struct err *err);
 

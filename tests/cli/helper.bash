@@ -11,7 +11,9 @@ setup() {
     environment
 }
 
-teardown() {
+teardown() { teardown_folder; }
+
+teardown_folder() {
     evo stop --timeout 20s >/dev/null 2>&1 || true
     if [ "${BATS_TEST_COMPLETED:-0}" = 1 ]; then
         cd / && rm -rf "$folder"
