@@ -645,10 +645,17 @@ bool query_cases(struct store *store, struct arena *arena, int64_t judgement,
     *count = 0;
     sql_bind_i64(s, ":judgement", judgement);
     while ((ok = sql_row(store, s, &more, err)) && more) {
+        enum rung rung;
+
+        if (!rung_parse(sql_text(s, 1, arena), &rung)) {
+            sql_end(s);
+            return err_set(err, ERR_SYSTEM, "judgement %lld: there is no rung '%s'",
+                           (long long)judgement, sql_text(s, 1, arena));
+        }
         *cases = rows_room(arena, *cases, *count, sizeof **cases);
         (*cases)[(*count)++] = (struct case_result){
             .problem = (int)sql_i64(s, 0),
-            .rung = sql_text(s, 1, arena),
+            .rung = rung,
             .family = sql_text(s, 2, arena),
             .seed = (uint64_t)sql_i64(s, 3),
             .verdict = sql_verdict(s, 4),

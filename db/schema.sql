@@ -226,7 +226,7 @@ CREATE TABLE case_result (
     judgement         INTEGER NOT NULL REFERENCES judgement(id),
     ordinal           INTEGER NOT NULL,
     problem           INTEGER NOT NULL,
-    rung              TEXT    NOT NULL, -- launch, sanity, correct, stable
+    rung              TEXT    NOT NULL, -- launch, sanity, correct, stable, promote, race, quick, timed
     family            TEXT    NOT NULL, -- of inputs
     seed              INTEGER NOT NULL,
     verdict           TEXT    NOT NULL,

@@ -548,7 +548,7 @@ static bool case_insert(struct store *store, int64_t judgement, int ordinal,
     sql_bind_i64(s, ":judgement", judgement);
     sql_bind_i64(s, ":ordinal", ordinal);
     sql_bind_i64(s, ":problem", c->problem);
-    sql_bind_text(s, ":rung", c->rung);
+    sql_bind_text(s, ":rung", rung_names[c->rung]);
     sql_bind_text(s, ":family", c->family);
     sql_bind_i64(s, ":seed", (int64_t)c->seed);
     sql_bind_text(s, ":verdict", verdict_names[c->verdict]);

@@ -118,9 +118,13 @@ static bool pass_gate(struct session *s, int side, struct err *err)
 {
     struct verify_subject subject = subject_of(s, side);
     struct judge_result *gate = s->sides[side].gate;
+    int64_t seeds = s->job->cases_per_family;
+    struct verify_request request = {.depth = seeds < 1 ? DEPTH_ONCE : DEPTH_QUICK,
+                                     .secret = s->job->secret + 1,
+                                     .seeds = seeds < 1 ? 1 : seeds,
+                                     .launches = VERIFY_LAUNCHES_QUICK};
 
-    s->status =
-        verify_run(s->arena, &subject, s->job->secret + 1, s->job->cases_per_family, gate, err);
+    s->status = verify_run(s->arena, &subject, &request, gate, err);
     tell_error(s, side);
     return gate->verdict == VERDICT_NONE ? s->status == DEVICE_OK
                                          : decided(s, side, gate->verdict, gate->reason);

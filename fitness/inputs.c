@@ -25,8 +25,9 @@ static const struct format formats[] = {
 };
 
 const char *const input_family_names[INPUT_FAMILIES] = {
-    [INPUT_NORMAL] = "normal", [INPUT_ONE_HOT] = "one_hot", [INPUT_MIXED] = "mixed",
-    [INPUT_NEEDLE] = "needle", [INPUT_OFFSET] = "offset",
+    [INPUT_NORMAL] = "normal",     [INPUT_ONE_HOT] = "one_hot", [INPUT_MIXED] = "mixed",
+    [INPUT_NEEDLE] = "needle",     [INPUT_OFFSET] = "offset",   [INPUT_CODE] = "code",
+    [INPUT_INTEGERS] = "integers", [INPUT_LONE] = "lone",
 };
 
 static double double_from_bits(uint64_t bits)
@@ -296,11 +297,11 @@ static int64_t needle_of(const struct drawing *d, struct place at)
     return (n + 1) / 3 * 8 + (n + 1) % 3 - 1;
 }
 
-static void needle_q(const struct drawing *d, struct place at, uint16_t *row)
+/* Adds `pull` times the K of the row's needle to its Q. */
+static void point_q(const struct drawing *d, struct place at, double pull, uint16_t *row)
 {
     const struct problem *p = d->problem;
     uint16_t key_row[PROBLEM_HEAD_DIM_MAX];
-    double pull = 24 / sqrt((double)p->head_dim); /* a score near 24; the others' deviation is 3 */
 
     if (visible_keys(p, at.row) == 0) {
         return;
@@ -311,6 +312,12 @@ static void needle_q(const struct drawing *d, struct place at, uint16_t *row)
         row[c] = half_from_double(p->dtype, pull * half_to_double(p->dtype, key_row[c]) +
                                                 half_to_double(p->dtype, row[c]));
     }
+}
+
+/* A score near 24; the others' deviation is 3. */
+static void needle_q(const struct drawing *d, struct place at, uint16_t *row)
+{
+    point_q(d, at, 24 / sqrt((double)d->problem->head_dim), row);
 }
 
 static void needle_v(const struct drawing *d, struct place at, uint16_t *row)
@@ -347,10 +354,92 @@ static void offset_k(const struct drawing *d, struct place at, uint16_t *row)
     offset_columns(d, at, row, 2.5 * sqrt((double)d->problem->head_dim));
 }
 
+/*
+ * code: V is the product of a number that only its column has and a sign that its key has. So the
+ * columns of an output row are that code, all by the same factor: a column moved, left out or
+ * scaled by itself is seen, whatever the weights.
+ */
+enum { CODES = 512, CODES_PER_OCTAVE = 128 }; /* as many as BF16 can tell apart */
+
+_Static_assert((int)CODES >= (int)PROBLEM_HEAD_DIM_MAX, "each column has a number of its own");
+
+static void code_v(const struct drawing *d, struct place at, uint16_t *row)
+{
+    uint64_t head = dial(d, TENSOR_V, (uint64_t)at.batch, (uint64_t)at.head);
+    double sign = mix64(head + (uint64_t)at.row) % 4 == 0 ? -1 : 1;
+
+    for (int64_t c = 0; c < d->problem->head_dim; c++) {
+        int code = (int)((head + (uint64_t)c) % CODES);
+        double value = 1 + (double)(code % CODES_PER_OCTAVE) / CODES_PER_OCTAVE;
+        row[c] =
+            half_from_double(d->problem->dtype, sign * ldexp(value, code / CODES_PER_OCTAVE - 2));
+    }
+}
+
+/*
+ * integers: K is -1, 0 or 1, V a small integer, and Q is zero but for one to four columns, whose
+ * size makes scores differ by 160 at least: e^-160 is nothing, so the keys of the highest score
+ * share the weight evenly. Scores, weights and their sums are exact then, in whatever order.
+ */
+static void integers_q(const struct drawing *d, struct place at, uint16_t *row)
+{
+    const struct problem *p = d->problem;
+    uint64_t own =
+        mix64(dial(d, TENSOR_Q, (uint64_t)at.batch, (uint64_t)at.head) ^ (uint64_t)at.row);
+    double size = exp2(ceil(log2(160 * sqrt((double)p->head_dim))));
+    int columns = 1 + (int)(own % 4);
+
+    memset(row, 0, (size_t)p->head_dim * sizeof(*row));
+    for (int i = 0; i < columns; i++) {
+        own = mix64(own);
+        row[own % (uint64_t)p->head_dim] = half_from_double(p->dtype, own >> 63 ? size : -size);
+    }
+}
+
+static void integers_below(const struct drawing *d, enum tensor tensor, struct place at,
+                           uint16_t *row, int most)
+{
+    uint64_t own = mix64(dial(d, tensor, (uint64_t)at.batch, (uint64_t)at.head) ^ (uint64_t)at.row);
+
+    for (int64_t c = 0; c < d->problem->head_dim; c++) {
+        own = mix64(own);
+        row[c] =
+            half_from_double(d->problem->dtype, (double)(own % (uint64_t)(2 * most + 1)) - most);
+    }
+}
+
+static void integers_k(const struct drawing *d, struct place at, uint16_t *row)
+{
+    integers_below(d, TENSOR_K, at, row, 1);
+}
+
+static void integers_v(const struct drawing *d, struct place at, uint16_t *row)
+{
+    integers_below(d, TENSOR_V, at, row, 8);
+}
+
+/*
+ * lone: a row points at one key, as a needle's does, but so strongly that nothing is left for the
+ * others: what a row gets that a causal mask leaves a single key. In half the heads that one score
+ * is far below zero as well, where a maximum that began at 0, or at some -1e2, would lose it.
+ */
+static void lone_q(const struct drawing *d, struct place at, uint16_t *row)
+{
+    uint64_t head = dial(d, TENSOR_Q, (uint64_t)at.batch, (uint64_t)at.head);
+
+    point_q(d, at, 256 / sqrt((double)d->problem->head_dim), row);
+    offset_columns(d, at, row, mix64(head) & 1 ? -64.0 : 0.0);
+}
+
 static const struct family families[INPUT_FAMILIES] = {
-    [INPUT_NORMAL] = {{NULL, NULL, NULL}},         [INPUT_ONE_HOT] = {{one_hot_q, NULL, NULL}},
-    [INPUT_MIXED] = {{mixed_q, mixed_k, mixed_v}}, [INPUT_NEEDLE] = {{needle_q, NULL, needle_v}},
+    [INPUT_NORMAL] = {{NULL, NULL, NULL}},
+    [INPUT_ONE_HOT] = {{one_hot_q, NULL, NULL}},
+    [INPUT_MIXED] = {{mixed_q, mixed_k, mixed_v}},
+    [INPUT_NEEDLE] = {{needle_q, NULL, needle_v}},
     [INPUT_OFFSET] = {{offset_q, offset_k, NULL}},
+    [INPUT_CODE] = {{NULL, NULL, code_v}},
+    [INPUT_INTEGERS] = {{integers_q, integers_k, integers_v}},
+    [INPUT_LONE] = {{lone_q, offset_k, NULL}},
 };
 
 static int64_t tensor_rows(const struct problem *p, enum tensor tensor)

@@ -13,11 +13,14 @@
 #include "fitness/problem.h"
 
 enum input_family {
-    INPUT_NORMAL,  /* unit normal everywhere */
-    INPUT_ONE_HOT, /* large Q: softmax close to one-hot */
-    INPUT_MIXED,   /* scales drawn per row and head inside one tensor */
-    INPUT_NEEDLE,  /* one dominant key per row block at first, last and tile-edge positions */
-    INPUT_OFFSET,  /* a large common offset in every score: only a max subtraction survives it */
+    INPUT_NORMAL,   /* unit normal everywhere */
+    INPUT_ONE_HOT,  /* large Q: softmax close to one-hot */
+    INPUT_MIXED,    /* scales drawn per row and head inside one tensor */
+    INPUT_NEEDLE,   /* one dominant key per row block at first, last and tile-edge positions */
+    INPUT_OFFSET,   /* a large common offset in every score: only a max subtraction survives it */
+    INPUT_CODE,     /* V is a number for its column times a sign for its key */
+    INPUT_INTEGERS, /* small integers: scores, weights and sums are exact */
+    INPUT_LONE, /* each row sees one key only, through a score far below zero in half the heads */
     INPUT_FAMILIES,
 };
 

@@ -13,9 +13,15 @@ const char *const verdict_names[VERDICT_COUNT] = {
     [VERDICT_TIMEOUT] = "timeout",     [VERDICT_CRASH] = "crash",
 };
 
+const char *const rung_names[RUNG_COUNT] = {
+    [RUNG_LAUNCH] = "launch", [RUNG_SANITY] = "sanity",   [RUNG_CORRECT] = "correct",
+    [RUNG_STABLE] = "stable", [RUNG_PROMOTE] = "promote", [RUNG_RACE] = "race",
+    [RUNG_QUICK] = "quick",   [RUNG_TIMED] = "timed",
+};
+
 static const char *const role_names[ROLE_COUNT] = {"compile", "judge"};
 static const char *const effort_names[EFFORT_COUNT] = {"correct", "measure", "promote"};
-static const char *const use_names[USE_COUNT] = {"whole", "once", "time", "gate"};
+static const char *const use_names[USE_COUNT] = {"whole", "once", "time", "gate", "bar"};
 
 /* The index of `text` among `count` names, or -1. */
 static int name_find(const char *const *names, int count, const char *text)
@@ -37,6 +43,47 @@ bool verdict_parse(const char *text, enum verdict *verdict)
     }
     *verdict = (enum verdict)at;
     return true;
+}
+
+bool rung_parse(const char *text, enum rung *rung)
+{
+    int at = name_find(rung_names, RUNG_COUNT, text);
+
+    if (at < 0) {
+        return false;
+    }
+    *rung = (enum rung)at;
+    return true;
+}
+
+/* ---- evidence ---- */
+
+static void tally_add(struct rung_tally *tally, const struct case_result *row)
+{
+    double before = tally->error_max / tally->error_allowed;
+    double now = row->error_max / row->error_allowed;
+
+    if (tally->total == 0) {
+        tally->error_max = tally->error_allowed = NAN;
+        before = NAN;
+    }
+    tally->total++;
+    tally->passed += row->verdict == VERDICT_PASS;
+    if (now > before || (isnan(before) && !isnan(now))) {
+        tally->error_max = row->error_max;
+        tally->error_allowed = row->error_allowed;
+    }
+}
+
+void case_record(struct judge_result *result, const struct case_result *row)
+{
+    if (row->problem >= 0) {
+        tally_add(&result->tallies[row->problem][row->rung], row);
+    }
+    if (result->case_count < JOB_CASES_MAX - 1 ||
+        (row->verdict != VERDICT_PASS && result->case_count < JOB_CASES_MAX)) {
+        result->cases[result->case_count++] = *row;
+    }
 }
 
 /* ---- reading, with the rest of the message's checks ---- */
@@ -473,7 +520,7 @@ static bool get_problem(struct arena *arena, const struct message *message, cons
     job->problems[at].use = use;
     job->problem_count++;
     for (int i = 0; i < job->problem_count; i++) {
-        timed += job->problems[i].use != USE_GATE;
+        timed += use_is_timed(job->problems[i].use);
     }
     if (timed > JOB_TIMED_MAX) {
         return too_many(message, "problem", err);
@@ -528,12 +575,12 @@ static void put_case(struct arena *arena, struct message *message, const struct 
 {
     message_put(message, "case",
                 "%d %s %s %016llx %s %s %s %s %s %lld %lld %lld %lld %lld %lld %s %s", one->problem,
-                one->rung, *one->family ? one->family : "-", (unsigned long long)one->seed,
-                verdict_names[one->verdict], f64_or_nan(arena, one->error_max),
-                f64_or_nan(arena, one->error_allowed), f64_or_nan(arena, one->frobenius),
-                f64_or_nan(arena, one->frobenius_allowed), (long long)one->rows_checked,
-                (long long)one->rows_total, (long long)one->worst[0], (long long)one->worst[1],
-                (long long)one->worst[2], (long long)one->worst[3],
+                rung_names[one->rung], *one->family ? one->family : "-",
+                (unsigned long long)one->seed, verdict_names[one->verdict],
+                f64_or_nan(arena, one->error_max), f64_or_nan(arena, one->error_allowed),
+                f64_or_nan(arena, one->frobenius), f64_or_nan(arena, one->frobenius_allowed),
+                (long long)one->rows_checked, (long long)one->rows_total, (long long)one->worst[0],
+                (long long)one->worst[1], (long long)one->worst[2], (long long)one->worst[3],
                 f64_or_nan(arena, one->expected), f64_or_nan(arena, one->got));
     message_put_line(message, "case_reason", one->reason);
 }
@@ -549,11 +596,13 @@ static bool parse_case(struct arena *arena, const char *line, const char *reason
         return false;
     }
     one->problem = (int)problem;
-    one->rung = next_word(&rest);
-    one->family = next_word(&rest);
     word = next_word(&rest);
-    if (one->rung == NULL || one->family == NULL || word == NULL ||
-        !parse_hex64(word, &one->seed)) {
+    one->family = next_word(&rest);
+    if (word == NULL || !rung_parse(word, &one->rung) || one->family == NULL) {
+        return false;
+    }
+    word = next_word(&rest);
+    if (word == NULL || !parse_hex64(word, &one->seed)) {
         return false;
     }
     one->family = strcmp(one->family, "-") == 0 ? "" : one->family;
@@ -574,6 +623,45 @@ static bool parse_case(struct arena *arena, const char *line, const char *reason
     one->reason = arena_dup(arena, reason);
     return next_f64_or_nan(&rest, &one->expected) && next_f64_or_nan(&rest, &one->got) &&
            rest == NULL;
+}
+
+static void put_tallies(struct arena *arena, struct message *message,
+                        const struct judge_result *result)
+{
+    for (int problem = 0; problem < JOB_PROBLEMS_MAX; problem++) {
+        for (int rung = 0; rung < RUNG_COUNT; rung++) {
+            const struct rung_tally *tally = &result->tallies[problem][rung];
+
+            if (tally->total > 0) {
+                message_put(message, "tally", "%d %s %lld %lld %s %s", problem, rung_names[rung],
+                            (long long)tally->passed, (long long)tally->total,
+                            f64_or_nan(arena, tally->error_max),
+                            f64_or_nan(arena, tally->error_allowed));
+            }
+        }
+    }
+}
+
+static bool parse_tally(struct arena *arena, const char *line, struct judge_result *result)
+{
+    char *rest = arena_dup(arena, line);
+    struct rung_tally *tally;
+    const char *word;
+    int64_t problem;
+    enum rung rung;
+
+    if (!next_i64(&rest, &problem) || problem < 0 || problem >= JOB_PROBLEMS_MAX) {
+        return false;
+    }
+    word = next_word(&rest);
+    if (word == NULL || !rung_parse(word, &rung)) {
+        return false;
+    }
+    tally = &result->tallies[problem][rung];
+    return tally->total == 0 && next_i64(&rest, &tally->passed) && next_i64(&rest, &tally->total) &&
+           tally->passed >= 0 && tally->passed <= tally->total && tally->total > 0 &&
+           next_f64_or_nan(&rest, &tally->error_max) &&
+           next_f64_or_nan(&rest, &tally->error_allowed) && rest == NULL;
 }
 
 /* Samples travel as little-endian doubles: the byte order of every machine CUDA runs on. */
@@ -678,6 +766,7 @@ struct message *result_encode(struct arena *arena, const struct judge_result *re
     for (int i = 0; i < result->case_count; i++) {
         put_case(arena, message, &result->cases[i]);
     }
+    put_tallies(arena, message, result);
     for (int i = 0; i < result->metric_count; i++) {
         message_put_line(message, "metric",
                          arena_printf(arena, "%d %s %s %s", result->metrics[i].problem,
@@ -726,6 +815,11 @@ bool result_decode(struct arena *arena, const struct message *message, struct ju
         return false;
     }
     result->reason = arena_dup(arena, get_text(message, "reason"));
+    for (at = 0; (line = message_each(message, "tally", &at)) != NULL;) {
+        if (!parse_tally(arena, line, result)) {
+            return malformed(message, "tally", line, err);
+        }
+    }
     for (at = 0; (line = message_each(message, "metric", &at)) != NULL;) {
         if (result->metric_count == JOB_METRICS_MAX) {
             return too_many(message, "metric", err);

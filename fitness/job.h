@@ -57,6 +57,22 @@ enum verdict {
 extern const char *const verdict_names[VERDICT_COUNT];
 bool verdict_parse(const char *text, enum verdict *verdict);
 
+/* What a row of evidence is about, in the order climbed; docs/JUDGE.md tells what each asks. */
+enum rung {
+    RUNG_LAUNCH,
+    RUNG_SANITY,
+    RUNG_CORRECT,
+    RUNG_STABLE,
+    RUNG_PROMOTE, /* cases of the gate that only a promotion asks for */
+    RUNG_RACE,    /* the jitter twin */
+    RUNG_QUICK,   /* a few samples against the bound */
+    RUNG_TIMED,   /* what timed calls left behind, and whether their times are possible */
+    RUNG_COUNT,
+};
+
+extern const char *const rung_names[RUNG_COUNT];
+bool rung_parse(const char *text, enum rung *rung);
+
 enum role { ROLE_COMPILE, ROLE_JUDGE, ROLE_COUNT };
 
 /* HELLO: who the worker is. A text that does not apply is "". */
@@ -143,8 +159,12 @@ enum use {
     USE_ONCE,  /* one case of the gate, one launch; then the clock */
     USE_TIME,  /* the clock alone */
     USE_GATE,  /* the whole gate alone; skipped when the program does not support it */
+    USE_BAR,   /* a hundred cases of unit normals, none of which may be off by 2e-3; skipped as well
+                */
     USE_COUNT,
 };
+
+static inline bool use_is_timed(enum use use) { return use <= USE_TIME; }
 
 struct judge_job {
     int64_t id;
@@ -173,7 +193,7 @@ struct case_result {
     int problem;       /* index in the job */
     const char *shape; /* its text where it is none of the workload's, else ""; not sent: the engine
                           knows */
-    const char *rung;  /* launch sanity correct stable timed */
+    enum rung rung;
     const char *family; /* input family; "" where none */
     uint64_t seed;
     enum verdict verdict;
@@ -196,13 +216,20 @@ struct timing {
     double tick_us; /* resolution of clock 1 */
 };
 
+/* How a rung went on a problem, in numbers: all of its cases, those that are not kept too. */
+struct rung_tally {
+    int64_t passed, total;
+    double error_max, error_allowed; /* of the case that came closest to its limit; NAN: none was */
+};
+
 struct judge_result {
     int64_t id;
     enum verdict verdict;
-    const char *reason; /* two sentences at most; "" for a pass */
-    bool replayed;      /* the verdict was read from a recording */
-    struct case_result cases[JOB_CASES_MAX];
+    const char *reason;                      /* two sentences at most; "" for a pass */
+    bool replayed;                           /* the verdict was read from a recording */
+    struct case_result cases[JOB_CASES_MAX]; /* the last place is kept for a failure */
     int case_count;
+    struct rung_tally tallies[JOB_PROBLEMS_MAX][RUNG_COUNT];
     struct timing timings[JOB_TIMED_MAX];
     int timing_count;
     struct {
@@ -214,6 +241,9 @@ struct judge_result {
     int metric_count;
     double device_ms; /* time the device was held */
 };
+
+/* Adds a row of evidence: always to the tallies, and to the cases while there is room. */
+void case_record(struct judge_result *result, const struct case_result *row);
 
 struct message *judge_encode(struct arena *arena, const struct judge_job *job);
 bool judge_decode(struct arena *arena, const struct message *message, struct judge_job *job,

@@ -30,16 +30,18 @@
 
 enum {
     CAP_MS = 150,     /* of sampling, per problem */
-    CASES_MAX = 1000, /* per family: what a calibration run may ask for */
+    SEEDS_MAX = 1000, /* of a family: what a calibration run may ask for */
 };
 
 struct judge {
     int64_t sms;
+    bool deterministic; /* by its nature: launches are not repeated to see that */
 };
 
 /* One job. Everything lives in its arena but the modules and the sets. */
 struct session {
     struct arena *arena;
+    const struct judge *judge;
     const struct judge_job *job;
     struct judge_result *result;
     struct device_module *modules[JOB_IMAGES_MAX];
@@ -122,18 +124,18 @@ static bool load_images(struct session *s, struct err *err)
     return true;
 }
 
-static bool resolve_plan(struct session *s, int index, int64_t sms, struct err *err)
+static bool resolve_plan(struct session *s, int index, struct err *err)
 {
     const struct problem *problem = &s->job->problems[index].problem;
     char text[PROBLEM_TEXT_MAX];
     bool supported;
 
-    if (plan_resolve(s->arena, &s->job->images[s->job->problems[index].image].program, problem, sms,
-                     &s->plans[index], &supported, err) &&
+    if (plan_resolve(s->arena, &s->job->images[s->job->problems[index].image].program, problem,
+                     s->judge->sms, &s->plans[index], &supported, err) &&
         supported) {
         return true;
     }
-    if (!supported && s->job->problems[index].use == USE_GATE) {
+    if (!supported && !use_is_timed(s->job->problems[index].use)) {
         s->skipped[index] = true;
         return true;
     }
@@ -143,12 +145,12 @@ static bool resolve_plan(struct session *s, int index, int64_t sms, struct err *
 }
 
 /* Nothing passes without having been through the gate on some shape. */
-static bool resolve_plans(struct session *s, int64_t sms, struct err *err)
+static bool resolve_plans(struct session *s, struct err *err)
 {
     int gated = 0;
 
     for (int i = 0; i < s->job->problem_count; i++) {
-        if (!resolve_plan(s, i, sms, err)) {
+        if (!resolve_plan(s, i, err)) {
             return false;
         }
         gated += s->job->problems[i].use != USE_TIME && !s->skipped[i];
@@ -185,20 +187,37 @@ static struct verify_subject subject_of(const struct session *s, int problem)
     };
 }
 
+static struct verify_request gate_request(const struct session *s, enum use use)
+{
+    int64_t seeds = s->job->cases_per_family, least = 1;
+    struct verify_request request = {
+        .depth = DEPTH_QUICK, .secret = s->job->secret, .launches = VERIFY_LAUNCHES_QUICK};
+
+    if (s->job->effort == EFFORT_PROMOTE) {
+        least = VERIFY_SEEDS_MIN;
+        request.depth = DEPTH_PROMOTE;
+        request.launches = s->judge->deterministic ? VERIFY_LAUNCHES_QUICK : VERIFY_LAUNCHES_MAX;
+    }
+    if (use == USE_ONCE || use == USE_BAR) {
+        request.depth = use == USE_ONCE ? DEPTH_ONCE : DEPTH_BAR;
+    }
+    request.seeds = seeds < least ? least : seeds > SEEDS_MAX ? SEEDS_MAX : seeds;
+    return request;
+}
+
 static bool run_gate(struct session *s, struct err *err)
 {
-    int64_t cases = s->job->cases_per_family, start = clock_now_us();
+    int64_t start = clock_now_us();
 
-    cases = cases < 1 ? 1 : cases > CASES_MAX ? CASES_MAX : cases;
     for (int i = 0; i < s->job->problem_count && s->status == DEVICE_OK; i++) {
         struct verify_subject subject = subject_of(s, s->order[i]);
         enum use use = s->job->problems[s->order[i]].use;
+        struct verify_request request = gate_request(s, use);
 
         if (use == USE_TIME || s->skipped[s->order[i]]) {
             continue;
         }
-        s->status = verify_run(s->arena, &subject, s->job->secret, use == USE_ONCE ? 0 : cases,
-                               s->result, err);
+        s->status = verify_run(s->arena, &subject, &request, s->result, err);
         if (s->result->verdict != VERDICT_NONE) {
             break;
         }
@@ -277,9 +296,8 @@ static bool measure_problem(struct session *s, int problem, struct err *err)
     struct verify_subject subject = subject_of(s, problem);
     struct verify_sets *sets = NULL;
     struct measured measured = {.sm_clock_mhz = NAN, .power_w = NAN};
-    struct measure_request request = {.module = subject.module,
-                                      .plan = subject.plan,
-                                      .cap_ms = CAP_MS};
+    struct measure_request request = {
+        .module = subject.module, .plan = subject.plan, .cap_ms = CAP_MS};
 
     if (s->job->effort < EFFORT_PROMOTE) { /* what is promoted is never cut short */
         request.bound_us = s->job->problems[problem].bound_us;
@@ -307,16 +325,16 @@ static bool measure_all(struct session *s, struct err *err)
     bool well = true;
 
     for (int i = 0; i < s->job->problem_count && well; i++) {
-        well =
-            s->job->problems[s->order[i]].use == USE_GATE || measure_problem(s, s->order[i], err);
+        well = !use_is_timed(s->job->problems[s->order[i]].use) ||
+               measure_problem(s, s->order[i], err);
     }
     metric_add(s->result, -1, METRIC_MEASURE_MS, (double)(clock_now_us() - start) / 1e3, "");
     return well;
 }
 
-static void climb(struct session *s, int64_t sms, struct err *err)
+static void climb(struct session *s, struct err *err)
 {
-    if (load_images(s, err) && resolve_plans(s, sms, err) && run_gate(s, err) &&
+    if (load_images(s, err) && resolve_plans(s, err) && run_gate(s, err) &&
         (s->job->effort == EFFORT_CORRECT || measure_all(s, err))) {
         s->result->verdict = VERDICT_PASS;
     }
@@ -348,13 +366,14 @@ static bool handle(void *context, struct arena *arena, const struct message *mes
         return false;
     }
     s->arena = arena;
+    s->judge = judge;
     s->job = job;
     s->result = arena_alloc(arena, sizeof(*s->result));
     s->result->id = job->id;
     s->result->reason = "";
     s->status = DEVICE_OK;
     order_problems(s);
-    climb(s, judge->sms, err);
+    climb(s, err);
     spent = device_is_lost(s->status);
     for (int i = 0; i < job->image_count; i++) {
         device_unload(s->modules[i]);
@@ -415,7 +434,7 @@ int main(int argc, char **argv)
         arena_free(arena);
         return err_exit_code(&err);
     }
-    judge.sms = hello.device_sms;
+    judge = (struct judge){.sms = hello.device_sms, .deterministic = hello.deterministic};
     int status = worker_run(&hello, handle, &judge);
     device_close();
     arena_free(arena);

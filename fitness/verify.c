@@ -15,11 +15,12 @@ enum {
     GUARD_BYTES = 16 << 10, /* before and after every buffer; keeps what lies between aligned */
     CHUNK_BYTES = 1 << 20,  /* read back at once */
     LAUNCHES_CASE = 2,      /* one for each poison */
-    LAUNCHES_STABLE = 5,    /* on the first case of a shape */
     ROW_BLOCK = 64,         /* of which at least one row is checked, however large the shape */
     ROWS_PER_TASK = 64,
 };
 
+/* The historic bar: what no element of a hundred cases at 1x8x512x64 may be off by. */
+static const double BAR_ERROR = 2e-3;
 /* Multiply-adds of the FP64 reference above which rows are sampled: some 10 ms of 16 cores. */
 static const double REFERENCE_BUDGET = 0x1p31;
 /* What a row costs besides its keys, in keys; also bounds the memory of the reference. */
@@ -50,6 +51,7 @@ struct rig {
     struct inputs inputs;
     enum input_family family;
     uint64_t key;
+    int poison; /* which of the two patterns the last call was to overwrite */
 };
 
 struct gate {
@@ -60,6 +62,7 @@ struct gate {
     struct err *err;
     enum device_status status;
     int threads;
+    int64_t calls; /* so far: poisons come in turn, whatever the cases */
     struct problem_args args;
     int64_t elements;       /* of the output */
     uint16_t *first, *next; /* outputs of the first and of a later launch */
@@ -118,25 +121,22 @@ enum verdict verify_verdict_of(enum device_status status)
     return device_verdicts[status].verdict;
 }
 
-static struct case_result case_new(const struct gate *gate, const char *rung, const struct rig *rig)
+static struct case_result case_new(const struct gate *gate, enum rung rung, const struct rig *rig)
 {
     return (struct case_result){.problem = gate->subject->problem_index,
                                 .rung = rung,
                                 .family = input_family_names[rig->family],
                                 .seed = rig->key,
                                 .verdict = VERDICT_PASS,
+                                .error_max = NAN,
+                                .error_allowed = NAN,
+                                .frobenius = NAN,
+                                .frobenius_allowed = NAN,
+                                .expected = NAN,
+                                .got = NAN,
                                 .rows_total = problem_rows(gate->subject->problem),
                                 .worst = {-1, -1, -1, -1},
                                 .reason = ""};
-}
-
-/* The last place is kept for a failure: that one is never dropped. */
-static void case_record(struct judge_result *result, const struct case_result *row)
-{
-    if (result->case_count < JOB_CASES_MAX - 1 ||
-        (row->verdict != VERDICT_PASS && result->case_count < JOB_CASES_MAX)) {
-        result->cases[result->case_count++] = *row;
-    }
 }
 
 static bool case_fail(struct gate *gate, struct case_result *row, enum verdict verdict,
@@ -244,7 +244,7 @@ static void rig_free(struct rig *rig)
 static bool rig_map(struct gate *gate, struct rig *rig)
 {
     enum device_status status = device_encode_maps(gate->subject->plan, &rig->buffers, gate->err);
-    struct case_result row = case_new(gate, "launch", rig);
+    struct case_result row = case_new(gate, RUNG_LAUNCH, rig);
 
     if (status == DEVICE_OK || gate->result == NULL) {
         return status == DEVICE_OK || device_failed(gate, status, NULL);
@@ -304,10 +304,10 @@ static bool rig_draw(struct gate *gate, struct rig *rig, enum input_family famil
 }
 
 /* Poisons everything the next call may only write, and the shared memory it may not trust. */
-static enum device_status rig_poison(const struct gate *gate, struct rig *rig, int launch)
+static enum device_status rig_poison(struct gate *gate, struct rig *rig)
 {
     const struct plan *plan = gate->subject->plan;
-    int which = launch % 2;
+    int which = rig->poison = (int)(gate->calls % 2);
     uint32_t half = poison_half[gate->subject->problem->dtype][which];
     enum device_status status = region_fill(&rig->regions[REGION_O], half | half << 16, gate->err);
 
@@ -321,15 +321,16 @@ static enum device_status rig_poison(const struct gate *gate, struct rig *rig, i
         }
     }
     if (status == DEVICE_OK) {
-        struct rng rng = rng_at(rig->key, 1, (uint64_t)launch);
+        struct rng rng = rng_at(rig->key, 1, (uint64_t)gate->calls);
         status = device_scrub_shared(rng_u32(&rng), gate->err);
     }
+    gate->calls++;
     return status;
 }
 
-static bool rig_call(struct gate *gate, struct rig *rig, int launch, struct case_result *row)
+static bool rig_call(struct gate *gate, struct rig *rig, struct case_result *row)
 {
-    enum device_status status = rig_poison(gate, rig, launch);
+    enum device_status status = rig_poison(gate, rig);
 
     if (status != DEVICE_OK) {
         return device_failed(gate, status, row);
@@ -444,11 +445,11 @@ static void sight(struct sighting *sighting, int64_t at)
 /* Exponent bits all set: an infinity or a NaN. */
 static const uint16_t half_infinite[2] = {[DTYPE_F16] = 0x7c00, [DTYPE_BF16] = 0x7f80};
 
-static void inspect_output(const struct gate *gate, const uint16_t *out, int launch,
+static void inspect_output(const struct gate *gate, const struct rig *rig, const uint16_t *out,
                            struct observation *seen)
 {
     enum dtype dtype = gate->subject->problem->dtype;
-    uint16_t poison = poison_half[dtype][launch % 2], infinite = half_infinite[dtype];
+    uint16_t poison = poison_half[dtype][rig->poison], infinite = half_infinite[dtype];
     unsigned bad = 0;
 
     /* First without branches: what passes is all that is seen often. */
@@ -462,7 +463,7 @@ static void inspect_output(const struct gate *gate, const uint16_t *out, int lau
             sight(&seen->infinite, e);
         }
     }
-    if (launch == 0 || memcmp(out, gate->first, (size_t)gate->elements * 2) == 0) {
+    if (out == gate->first || memcmp(out, gate->first, (size_t)gate->elements * 2) == 0) {
         return;
     }
     for (int64_t e = 0; e < gate->elements; e++) {
@@ -472,7 +473,7 @@ static void inspect_output(const struct gate *gate, const uint16_t *out, int lau
     }
 }
 
-static void inspect_lse(const struct gate *gate, const float *lse, int launch,
+static void inspect_lse(const struct gate *gate, const struct rig *rig, const float *lse,
                         struct observation *seen)
 {
     int64_t rows = problem_rows(gate->subject->problem);
@@ -481,7 +482,7 @@ static void inspect_lse(const struct gate *gate, const float *lse, int launch,
         uint32_t bits, before;
         memcpy(&bits, &lse[r], sizeof(bits));
         memcpy(&before, &gate->first_lse[r], sizeof(before));
-        if (bits == poison_single[launch % 2]) {
+        if (bits == poison_single[rig->poison]) {
             sight(&seen->lse_unwritten, r);
         }
         if (bits != before) {
@@ -505,9 +506,9 @@ static bool observe(struct gate *gate, struct rig *rig, int launch, struct case_
     if (status != DEVICE_OK) {
         return device_failed(gate, status, row);
     }
-    inspect_output(gate, out, launch, seen);
+    inspect_output(gate, rig, out, seen);
     if (gate->subject->problem->lse) {
-        inspect_lse(gate, lse, launch, seen);
+        inspect_lse(gate, rig, lse, seen);
     }
     return true;
 }
@@ -597,6 +598,8 @@ struct row_measure {
     double baseline_max; /* largest |baseline - exact| */
     double excess;       /* largest |got - exact| - step */
     int64_t column;      /* of that */
+    double off;          /* largest |got - exact| */
+    int64_t off_column;
 };
 
 struct comparison {
@@ -649,6 +652,10 @@ static void measure_row(const struct comparison *c, int64_t at)
         steps += step * step;
         square += exact[k] * exact[k];
         m->baseline_max = base_off > m->baseline_max ? base_off : m->baseline_max;
+        if (off > m->off) {
+            m->off = off;
+            m->off_column = k;
+        }
         if (off - step > m->excess) {
             m->excess = off - step;
             m->column = k;
@@ -711,21 +718,29 @@ static struct tolerance tolerate(const struct comparison *c)
     return t;
 }
 
-static void describe_worst(const struct comparison *c, const struct tolerance *t, int64_t at,
-                           struct case_result *row)
+static void describe_element(const struct comparison *c, int64_t at, int64_t column,
+                             struct case_result *row)
 {
     const struct problem *p = c->gate->subject->problem;
-    const struct row_measure *m = &c->measures[at];
     int64_t index = c->rows[at];
 
     row->worst[0] = index / p->q_len / p->heads;
     row->worst[1] = index / p->q_len % p->heads;
     row->worst[2] = index % p->q_len;
-    row->worst[3] = m->column;
-    row->expected = c->reference.exact[at * p->head_dim + m->column];
-    row->got = half_to_double(p->dtype, output_row(c->gate, index)[m->column]);
+    row->worst[3] = column;
+    row->expected = c->reference.exact[at * p->head_dim + column];
+    row->got = half_to_double(p->dtype, output_row(c->gate, index)[column]);
     row->error_max = fabs(row->got - row->expected);
-    row->error_allowed = t->element * achievable(m) + step_at(p->dtype, row->expected);
+}
+
+static void describe_worst(const struct comparison *c, const struct tolerance *t, int64_t at,
+                           struct case_result *row)
+{
+    const struct row_measure *m = &c->measures[at];
+
+    describe_element(c, at, m->column, row);
+    row->error_allowed =
+        t->element * achievable(m) + step_at(c->gate->subject->problem->dtype, row->expected);
 }
 
 static bool check_output(struct gate *gate, const struct comparison *c, struct case_result *row)
@@ -774,6 +789,23 @@ static bool check_output(struct gate *gate, const struct comparison *c, struct c
                          row->frobenius, row->frobenius_allowed);
     }
     return true;
+}
+
+/* A bare number, which is no limit for long sequences, but is what everybody asked for first. */
+static bool check_bar(struct gate *gate, const struct comparison *c, struct case_result *row)
+{
+    int64_t worst = 0;
+
+    for (int64_t r = 1; r < c->count; r++) {
+        worst = c->measures[r].off > c->measures[worst].off ? r : worst;
+    }
+    describe_element(c, worst, c->measures[worst].off_column, row);
+    row->error_allowed = BAR_ERROR;
+    return row->error_max < BAR_ERROR ||
+           case_fail(gate, row, VERDICT_WRONG,
+                     "the output is off by %.3g, where no error of %.3g "
+                     "is allowed",
+                     row->error_max, BAR_ERROR);
 }
 
 static bool check_lse(struct gate *gate, const struct comparison *c, struct case_result *row)
@@ -865,7 +897,7 @@ static int64_t *pick_rows(const struct gate *gate, uint64_t key, int64_t *count)
 }
 
 /* Only now, after the candidate's last launch on this input, does the answer come to exist. */
-static bool check_correct(struct gate *gate, struct rig *rig, struct case_result *row)
+static bool check_correct(struct gate *gate, struct rig *rig, bool bar, struct case_result *row)
 {
     const struct problem *p = gate->subject->problem;
     struct comparison c = {.gate = gate};
@@ -884,7 +916,8 @@ static bool check_correct(struct gate *gate, struct rig *rig, struct case_result
     reference_rows(p, &rig->inputs, gate->subject->numerics, rows, c.count, &c.reference,
                    gate->threads);
     pool_run(measure_rows, &c, (c.count + ROWS_PER_TASK - 1) / ROWS_PER_TASK, gate->threads);
-    bool right = check_output(gate, &c, row) && (!p->lse || check_lse(gate, &c, row));
+    bool right = check_output(gate, &c, row) && (!p->lse || check_lse(gate, &c, row)) &&
+                 (!bar || check_bar(gate, &c, row));
     free(rows);
     free(c.reference.exact);
     free(c.reference.baseline);
@@ -897,15 +930,16 @@ static bool check_correct(struct gate *gate, struct rig *rig, struct case_result
 
 /* ---- cases ---------------------------------------------------------------------------------- */
 
-/* The rungs a case stands for; a shape's first case climbs all of them. */
+/* How one case is run, and what its row of evidence stands for. */
 struct climb {
+    enum rung rung;
     int launches;
-    bool first; /* record launch, sanity and stable as rungs of their own */
-    bool timed; /* launch 0 has happened, while it was timed */
+    bool first; /* of its shape: launch, sanity, correct and stable are rows of their own */
+    bool bar;   /* the historic bar holds besides */
 };
 
 static void rung_passed(struct gate *gate, const struct rig *rig, struct case_result *row,
-                        const char *next)
+                        enum rung next)
 {
     case_record(gate->result, row);
     *row = case_new(gate, next, rig);
@@ -915,8 +949,9 @@ static bool launch_all(struct gate *gate, struct rig *rig, const struct climb *c
                        struct case_result *row, struct observation *seen)
 {
     for (int launch = 0; launch < climb->launches; launch++) {
+        bool happened = climb->rung == RUNG_TIMED && launch == 0; /* while it was timed */
         device_watch(climb->first && launch == 0); /* watching is slow: once for each shape */
-        if (!(climb->timed && launch == 0) && !rig_call(gate, rig, launch, row)) {
+        if (!happened && !rig_call(gate, rig, row)) {
             return false;
         }
         if (!check_zeroed(gate, rig, row) || !observe(gate, rig, launch, row, &seen[launch])) {
@@ -929,8 +964,9 @@ static bool launch_all(struct gate *gate, struct rig *rig, const struct climb *c
 static bool check_stable(struct gate *gate, const struct climb *climb,
                          const struct observation *seen, struct case_result *row)
 {
-    const char *words = climb->timed ? "changed when the timed call was made once more, untimed"
-                                     : "changed from one launch to another on the same input";
+    const char *words = climb->rung == RUNG_TIMED
+                            ? "changed when the timed call was made once more, untimed"
+                            : "changed from one launch to another on the same input";
 
     for (int launch = 1; launch < climb->launches; launch++) {
         if (seen[launch].changed.count > 0) {
@@ -945,18 +981,15 @@ static bool check_stable(struct gate *gate, const struct climb *climb,
 
 static bool case_run(struct gate *gate, struct rig *rig, const struct climb *climb)
 {
-    struct observation seen[LAUNCHES_STABLE];
-    struct case_result row = case_new(gate, climb->first ? "launch" : "correct", rig);
+    struct observation seen[VERIFY_LAUNCHES_MAX];
+    struct case_result row = case_new(gate, climb->first ? RUNG_LAUNCH : climb->rung, rig);
 
-    assert(climb->launches <= LAUNCHES_STABLE);
-    if (climb->timed) {
-        row.rung = "timed";
-    }
+    assert(climb->launches <= VERIFY_LAUNCHES_MAX);
     if (!launch_all(gate, rig, climb, &row, seen)) {
         return false;
     }
     if (climb->first) {
-        rung_passed(gate, rig, &row, "sanity");
+        rung_passed(gate, rig, &row, RUNG_SANITY);
     }
     if (!check_surroundings(gate, rig, &row)) {
         return false;
@@ -967,13 +1000,13 @@ static bool case_run(struct gate *gate, struct rig *rig, const struct climb *cli
         }
     }
     if (climb->first) {
-        rung_passed(gate, rig, &row, "correct");
+        rung_passed(gate, rig, &row, RUNG_CORRECT);
     }
-    if (!check_correct(gate, rig, &row)) {
+    if (!check_correct(gate, rig, climb->bar, &row)) {
         return false;
     }
     if (climb->first) {
-        rung_passed(gate, rig, &row, "stable");
+        rung_passed(gate, rig, &row, RUNG_STABLE);
     }
     if (!check_stable(gate, climb, seen, &row)) {
         return false;
@@ -1006,34 +1039,80 @@ static void gate_close(struct gate *gate)
     free(gate->chunk);
 }
 
-enum device_status verify_run(struct arena *arena, const struct verify_subject *subject,
-                              uint64_t secret, int64_t cases_per_family,
-                              struct judge_result *result, struct err *err)
+/* Of the quick gate: what finds most, drawn afresh more often than the rest. */
+static bool is_core(enum input_family family)
 {
-    struct gate gate = {.arena = arena,
-                        .subject = subject,
-                        .secret = secret,
-                        .result = result,
-                        .err = err,
-                        .status = DEVICE_OK};
-    struct climb climb = {.launches = LAUNCHES_STABLE, .first = true};
-    int64_t cases = cases_per_family;
-    int families = INPUT_FAMILIES;
+    return family == INPUT_NORMAL || family == INPUT_MIXED || family == INPUT_NEEDLE;
+}
+
+/* Is there an nth case of this family? */
+static bool is_wanted(const struct verify_request *request, enum input_family family, int64_t n)
+{
+    switch (request->depth) {
+    case DEPTH_ONCE: return family == INPUT_NORMAL && n < 1;
+    case DEPTH_BAR: return family == INPUT_NORMAL && n < VERIFY_BAR_CASES;
+    case DEPTH_QUICK: return n < (is_core(family) ? request->seeds : 1);
+    default: return n < request->seeds;
+    }
+}
+
+static struct climb climb_of(const struct verify_request *request, bool first)
+{
+    bool promote = request->depth == DEPTH_PROMOTE;
+    bool climbs = first && (promote || request->depth == DEPTH_QUICK);
+
+    return (struct climb){.rung = promote ? RUNG_PROMOTE : RUNG_CORRECT,
+                          .launches = climbs    ? request->launches
+                                      : promote ? LAUNCHES_CASE
+                                                : 1,
+                          .first = climbs,
+                          .bar = request->depth == DEPTH_BAR};
+}
+
+static struct gate gate_of(struct arena *arena, const struct verify_subject *subject,
+                           uint64_t secret, struct judge_result *result, struct err *err)
+{
+    return (struct gate){.arena = arena,
+                         .subject = subject,
+                         .secret = secret,
+                         .result = result,
+                         .err = err,
+                         .status = DEVICE_OK};
+}
+
+static bool run_cases(struct gate *gate, const struct verify_request *request, struct rig *rig)
+{
+    int64_t most = request->depth == DEPTH_BAR ? VERIFY_BAR_CASES : request->seeds;
+    bool first = true;
+
+    for (int64_t n = 0; n < most; n++) {
+        for (enum input_family family = 0; family < INPUT_FAMILIES; family++) {
+            struct climb climb = climb_of(request, first);
+
+            if (!is_wanted(request, family, n)) {
+                continue;
+            }
+            if (!rig_draw(gate, rig, family, derive(gate, "case", family, n)) ||
+                !case_run(gate, rig, &climb)) {
+                return false;
+            }
+            first = false;
+        }
+    }
+    return true;
+}
+
+enum device_status verify_run(struct arena *arena, const struct verify_subject *subject,
+                              const struct verify_request *request, struct judge_result *result,
+                              struct err *err)
+{
+    struct gate gate = gate_of(arena, subject, request->secret, result, err);
     struct rig rig;
 
-    if (cases_per_family == 0) {
-        climb = (struct climb){.launches = 1};
-        cases = families = 1;
-    }
+    assert(request->seeds > 0);
     gate_open(&gate);
-    bool well = rig_make(&gate, &rig, 0);
-    for (int64_t n = 0; n < cases && well; n++) {
-        for (int family = 0; family < families && well; family++) {
-            uint64_t key = derive(&gate, "case", family, n);
-            well = rig_draw(&gate, &rig, (enum input_family)family, key) &&
-                   case_run(&gate, &rig, &climb);
-            climb = (struct climb){.launches = LAUNCHES_CASE};
-        }
+    if (rig_make(&gate, &rig, 0)) {
+        run_cases(&gate, request, &rig);
     }
     rig_free(&rig);
     gate_close(&gate);
@@ -1055,14 +1134,10 @@ enum device_status verify_sets_make(struct arena *arena, const struct verify_sub
                                     struct err *err)
 {
     struct verify_sets *made = xcalloc(1, sizeof(*made));
-    struct gate gate = {.arena = arena,
-                        .subject = subject,
-                        .secret = secret,
-                        .err = err,
-                        .status = DEVICE_OK,
-                        .threads = reference_threads(),
-                        .args = problem_args(subject->problem)};
+    struct gate gate = gate_of(arena, subject, secret, NULL, err);
 
+    gate.threads = reference_threads();
+    gate.args = problem_args(subject->problem);
     made->subject = *subject;
     made->secret = secret;
     made->rigs = xcalloc((size_t)count, sizeof(*made->rigs));
@@ -1071,7 +1146,8 @@ enum device_status verify_sets_make(struct arena *arena, const struct verify_sub
         struct rig *rig = &made->rigs[made->count++];
         if (rig_make(&gate, rig, 1 + s) &&
             rig_draw(&gate, rig, INPUT_NORMAL, derive(&gate, "timed", s, 0))) {
-            gate.status = rig_poison(&gate, rig, 0);
+            gate.calls = 0;
+            gate.status = rig_poison(&gate, rig);
         }
         made->buffers[s] = rig->buffers;
     }
@@ -1092,13 +1168,8 @@ const struct device_buffers *verify_sets_buffers(const struct verify_sets *sets,
 enum device_status verify_sets_check(struct arena *arena, struct verify_sets *sets,
                                      struct judge_result *result, struct err *err)
 {
-    struct gate gate = {.arena = arena,
-                        .subject = &sets->subject,
-                        .secret = sets->secret,
-                        .result = result,
-                        .err = err,
-                        .status = DEVICE_OK};
-    struct climb climb = {.launches = LAUNCHES_CASE, .timed = true};
+    struct gate gate = gate_of(arena, &sets->subject, sets->secret, result, err);
+    struct climb climb = {.rung = RUNG_TIMED, .launches = LAUNCHES_CASE};
     bool well = true;
 
     gate_open(&gate);

@@ -7,8 +7,8 @@
  * FP64 reference computed, on CPU threads, together with a trusted baseline of the program's
  * numerics class. The error allowed is a multiple of what that baseline makes, never a bare number.
  *
- * Rungs, each only if the one before passed: launch, sanity, correct, stable. Cases are appended to
- * the result as evidence; the first failure ends the gate.
+ * Rungs, each only if the one before passed: launch, sanity, correct, stable, and what a promotion
+ * adds. Cases are recorded in the result as evidence; the first failure ends the gate.
  */
 #ifndef EVO_FITNESS_VERIFY_H
 #define EVO_FITNESS_VERIFY_H
@@ -39,15 +39,37 @@ struct verify_subject {
 /* What a device's status says of a candidate; NONE for DEVICE_OK. */
 enum verdict verify_verdict_of(enum device_status status);
 
+/* How thoroughly a shape is judged. */
+enum depth {
+    DEPTH_ONCE,    /* one case of unit normals, one launch: what a slow device can afford */
+    DEPTH_QUICK,   /* three input families `seeds` times, each other one once */
+    DEPTH_PROMOTE, /* every input family `seeds` times, each launched twice */
+    DEPTH_BAR,     /* the historic bar: a hundred cases of unit normals, none off by 2e-3 */
+    DEPTHS,
+};
+
+enum {
+    VERIFY_BAR_CASES = 100,
+    VERIFY_SEEDS_MIN = 3,      /* of each family at a promotion */
+    VERIFY_LAUNCHES_QUICK = 5, /* that are compared bit by bit */
+    VERIFY_LAUNCHES_MAX = 20,
+};
+
+struct verify_request {
+    enum depth depth;
+    uint64_t secret; /* inputs are drawn from it */
+    int64_t seeds;   /* at least 1 */
+    int launches; /* of the first case of QUICK and PROMOTE, whose outputs must be the same bits */
+};
+
 /*
- * Runs the gate: `cases_per_family` cases of every input family, or with 0 a single case and
- * launch, for a shape that a slow device can afford no more of. Returns the device's status:
- * DEVICE_OK with result->verdict NONE means it passed; any verdict and reason found is in *result.
- * A lost device is also reported there, as the verdict it means (OUT_OF_BOUNDS, CRASH).
+ * Runs the gate. Returns the device's status: DEVICE_OK with result->verdict NONE means it passed;
+ * any verdict and reason found is in *result. A lost device is also reported there, as the verdict
+ * it means (OUT_OF_BOUNDS, CRASH).
  */
 enum device_status verify_run(struct arena *arena, const struct verify_subject *subject,
-                              uint64_t secret, int64_t cases_per_family,
-                              struct judge_result *result, struct err *err);
+                              const struct verify_request *request, struct judge_result *result,
+                              struct err *err);
 
 /*
  * Checks the outputs that timed calls left behind in `sets`, whose inputs verify_prepare drew: a

@@ -311,9 +311,9 @@ static void add_timing(struct arena *arena, const struct judge_job *job, int pro
 static void add_case(const struct judge_job *job, int problem, bool fail,
                      struct judge_result *result)
 {
-    result->cases[result->case_count++] = (struct case_result){
+    struct case_result row = {
         .problem = problem,
-        .rung = "correct",
+        .rung = RUNG_CORRECT,
         .family = "normal",
         .seed = job->secret,
         .verdict = fail ? VERDICT_WRONG : VERDICT_PASS,
@@ -328,6 +328,8 @@ static void add_case(const struct judge_job *job, int problem, bool fail,
         .got = fail ? 2 : 1.0001,
         .reason = fail ? "wrong, as the test asked" : "",
     };
+
+    case_record(result, &row);
 }
 
 static void add_metric(int problem, enum metric metric, double value, const char *reason,

@@ -171,7 +171,7 @@ static void print_cases(struct arena *arena, const struct facts *facts)
     for (int64_t i = 0; i < facts->case_count; i++) {
         const struct case_result *result = &facts->cases[i];
         const char *cells[] = {
-            result->rung,
+            rung_names[result->rung],
             result->family,
             case_shape(facts, result),
             verdict_names[result->verdict],
@@ -270,7 +270,7 @@ static json_t *cases_json(const struct facts *facts)
     for (int64_t i = 0; i < facts->case_count; i++) {
         const struct case_result *result = &facts->cases[i];
         json_t *object = json_pack(
-            "{s:o, s:o, s:o, s:o, s:o, s:o}", "rung", json_text(result->rung), "inputs",
+            "{s:o, s:o, s:o, s:o, s:o, s:o}", "rung", json_text(rung_names[result->rung]), "inputs",
             json_text(result->family), "problem", json_text(case_shape(facts, result)),
             "verdict", json_text(verdict_names[result->verdict]), "error_max",
             json_number(result->error_max), "error_allowed", json_number(result->error_allowed));

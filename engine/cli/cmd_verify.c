@@ -12,14 +12,9 @@
 #include "fitness/stats.h"
 
 enum {
-    CASES_PER_FAMILY = 20, /* five input families: the historic hundred cases for each shape */
+    SEEDS = 10, /* of each input family, for each shape */
     DEADLINE_MS = 10 * 60 * 1000,
 };
-
-/* The rungs of a file's way up, in order; the judge names those that it climbs. */
-enum rung { RUNG_BUILD, RUNG_LAUNCH, RUNG_SANITY, RUNG_CORRECT, RUNG_STABLE, RUNG_TIME, RUNGS };
-static const char *const rung_names[RUNGS] = {"build",   "launch", "sanity",
-                                              "correct", "stable", "time"};
 
 struct verification {
     struct exported exported;
@@ -126,7 +121,7 @@ static bool judge(struct cli *cli, struct verification *verification, struct err
         .ptx_bytes = built->ptx_bytes, .code_key = built->code_key,
         .program = verification->exported.program};
     job->effort = EFFORT_MEASURE;
-    job->cases_per_family = CASES_PER_FAMILY;
+    job->cases_per_family = SEEDS;
     job->want_samples = true;
     if (getrandom(&job->secret, sizeof job->secret, 0) != (ssize_t)sizeof job->secret) {
         return err_sys(err, "cannot draw a secret");
@@ -141,35 +136,17 @@ static bool passed(const struct verification *verification)
     return verification->judged && verification->result.verdict == VERDICT_PASS;
 }
 
-/* How a rung went for one shape. */
-struct tally {
-    int passed, total;
-    double error, allowed; /* of the worst case */
-    const char *reason;    /* of the first failure */
-};
-
-static struct tally tally_rung(const struct judge_result *result, enum rung rung, int problem)
+/* Why a rung of one shape failed; "" when it did not. */
+static const char *reason_of(const struct judge_result *result, enum rung rung, int problem)
 {
-    struct tally tally = {.reason = ""};
-
     for (int i = 0; i < result->case_count; i++) {
         const struct case_result *one = &result->cases[i];
 
-        if (one->problem != problem || strcmp(one->rung, rung_names[rung]) != 0) {
-            continue;
-        }
-        tally.total++;
-        if (one->verdict == VERDICT_PASS) {
-            tally.passed++;
-        } else if (*tally.reason == '\0') {
-            tally.reason = one->reason;
-        }
-        if (one->error_max >= tally.error) {
-            tally.error = one->error_max;
-            tally.allowed = one->error_allowed;
+        if (one->problem == problem && one->rung == rung && one->verdict != VERDICT_PASS) {
+            return one->reason;
         }
     }
-    return tally;
+    return "";
 }
 
 static void print_line(bool ok, const char *rung, const char *text)
@@ -211,21 +188,23 @@ static void print_shape(struct cli *cli, const struct verification *verification
     char shape[PROBLEM_TEXT_MAX];
 
     problem_text(&verification->job.problems[problem].problem, shape);
-    for (enum rung rung = RUNG_LAUNCH; rung <= RUNG_STABLE; rung++) {
-        struct tally tally = tally_rung(result, rung, problem);
-        const char *text = arena_printf(cli->arena, "%s: %d/%d", shape, tally.passed, tally.total);
+    for (enum rung rung = RUNG_LAUNCH; rung < RUNG_COUNT; rung++) {
+        const struct rung_tally *tally = &result->tallies[problem][rung];
+        const char *reason = reason_of(result, rung, problem);
+        const char *text = arena_printf(cli->arena, "%s: %lld/%lld", shape,
+                                        (long long)tally->passed, (long long)tally->total);
 
-        if (tally.total == 0) {
+        if (tally->total == 0) {
             continue;
         }
-        if (rung == RUNG_CORRECT) {
+        if (!isnan(tally->error_max)) {
             text = arena_printf(cli->arena, "%s cases, max |diff| %.3g (allowed %.3g)", text,
-                                tally.error, tally.allowed);
+                                tally->error_max, tally->error_allowed);
         }
-        if (*tally.reason != '\0') {
-            text = arena_printf(cli->arena, "%s; %s", text, tally.reason);
+        if (*reason != '\0') {
+            text = arena_printf(cli->arena, "%s; %s", text, reason);
         }
-        print_line(tally.passed == tally.total, rung_names[rung], text);
+        print_line(tally->passed == tally->total, rung_names[rung], text);
     }
     for (int i = 0; i < result->timing_count; i++) {
         const struct timing *timing = &result->timings[i];
@@ -266,12 +245,11 @@ static bool print_json(const struct verification *verification, struct err *err)
         if (one->problem >= 0) {
             problem_text(&verification->job.problems[one->problem].problem, shape);
         }
-        json_array_append_new(cases,
-                              json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "problem", shape,
-                                        "rung", one->rung, "inputs", one->family, "verdict",
-                                        verdict_names[one->verdict], "error",
-                                        json_number(one->error_max), "allowed",
-                                        json_number(one->error_allowed), "reason", one->reason));
+        json_array_append_new(
+            cases, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "problem", shape, "rung",
+                             rung_names[one->rung], "inputs", one->family, "verdict",
+                             verdict_names[one->verdict], "error", json_number(one->error_max),
+                             "allowed", json_number(one->error_allowed), "reason", one->reason));
     }
     for (int i = 0; i < result->timing_count; i++) {
         const struct timing *timing = &result->timings[i];

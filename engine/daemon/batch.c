@@ -211,7 +211,7 @@ const char *batch_rung(const struct batch_item *item)
     }
     for (int i = result->case_count - 1; i >= 0; i--) {
         if (result->cases[i].verdict != VERDICT_PASS) {
-            return result->cases[i].rung;
+            return rung_names[result->cases[i].rung];
         }
     }
     switch (result->verdict) {

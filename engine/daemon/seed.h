@@ -81,7 +81,7 @@ struct seed {
     int compile_workers;   /* 0: one a core */
     const char *arch;      /* NULL: the device's; else sm_90a … */
     int64_t compile_deadline_ms, judge_deadline_ms; /* defaults 60 s, 120 s */
-    int gate_cases;        /* random cases for each input family and shape; default 1 */
+    int gate_cases;        /* draws of the input families that find most; default 3 */
     /* What an emulated device's gate judges on in full, not shapes it derives; see shapes.h. */
     struct problem emu_problems[SEED_PROBLEMS_MAX];
     int emu_problem_count;

@@ -99,7 +99,7 @@ static struct message *judge(struct arena *arena, const struct message *message,
     result->device_ms = 30;
     for (int i = 0; i < CASES; i++) {
         result->cases[result->case_count++] = (struct case_result){
-            .rung = "correct", .family = "normal", .seed = (uint64_t)i, .verdict = VERDICT_PASS,
+            .rung = RUNG_CORRECT, .family = "normal", .seed = (uint64_t)i, .verdict = VERDICT_PASS,
             .error_max = 1e-4, .error_allowed = 1e-3, .frobenius = 1e-5, .frobenius_allowed = 1e-3,
             .rows_checked = 4096, .rows_total = 4096, .expected = 0.5, .got = 0.5001,
             .reason = ""};

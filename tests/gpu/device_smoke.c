@@ -786,7 +786,9 @@ static void candidate(struct arena *arena, const char *shape, double bound_us, i
         struct verify_subject subject = {
             .module = s.module, .plan = &s.plan, .problem = &problem, .numerics = NUMERICS_FP32};
         t[1] = now_us();
-        status = verify_run(arena, &subject, 77 + (uint64_t)round, 1, result, &err);
+        struct verify_request gate = {
+            .depth = DEPTH_QUICK, .secret = 77 + (uint64_t)round, .seeds = 3, .launches = 5};
+        status = verify_run(arena, &subject, &gate, result, &err);
         if (status != DEVICE_OK || result->verdict != VERDICT_NONE) {
             CHECK(false, "gate on %s: %s, verdict %d: %s (%s)", shape, status_names[status],
                   result->verdict, result->reason, err.what);

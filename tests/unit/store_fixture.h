@@ -153,7 +153,7 @@ static inline const struct judge_result *fixture_result(double us, enum verdict 
     result = (struct judge_result){.verdict = verdict, .reason = "", .device_ms = 40};
     for (int i = 0; i < 6; i++) {
         result.cases[result.case_count++] = (struct case_result){
-            .problem = i % 2, .rung = "correct", .family = "normal", .seed = UINT64_MAX - 7,
+            .problem = i % 2, .rung = RUNG_CORRECT, .family = "normal", .seed = UINT64_MAX - 7,
             .verdict = i == 5 ? verdict : VERDICT_PASS, .error_max = 1e-4, .error_allowed = 2e-3,
             .frobenius = NAN, .frobenius_allowed = 1e-3, .rows_checked = 4096, .rows_total = 4096,
             .worst = {0, 3, 511, 63}, .expected = 0.5, .got = 0.5001, .reason = ""};

@@ -104,6 +104,9 @@ static void the_same_key_gives_the_same_bits_everywhere(void **state)
         {"2x4/2x100/77x64:bf16", INPUT_MIXED, "40055d931c05646d"},
         {"2x4/2x100x64:causal:bshd", INPUT_NEEDLE, "3ec863a77c65b422"},
         {"1x3x40x128", INPUT_OFFSET, "d6d2da80b5165d2a"},
+        {"2x4/2x100/77x64:bf16", INPUT_CODE, "32d122e96a015bde"},
+        {"2x4/2x100/77x64", INPUT_INTEGERS, "df05bee01e0b9b62"},
+        {"1x4/2x100x96:causal:bshd", INPUT_LONE, "e3cb31bcda023757"},
     };
 
     (void)state;
@@ -325,6 +328,93 @@ static void offsets_are_beyond_what_an_exponential_survives(void **state)
     }
 }
 
+/* Every row of V is the same code, but for its sign; no two columns have the same number. */
+static void codes_name_their_columns(void **state)
+{
+    static const char *const problems[] = {"1x2x8/40x64", "1x2x8/40x512:bf16", "1x1x4/9x17"};
+
+    (void)state;
+    for (size_t n = 0; n < sizeof(problems) / sizeof(problems[0]); n++) {
+        struct problem p = parse(problems[n]);
+        struct inputs in = draw(&p, INPUT_CODE, 5, 1);
+        int negative = 0;
+        for (int64_t j = 0; j < p.kv_len; j++) {
+            const uint16_t *row = in.v + j * p.head_dim;
+            negative += (row[0] ^ in.v[0]) >> 15;
+            for (int64_t c = 0; c < p.head_dim; c++) {
+                assert_int_equal(row[c] & 0x7fff, in.v[c] & 0x7fff);
+                assert_int_equal((row[c] ^ in.v[c]) >> 15, (row[0] ^ in.v[0]) >> 15);
+            }
+        }
+        assert_true(negative > 0 && negative < p.kv_len);
+        for (int64_t a = 0; a < p.head_dim; a++) {
+            for (int64_t b = 0; b < a; b++) {
+                assert_int_not_equal(in.v[a] & 0x7fff, in.v[b] & 0x7fff);
+            }
+        }
+        discard(&in);
+    }
+}
+
+/* Scores are whole multiples of a number whose exponential vanishes, V is whole. */
+static void integers_leave_nothing_to_round(void **state)
+{
+    static const char *const problems[] = {"1x2x64x64", "1x2x64x512", "1x2x64x17:bf16"};
+
+    (void)state;
+    for (size_t n = 0; n < sizeof(problems) / sizeof(problems[0]); n++) {
+        struct problem p = parse(problems[n]);
+        struct inputs in = draw(&p, INPUT_INTEGERS, 5, 1);
+        double shared = 0, size = 0;
+        for (int64_t i = 0; i < p.q_len; i++) {
+            const uint16_t *q = in.q + i * p.head_dim;
+            double best = -INFINITY;
+            int sharing = 0;
+            for (int64_t c = 0; c < p.head_dim; c++) {
+                size = fmax(size, fabs(half_to_double(p.dtype, q[c])));
+            }
+            assert_true(exp(-size * problem_scale(&p)) < 0x1p-149);
+            for (int64_t j = 0; j < p.kv_len; j++) {
+                double score = dot(&p, q, in.k + j * p.head_dim) / problem_scale(&p);
+                assert_true(fabs(remainder(score, size)) < 1e-9 * size);
+                sharing = score > best + size / 2 ? 1 : sharing + (score > best - size / 2);
+                best = fmax(best, score);
+            }
+            shared += sharing;
+        }
+        assert_true(shared / (double)p.q_len > 4 && shared / (double)p.q_len < 32);
+        for (int64_t e = 0; e < problem_kv_elements(&p); e++) {
+            double v = half_to_double(p.dtype, in.v[e]);
+            assert_true(v == rint(v) && fabs(v) <= 8);
+        }
+        discard(&in);
+    }
+}
+
+/* One key has all the weight of a row, and in some heads its score is far below zero. */
+static void lone_keys_leave_nothing_for_the_others(void **state)
+{
+    struct problem p = parse("1x8x64x64");
+    struct inputs in = draw(&p, INPUT_LONE, 5, 1);
+    int low = 0;
+
+    (void)state;
+    for (int64_t row = 0; row < problem_rows(&p); row++) {
+        const uint16_t *keys = in.k + row / p.q_len * p.kv_len * p.head_dim;
+        double best = -INFINITY, second = -INFINITY;
+        for (int64_t j = 0; j < p.kv_len; j++) {
+            double score = dot(&p, in.q + row * p.head_dim, keys + j * p.head_dim);
+            second = fmax(second, fmin(score, best));
+            best = fmax(best, score);
+        }
+        assert_true(best - second > 30);
+        assert_true(best < -200 || best > 100);
+        low += best < 0;
+    }
+    assert_true(low >= 64 && low <= 7 * 64);
+    discard(&in);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +428,9 @@ int main(void)
         cmocka_unit_test(mixed_scales_differ_by_rows_and_heads),
         cmocka_unit_test(needles_lie_on_every_tile_edge),
         cmocka_unit_test(offsets_are_beyond_what_an_exponential_survives),
+        cmocka_unit_test(codes_name_their_columns),
+        cmocka_unit_test(integers_leave_nothing_to_round),
+        cmocka_unit_test(lone_keys_leave_nothing_for_the_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

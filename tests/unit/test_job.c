@@ -503,13 +503,15 @@ static struct judge_result *a_result(int timings)
     result->reason = "";
     result->device_ms = 12.5;
     result->cases[0] = (struct case_result){
-        .problem = 1, .rung = "correct", .family = "normal", .seed = UINT64_MAX,
+        .problem = 1, .rung = RUNG_CORRECT, .family = "normal", .seed = UINT64_MAX,
         .verdict = VERDICT_PASS, .error_max = 0.25, .error_allowed = INFINITY, .frobenius = NAN,
         .frobenius_allowed = 1e-3, .rows_checked = 10, .rows_total = 20, .worst = {0, 1, 2, -1},
         .expected = -1.5, .got = NAN, .reason = "first\nsecond"};
-    result->cases[1] = (struct case_result){.problem = -1, .rung = "launch", .family = "",
+    result->cases[1] = (struct case_result){.problem = -1, .rung = RUNG_LAUNCH, .family = "",
                                             .verdict = VERDICT_WRONG, .reason = ""};
     result->case_count = 2;
+    result->tallies[1][RUNG_CORRECT] = (struct rung_tally){299, 300, 0.25, 0.5};
+    result->tallies[63][RUNG_TIMED] = (struct rung_tally){1, 1, NAN, NAN};
     result->timing_count = timings;
     for (int i = 0; i < timings; i++) {
         result->timings[i] = (struct timing){.problem = i, .quick = i % 2, .tick_us = 0.032,
@@ -541,7 +543,7 @@ static void a_result_arrives(void **state)
     assert_true(got->device_ms == 12.5 && !got->replayed);
     assert_int_equal(got->case_count, 2);
     assert_int_equal(got->cases[0].problem, 1);
-    assert_string_equal(got->cases[0].rung, "correct");
+    assert_int_equal(got->cases[0].rung, RUNG_CORRECT);
     assert_string_equal(got->cases[0].family, "normal");
     assert_true(got->cases[0].seed == UINT64_MAX);
     assert_true(got->cases[0].error_max == 0.25 && isnan(got->cases[0].error_allowed));
@@ -551,6 +553,13 @@ static void a_result_arrives(void **state)
     assert_string_equal(got->cases[0].reason, "first second");
     assert_string_equal(got->cases[1].family, "");
     assert_int_equal(got->cases[1].verdict, VERDICT_WRONG);
+    assert_int_equal(got->tallies[1][RUNG_CORRECT].passed, 299);
+    assert_int_equal(got->tallies[1][RUNG_CORRECT].total, 300);
+    assert_true(got->tallies[1][RUNG_CORRECT].error_max == 0.25);
+    assert_true(got->tallies[1][RUNG_CORRECT].error_allowed == 0.5);
+    assert_int_equal(got->tallies[63][RUNG_TIMED].total, 1);
+    assert_true(isnan(got->tallies[63][RUNG_TIMED].error_max));
+    assert_int_equal(got->tallies[1][RUNG_LAUNCH].total, 0);
     assert_int_equal(got->timing_count, JOB_TIMED_MAX);
     for (int i = 0; i < JOB_TIMED_MAX; i++) {
         assert_int_equal(got->timings[i].problem, i);
@@ -566,6 +575,43 @@ static void a_result_arrives(void **state)
     assert_true(got->metrics[0].value == 128 && isnan(got->metrics[1].value));
     assert_string_equal(got->metrics[0].reason, "");
     assert_string_equal(got->metrics[1].reason, "the driver does not say");
+}
+
+static struct case_result a_case(enum verdict verdict, double error, double allowed)
+{
+    return (struct case_result){.problem = 3, .rung = RUNG_CORRECT, .family = "normal",
+                                .verdict = verdict, .error_max = error, .error_allowed = allowed,
+                                .reason = ""};
+}
+
+/* What does not fit the evidence is still counted, and a failure always fits. */
+static void tallies_are_exact_whatever_is_kept(void **state)
+{
+    struct judge_result *result = arena_alloc(arena, sizeof *result);
+    const struct rung_tally *tally = &result->tallies[3][RUNG_CORRECT];
+    struct case_result row = a_case(VERDICT_PASS, NAN, NAN);
+
+    (void)state;
+    case_record(result, &row);
+    assert_true(isnan(tally->error_max));
+    for (int i = 0; i < 1000; i++) {
+        row = a_case(VERDICT_PASS, i == 500 ? 0.3 : 0.2, i == 700 ? 0.25 : 0.5);
+        case_record(result, &row);
+    }
+    assert_int_equal(result->case_count, JOB_CASES_MAX - 1);
+    assert_int_equal(tally->passed, 1001);
+    assert_int_equal(tally->total, 1001);
+    assert_true(tally->error_max == 0.2 && tally->error_allowed == 0.25);
+    row = a_case(VERDICT_WRONG, 2, 1);
+    case_record(result, &row);
+    case_record(result, &row);
+    assert_int_equal(result->case_count, JOB_CASES_MAX);
+    assert_int_equal(result->cases[JOB_CASES_MAX - 1].verdict, VERDICT_WRONG);
+    assert_int_equal(tally->passed, 1001);
+    assert_int_equal(tally->total, 1003);
+    assert_true(tally->error_max == 2 && tally->error_allowed == 1);
+    row.problem = -1; /* of no problem: in no tally */
+    case_record(result, &row);
 }
 
 static void a_result_is_read_strictly(void **state)
@@ -585,6 +631,16 @@ static void a_result_is_read_strictly(void **state)
         {"case", "case 1 correct normal 0x00000000000001 pass 1 1 1 1 1 1 1 1 1 1 1 1"},
         {"case", "case 64 correct normal 0000000000000001 pass 1 1 1 1 1 1 1 1 1 1 1 1"},
         {"case", "case -2 correct normal 0000000000000001 pass 1 1 1 1 1 1 1 1 1 1 1 1"},
+        {"case", "case 1 looks normal 0000000000000001 pass 1 1 1 1 1 1 1 1 1 1 1 1"},
+        {"tally", "tally 64 correct 1 1 1 1"},
+        {"tally", "tally -1 correct 1 1 1 1"},
+        {"tally", "tally 0 looks 1 1 1 1"},
+        {"tally", "tally 0 correct 2 1 1 1"},
+        {"tally", "tally 0 correct -1 1 1 1"},
+        {"tally", "tally 0 correct 0 0 1 1"},
+        {"tally", "tally 0 correct 1 1 1"},
+        {"tally", "tally 0 correct 1 1 1 1 1"},
+        {"tally", "tally 63 timed 1 1 1 1"}, /* twice */
         {"timing", "timing 0 0"},
         {"timing", "timing 0 0 nan"},
         {"timing", "timing 0 0 -1"},
@@ -717,6 +773,7 @@ int main(void)
         TEST(a_program_inside_a_job_is_read_as_strictly),
         TEST(a_judge_job_has_limits),
         TEST(a_result_arrives),
+        TEST(tallies_are_exact_whatever_is_kept),
         TEST(a_result_is_read_strictly),
         TEST(a_sample_is_a_time),
         TEST(a_result_has_limits),

@@ -83,7 +83,7 @@ static void what_is_not_said_has_its_default(void **state)
     assert_null(seed.templates);
     assert_int_equal(seed.compile_deadline_ms, 60000);
     assert_int_equal(seed.judge_deadline_ms, 120000);
-    assert_int_equal(seed.gate_cases, 1);
+    assert_int_equal(seed.gate_cases, 3);
     assert_int_equal(seed.emu_problem_count, 0);
 }
 
@@ -103,7 +103,7 @@ static void every_key_reaches_its_member(void **state)
                   "budget: {evaluations: 100, wall: 90s, device: 1h}\n"
                   "workers: {device: [cuda:0, cuda:1], judges: [ssh a b, ssh c d], compile: 3,"
                   " arch: sm_90a, compile_deadline: 5s, judge_deadline: 2m}\n"
-                  "gate: {cases: 2, emu_shapes: [1x1x33x64, 1x1x40x64]}\n"
+                  "gate: {cases: 4, emu_shapes: [1x1x33x64, 1x1x40x64]}\n"
                   "templates: mine\n");
     assert_string_equal(seed.name, "whole");
     assert_string_equal(seed.about, "two lines");
@@ -142,7 +142,7 @@ static void every_key_reaches_its_member(void **state)
     assert_string_equal(seed.arch, "sm_90a");
     assert_int_equal(seed.compile_deadline_ms, 5000);
     assert_int_equal(seed.judge_deadline_ms, 120000);
-    assert_int_equal(seed.gate_cases, 2);
+    assert_int_equal(seed.gate_cases, 4);
     assert_int_equal(seed.emu_problem_count, 2);
     assert_int_equal(seed.emu_problems[1].q_len, 40);
     assert_string_equal(seed.templates, "mine");
@@ -154,7 +154,7 @@ static void a_mistake_is_told_with_its_place(void **state)
     assert_refused(LEAST "population:\n  islands: none\n",
                    "dir/test.yaml:4:12: 'islands' must be a whole number from 1 to 64, not 'none'");
     assert_refused(LEAST "budgets: {wall: 5m}\n", "dir/test.yaml:3:1: unknown key 'budgets'");
-    assert_refused(LEAST "gate:\n  cases: 1\n  cases: 2\n",
+    assert_refused(LEAST "gate:\n  cases: 3\n  cases: 4\n",
                    "dir/test.yaml:5:3: key 'cases' stands here twice");
     assert_string_equal(err.hint, "it was first given in line 4");
 }

@@ -60,13 +60,22 @@ static struct trial trial_open(const char *name, const char *problem, enum numer
     return t;
 }
 
-static enum device_status trial_run(struct trial *t, uint64_t secret, int64_t cases)
+static enum device_status trial_run_as(struct trial *t, enum depth depth, uint64_t secret,
+                                       int64_t seeds)
 {
+    struct verify_request request = {
+        .depth = depth, .secret = secret, .seeds = seeds, .launches = 5};
     struct err err = {0};
 
     t->subject.plan = &t->plan;
     t->subject.problem = &t->problem;
-    return verify_run(t->arena, &t->subject, secret, cases, t->result, &err);
+    return verify_run(t->arena, &t->subject, &request, t->result, &err);
+}
+
+/* Every family, so many times. */
+static enum device_status trial_run(struct trial *t, uint64_t secret, int64_t seeds)
+{
+    return trial_run_as(t, DEPTH_PROMOTE, secret, seeds);
 }
 
 static void trial_close(struct trial *t)
@@ -94,7 +103,7 @@ static int64_t calibration_cases(int64_t everyday)
 
 static void pass_all(const struct host_variant *variant, const char *problem, int64_t cases)
 {
-    for (int64_t done = 0; done < cases; done += 5) {
+    for (int64_t done = 0; done < cases; done += INPUT_FAMILIES) {
         struct trial t = trial_open(variant->name, problem, variant->numerics);
         assert_int_equal(trial_run(&t, 1000 + (uint64_t)done, 1), DEVICE_OK);
         if (t.result->verdict != VERDICT_NONE) {
@@ -178,21 +187,22 @@ static void every_wrong_computation_fails_for_its_own_reason(void **state)
 static void a_pass_leaves_its_evidence(void **state)
 {
     struct trial t = trial_open("right", "1x2x40x32:lse", NUMERICS_FP32);
-    const char *rungs[] = {"launch", "sanity", "correct", "stable"};
+    enum rung rungs[] = {RUNG_LAUNCH, RUNG_SANITY, RUNG_CORRECT, RUNG_STABLE, RUNG_PROMOTE};
 
     (void)state;
     assert_int_equal(trial_run(&t, 7, 3), DEVICE_OK);
     assert_int_equal(t.result->verdict, VERDICT_NONE);
-    assert_int_equal(t.result->case_count, 3 + 5 * 3);
+    assert_int_equal(t.result->case_count, 3 + INPUT_FAMILIES * 3);
     for (int i = 0; i < t.result->case_count; i++) {
         const struct case_result *row = &t.result->cases[i];
-        assert_string_equal(row->rung, rungs[i < 4 ? i : 2]);
+        assert_int_equal(row->rung, rungs[i < 4 ? i : 4]);
         assert_int_equal(row->verdict, VERDICT_PASS);
         assert_int_equal(row->rows_total, 80);
-        if (strcmp(row->rung, "correct") == 0) {
+        if (row->rung == RUNG_CORRECT || row->rung == RUNG_PROMOTE) {
             assert_int_equal(row->rows_checked, 80);
             assert_true(row->error_max <= row->error_allowed && row->error_allowed > 0);
-            assert_true(row->frobenius <= row->frobenius_allowed && row->frobenius > 0);
+            bool exact = strcmp(row->family, "lone") == 0; /* the output is V of one key */
+            assert_true(row->frobenius <= row->frobenius_allowed && (row->frobenius > 0 || exact));
             assert_true(fabs(fabs(row->expected - row->got) - row->error_max) < 1e-12);
             assert_in_range(row->worst[1], 0, 1);
             assert_in_range(row->worst[2], 0, 39);
@@ -202,6 +212,67 @@ static void a_pass_leaves_its_evidence(void **state)
             assert_true(t.result->cases[j].seed != row->seed);
         }
     }
+    trial_close(&t);
+}
+
+static int count_family(const struct judge_result *result, enum rung rung, const char *family)
+{
+    int count = 0;
+
+    for (int i = 0; i < result->case_count; i++) {
+        count += result->cases[i].rung == rung && strcmp(result->cases[i].family, family) == 0;
+    }
+    return count;
+}
+
+/* Three families and three draws of each at least, everywhere; all of them to be called best. */
+static void a_search_asks_for_less_than_a_promotion(void **state)
+{
+    static const enum rung rungs[] = {
+        [DEPTH_QUICK] = RUNG_CORRECT, [DEPTH_PROMOTE] = RUNG_PROMOTE, [DEPTH_ONCE] = RUNG_CORRECT};
+
+    (void)state;
+    for (enum depth depth = DEPTH_ONCE; depth <= DEPTH_PROMOTE; depth++) {
+        struct trial t = trial_open("right", "1x2x20x32", NUMERICS_FP32);
+        int thrice = 0, once = 0;
+        assert_int_equal(trial_run_as(&t, depth, 7, 3), DEVICE_OK);
+        assert_int_equal(t.result->verdict, VERDICT_NONE);
+        for (int family = 0; family < INPUT_FAMILIES; family++) {
+            int count = count_family(t.result, rungs[depth], input_family_names[family]);
+            count += family == 0 && depth == DEPTH_PROMOTE; /* the first has its own rung */
+            thrice += count == 3;
+            once += count == 1;
+        }
+        assert_int_equal(thrice, depth == DEPTH_PROMOTE ? INPUT_FAMILIES
+                                 : depth == DEPTH_QUICK ? 3
+                                                        : 0);
+        assert_int_equal(once, depth == DEPTH_QUICK  ? INPUT_FAMILIES - 3
+                               : depth == DEPTH_ONCE ? 1
+                                                     : 0);
+        trial_close(&t);
+    }
+}
+
+static void the_historic_bar_is_a_hundred_cases(void **state)
+{
+    struct trial t = trial_open("right", "1x1x32x64", NUMERICS_FP32);
+    const struct rung_tally *tally = &t.result->tallies[0][RUNG_CORRECT];
+
+    (void)state;
+    assert_int_equal(trial_run_as(&t, DEPTH_BAR, 7, 1), DEVICE_OK);
+    assert_int_equal(t.result->verdict, VERDICT_NONE);
+    assert_int_equal(t.result->case_count, 100);
+    assert_int_equal(tally->passed, 100);
+    assert_int_equal(tally->total, 100);
+    assert_true(tally->error_allowed == 2e-3 && tally->error_max < 2e-3 && tally->error_max > 1e-4);
+    trial_close(&t);
+    /* Right for its class, whose outputs are coarser than the bar: only one of the two holds. */
+    t = trial_open("right", "1x1x32x64:bf16", NUMERICS_FP32);
+    assert_int_equal(trial_run(&t, 7, 1), DEVICE_OK);
+    assert_int_equal(t.result->verdict, VERDICT_NONE);
+    assert_int_equal(trial_run_as(&t, DEPTH_BAR, 7, 1), DEVICE_OK);
+    assert_int_equal(t.result->verdict, VERDICT_WRONG);
+    assert_non_null(strstr(t.result->reason, "where no error of 0.002 is allowed"));
     trial_close(&t);
 }
 
@@ -299,7 +370,7 @@ static void what_timed_calls_left_behind_is_verified(void **state)
             fail_msg("%s: verdict %s, '%s'", cheats[i].name, verdict_names[t.result->verdict],
                      t.result->reason);
         }
-        assert_string_equal(t.result->cases[t.result->case_count - 1].rung, "timed");
+        assert_int_equal(t.result->cases[t.result->case_count - 1].rung, RUNG_TIMED);
         trial_close(&t);
     }
 }
@@ -496,7 +567,7 @@ static void the_judge_passes_and_times_what_is_right(void **state)
     (void)state;
     assert_string_equal(result->reason, "");
     assert_int_equal(result->verdict, VERDICT_PASS);
-    assert_int_equal(result->case_count, 2 * (3 + 5 + 4));
+    assert_int_equal(result->case_count, 2 * (3 + INPUT_FAMILIES + 4));
     assert_int_equal(result->cases[0].problem, 1); /* the smaller one first */
     assert_int_equal(result->timing_count, 2);
     assert_int_equal(result->timings[0].problem, 0); /* in order of problems: the engine relies on it */
@@ -589,6 +660,8 @@ int main(void)
         cmocka_unit_test(independent_right_computations_pass_every_case),
         cmocka_unit_test(every_wrong_computation_fails_for_its_own_reason),
         cmocka_unit_test(a_pass_leaves_its_evidence),
+        cmocka_unit_test(a_search_asks_for_less_than_a_promotion),
+        cmocka_unit_test(the_historic_bar_is_a_hundred_cases),
         cmocka_unit_test(a_failure_names_its_element),
         cmocka_unit_test(evidence_beyond_its_room_keeps_the_failure),
         cmocka_unit_test(no_memory_is_nobodys_verdict),
