@@ -119,6 +119,10 @@ static void print_counts(struct cli *cli, const struct setup *setup, const struc
            setup->family_count == 1 ? "y" : "ies", whole ? "" : "at least ",
            text_count(cli->arena, feasible));
     table_print(table, stdout);
+    for (int i = 0; i < setup->left_out_count; i++) {
+        printf("\nfamily '%s' is left out: %s\n", setup->left_out[i].family,
+               setup->left_out[i].reason);
+    }
     printf("\n%d founder%s, %d shape%s, for %s%s\n", setup->seed.founder_count,
            setup->seed.founder_count == 1 ? "" : "s", setup->seed.problem_count,
            setup->seed.problem_count == 1 ? "" : "s", device_text(cli->arena, device),
@@ -128,7 +132,7 @@ static void print_counts(struct cli *cli, const struct setup *setup, const struc
 static json_t *counts_json(const struct setup *setup, const struct count *counts,
                            const struct hello *device)
 {
-    json_t *families = json_array(), *problems = json_array();
+    json_t *families = json_array(), *problems = json_array(), *left_out = json_array();
 
     for (int i = 0; i < setup->family_count; i++) {
         json_array_append_new(families, json_pack("{s:o, s:I, s:I, s:b}", "family",
@@ -143,8 +147,13 @@ static json_t *counts_json(const struct setup *setup, const struct count *counts
         problem_text(&setup->seed.problems[i], text);
         json_array_append_new(problems, json_string(text));
     }
-    return json_pack("{s:o, s:o, s:o, s:i, s:I, s:I}", "seed", json_text(setup->seed.name),
-                     "families", families, "problems", problems, "founders",
+    for (int i = 0; i < setup->left_out_count; i++) {
+        json_array_append_new(left_out, json_pack("{s:o, s:o}", "family",
+                                                  json_text(setup->left_out[i].family), "reason",
+                                                  json_text(setup->left_out[i].reason)));
+    }
+    return json_pack("{s:o, s:o, s:o, s:o, s:i, s:I, s:I}", "seed", json_text(setup->seed.name),
+                     "families", families, "left_out", left_out, "problems", problems, "founders",
                      setup->seed.founder_count, "device_arch", (json_int_t)device->device_arch,
                      "device_smem_max", (json_int_t)device->device_smem_max);
 }
@@ -155,9 +164,8 @@ static bool check_counts(const struct setup *setup, const struct count *counts,
 {
     for (int i = 0; i < setup->family_count; i++) {
         if (counts[i].whole && counts[i].feasible == 0) {
-            err_set(err, ERR_USER, "%s:%d:%d: family '%s' has no feasible genome on sm_%lld",
-                    setup->seed.path, setup->seed.families[i].line, setup->seed.families[i].column,
-                    setup->families[i]->name, (long long)device->device_arch);
+            err_set(err, ERR_USER, "%s: family '%s' has no feasible genome on sm_%lld",
+                    setup->seed.path, setup->families[i]->name, (long long)device->device_arch);
             return err_hint(err,
                             "'evo genes %s' lists what it requires; --for checks another "
                             "device",

@@ -333,6 +333,11 @@ static bool open_space(struct engine *engine, const struct hello *hello, struct 
     if (!setup_space(&engine->setup, hello, &engine->space, &engine->arch, err)) {
         return false;
     }
+    for (int i = 0; i < engine->setup.left_out_count; i++) {
+        log_line("engine", "family '%s' is left out: no genome of it is feasible on sm_%lld: %s",
+                 engine->setup.left_out[i].family, (long long)hello->device_arch,
+                 engine->setup.left_out[i].reason);
+    }
     engine->shapes = (struct shapes){.count = engine->space.problem_count};
     for (int i = 0; i < engine->space.problem_count; i++) {
         engine->shapes.list[i].problem = engine->space.problems[i].problem;

@@ -382,7 +382,62 @@ static bool check_founders(const struct setup *setup, const struct search_space 
     return true;
 }
 
-bool setup_space(const struct setup *setup, const struct hello *judge, struct search_space *space,
+/* Whether some static problem admits no genome at all; *reason is what the first one is told. */
+static bool is_closed(const struct setup *setup, const struct search_space *space, int family,
+                      const char **reason)
+{
+    enum { LOOKED_MAX = 1 << 16 }; /* requirements of device and problem alone need one look */
+    const struct family *asked = space->families[family];
+    int64_t values[FAMILY_SYMBOLS_MAX], feasible, total;
+    struct genome first = {.family = (uint16_t)family};
+    struct refusal refusal;
+
+    for (int i = 0; i < space->static_count && asked->space == NULL; i++) {
+        const struct givens *givens = &space->statics[i].givens;
+
+        if (family_count(asked, givens, LOOKED_MAX, &feasible, &total) && feasible == 0 &&
+            !family_feasible(asked, &first, givens, values, &refusal)) {
+            *reason = arena_dup(setup->arena, refusal.text);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Takes closed families out, and has founders name the others by their new places. */
+static bool leave_out_closed(struct setup *setup, struct search_space *space, int64_t arch,
+                             struct err *err)
+{
+    uint16_t places[SEED_FAMILIES_MAX] = {0};
+    int kept = 0;
+
+    for (int i = 0; i < setup->family_count; i++) {
+        const char *reason;
+
+        if (is_closed(setup, space, i, &reason)) {
+            setup->left_out[setup->left_out_count].family = setup->families[i]->name;
+            setup->left_out[setup->left_out_count++].reason = reason;
+        } else {
+            places[i] = (uint16_t)kept;
+            setup->families[kept++] = setup->families[i];
+        }
+    }
+    for (int i = 0; i < setup->seed.founder_count; i++) { /* feasible, so its family is in */
+        setup->founders[i].family = places[setup->founders[i].family];
+    }
+    setup->family_count = space->family_count = kept;
+    if (kept == 0) {
+        err_set(err, ERR_USER, "%s:%d:%d: family '%s' has no feasible genome on sm_%lld: %s",
+                setup->seed.path, setup->seed.families[0].line, setup->seed.families[0].column,
+                setup->left_out[0].family, (long long)arch, setup->left_out[0].reason);
+        return err_hint(err, "'evo genes %s' lists what it requires; 'evo check --for' asks for "
+                             "another device",
+                        setup->left_out[0].family);
+    }
+    return true;
+}
+
+bool setup_space(struct setup *setup, const struct hello *judge, struct search_space *space,
                  const char **arch, struct err *err)
 {
     const struct seed *seed = &setup->seed;
@@ -422,7 +477,8 @@ bool setup_space(const struct setup *setup, const struct hello *judge, struct se
         space->classes[i] = seed->numerics[i];
     }
     *arch = seed->arch != NULL ? seed->arch : setup_arch(setup->arena, judge);
-    return check_founders(setup, space, err);
+    return check_founders(setup, space, err) &&
+           leave_out_closed(setup, space, judge->device_arch, err);
 }
 
 struct search_config setup_config(const struct setup *setup, const struct run_row *run)

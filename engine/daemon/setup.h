@@ -27,6 +27,10 @@ struct setup {
     int family_count;
     struct genome founders[SEED_FOUNDERS_MAX];
     const char *device_spec; /* resolved: paths absolute */
+    struct {
+        const char *family, *reason;
+    } left_out[SEED_FAMILIES_MAX]; /* by setup_space: no genome of it is feasible on the device */
+    int left_out_count;
 };
 
 /* From the files that options name. */
@@ -55,9 +59,11 @@ const char *setup_arch(struct arena *arena, const struct hello *judge);
 
 /*
  * Fills the space that a device of this description leaves to the families, and the architecture
- * that sources are compiled for. A founder that is infeasible there is an error.
+ * that sources are compiled for. A founder that is infeasible there is an error. A family without a
+ * feasible genome there is taken out of the setup, as if the seed did not name it, and noted in
+ * left_out; it is an error when none is left.
  */
-bool setup_space(const struct setup *setup, const struct hello *judge, struct search_space *space,
+bool setup_space(struct setup *setup, const struct hello *judge, struct search_space *space,
                  const char **arch, struct err *err);
 /* The search's settings as the seed and the run (its strategy, its random seed) have them. */
 struct search_config setup_config(const struct setup *setup, const struct run_row *run);

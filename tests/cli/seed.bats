@@ -54,6 +54,22 @@ told() {
     [[ "$output" == *"unknown architecture 'sm_12'"* ]]
 }
 
+@test "a family that no device of the kind can run is left out, with its arithmetic" {
+    fake_seed 3 | sed 's/\[toy\]/[other, toy]/' > seed.yaml
+    evo check seed.yaml > check.txt
+    grep -q "^seed ok: 1 family, 24 feasible genomes$" check.txt
+    grep -q "^family 'other' is left out: the tile must fit in shared memory: 16 \* 65536 <= 232448 is false" check.txt
+    evo check seed.yaml --json > check.json
+    [ "$(field check.json '$.left_out[0].family')" = other ]
+    # A search says so too, and it is that of the seed without the family.
+    evo start --seed seed.yaml --db both.db --foreground 2> log.txt
+    grep -q "family 'other' is left out: no genome of it is feasible on sm_90: the tile must" log.txt
+    fake_seed 3 > one.yaml
+    evo start --seed one.yaml --db one.db
+    diff <(evo dump --db both.db) <(evo dump --db one.db)
+    evo show n0 --db both.db --source > n0.cu
+}
+
 @test "check explains a founder that does not fit with its arithmetic" {
     fake_seed 10 | sed 's/ROWS=16/ROWS=128/' > seed.yaml
     run evo check seed.yaml
