@@ -228,11 +228,52 @@ static enum step segments_begin(struct work *work, bool write)
     return STEP_NEXT;
 }
 
+/* Of a store: what lies outside of the tensor is read too, but nobody need have written it. */
+static bool box_used(const struct work *work, enum step *step)
+{
+    uint32_t mask = (1u << work->swizzle) - 1;
+
+    for (int i = 0; i < work->segment_count; i++) {
+        const struct segment *segment = &work->segments[i];
+        uint32_t end = segment->at + segment->bytes, next;
+
+        for (uint32_t at = segment->at; at < end; at = next) {
+            uint32_t offset = work->offset + at;
+            uint64_t address;
+
+            next = (at / CHUNK + 1) * CHUNK < end ? (at / CHUNK + 1) * CHUNK : end;
+            address = shared_address(work->warp, work->block,
+                                     offset ^ (offset >> 7 & mask) << 4);
+            if (memory_span(work->warp, work->op, work->lane, address, SPACE_GENERIC, next - at,
+                            false, PROXY_ASYNC, step) == NULL) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool box_is_whole(const struct work *work)
+{
+    uint64_t inside = 0;
+
+    for (int i = 0; i < work->segment_count; i++) {
+        inside += work->segments[i].bytes;
+    }
+    return inside == work->bytes;
+}
+
 /* As segments_begin, for the box in shared memory. False: there is a finding. */
 static bool box_begin(struct work *work, bool write, enum step *step)
 {
-    if (memory_span(work->warp, work->op, work->lane, box_address(work), SPACE_GENERIC, work->bytes,
-                    write, PROXY_ASYNC, step) == NULL) {
+    if (!write && !box_is_whole(work)) {
+        if (memory_reach(work->warp, work->op, work->lane, box_address(work), SPACE_GENERIC,
+                         work->bytes, PROXY_ASYNC, step) == NULL ||
+            !box_used(work, step)) {
+            return false;
+        }
+    } else if (memory_span(work->warp, work->op, work->lane, box_address(work), SPACE_GENERIC,
+                           work->bytes, write, PROXY_ASYNC, step) == NULL) {
         return false;
     }
     memory_flight_begin(work->warp, work->op, work->lane, box_address(work), SPACE_GENERIC,

@@ -1435,8 +1435,8 @@ enum step memory_atomic(struct warp *warp, const struct op *op, int lane, uint64
     return step;
 }
 
-uint8_t *memory_span(struct warp *warp, const struct op *op, int lane, uint64_t address,
-                     enum space space, uint64_t bytes, bool write, enum proxy proxy,
+static uint8_t *span(struct warp *warp, const struct op *op, int lane, uint64_t address,
+                     enum space space, uint64_t bytes, bool write, bool used, enum proxy proxy,
                      enum step *step)
 {
     struct culprit who = {.warp = warp,
@@ -1452,7 +1452,7 @@ uint8_t *memory_span(struct warp *warp, const struct op *op, int lane, uint64_t 
     if (!bytes_find(&who, space, &region, &offset, step)) {
         return NULL;
     }
-    if (!write && region.known != NULL &&
+    if (used && !write && region.known != NULL &&
         !bits_all(region.known, region.known_from + offset, bytes)) {
         *step = tell_unknown(&who, &region, offset, who.address - region.base);
     }
@@ -1463,6 +1463,19 @@ uint8_t *memory_span(struct warp *warp, const struct op *op, int lane, uint64_t 
         region_written(&region, offset, bytes);
     }
     return *step == STEP_NEXT ? region.data + offset : NULL;
+}
+
+uint8_t *memory_span(struct warp *warp, const struct op *op, int lane, uint64_t address,
+                     enum space space, uint64_t bytes, bool write, enum proxy proxy,
+                     enum step *step)
+{
+    return span(warp, op, lane, address, space, bytes, write, true, proxy, step);
+}
+
+uint8_t *memory_reach(struct warp *warp, const struct op *op, int lane, uint64_t address,
+                      enum space space, uint64_t bytes, enum proxy proxy, enum step *step)
+{
+    return span(warp, op, lane, address, space, bytes, false, false, proxy, step);
 }
 
 /* Of a copy that is checked elsewhere: bytes out of bounds are memory_span's to tell. */

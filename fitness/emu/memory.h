@@ -117,6 +117,9 @@ enum step memory_atomic(struct warp *warp, const struct op *op, int lane, uint64
 uint8_t *memory_span(struct warp *warp, const struct op *op, int lane, uint64_t address,
                      enum space space, uint64_t bytes, bool write, enum proxy proxy,
                      enum step *step);
+/* As memory_span for reading, of bytes that are read and not all used: some may be unwritten. */
+uint8_t *memory_reach(struct warp *warp, const struct op *op, int lane, uint64_t address,
+                      enum space space, uint64_t bytes, enum proxy proxy, enum step *step);
 
 /* ---- order: who may see whose accesses ---- */
 
