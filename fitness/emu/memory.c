@@ -1206,7 +1206,7 @@ static void plan_order(const struct access_plan *plan)
     }
     FOR_LANES(lane, plan->mask)
     {
-        shadow_strong(plan->warp, (lanes)1 << lane, &plan->region, plan->offset[lane],
+        shadow_strong(plan->warp, (lanes)1 << lane, &plan->region, plan->offset[lane], plan->size,
                       plan->op->access, !plan->write, plan->write);
     }
 }
@@ -1392,6 +1392,7 @@ enum step memory_atomic(struct warp *warp, const struct op *op, int lane, uint64
     struct region *region = &plan.region;
     uint64_t offset;
     enum step step = STEP_NEXT;
+    bool ordered = false;
     uint8_t value[16];
 
     assert(bytes <= sizeof value);
@@ -1414,9 +1415,11 @@ enum step memory_atomic(struct warp *warp, const struct op *op, int lane, uint64
     }
     if (region->tracked && step == STEP_NEXT) {
         step = shadow_access(&plan);
-        if (op->access != ACCESS_WEAK) { /* the mbarriers' own uses have other clocks */
-            shadow_strong(warp, plan.mask, region, offset, op->access, true, true);
-        }
+        ordered = op->access != ACCESS_WEAK; /* the mbarriers' own uses have other clocks */
+    }
+    /* Released before the change and acquired after it: who sees the change has been told. */
+    if (ordered) {
+        shadow_strong(warp, plan.mask, region, offset, bytes, op->access, false, true);
     }
     if (region->buffer != NULL) {
         pthread_mutex_t *lock = atomic_lock(memory, region->base + offset);
@@ -1430,6 +1433,9 @@ enum step memory_atomic(struct warp *warp, const struct op *op, int lane, uint64
         memcpy(old, region->data + offset, bytes);
         change(context, old, value);
         memcpy(region->data + offset, value, bytes);
+    }
+    if (ordered) {
+        shadow_strong(warp, plan.mask, region, offset, bytes, op->access, true, false);
     }
     region_written(region, offset, bytes);
     return step;

@@ -140,6 +140,11 @@ static struct page **global_slot(struct group *group, uint64_t key)
     return map_slot(&group->global, key);
 }
 
+struct page *page_touched(const struct group *group, uint64_t address)
+{
+    return group->global.room > 0 ? *map_slot(&group->global, address >> PAGE_SHIFT) : NULL;
+}
+
 /* The page of a place, with cells of 1 << shift bytes at most. */
 static inline struct page *page_at(struct group *group, const struct region *region,
                                    uint64_t position, unsigned shift)

@@ -320,13 +320,15 @@ int32_t stamp_now(struct warp_shadow *warp);      /* of an access by lanes of th
 int32_t stamp_together(struct warp_shadow *warp); /* of one by the warp as one */
 /* Order through a strong write, read, or atomic by these lanes. */
 void shadow_strong(struct warp *warp, lanes active, const struct region *region, uint64_t offset,
-                   unsigned access, bool read, bool write);
+                   unsigned bytes, unsigned access, bool read, bool write);
 
 /* ---- shadow.c ---- */
 
 struct group *group_open(struct memory *memory, const struct block *block);
 void group_close(struct group *group); /* the last of its blocks has ended: back to the pool */
 void group_free(struct group *group);
+/* The page of an address in global memory; NULL: the cluster has not touched it. */
+struct page *page_touched(const struct group *group, uint64_t address);
 /* Checks an access against all before it, and records it. */
 enum step shadow_access(const struct access_plan *plan);
 /* Of bytes side by side, by a lane, or all for -1; `begin`: a copy sets out. */
@@ -340,7 +342,8 @@ void shadow_land(struct warp *warp, const struct op *op, int lane, const struct 
 
 /* Tells the grid what the cluster did to global memory; with a clock, only what that has seen. */
 void grid_flush(struct group *group, const struct clock *seen);
-void grid_release(struct group *group, uint64_t address, const struct clock *seen);
+/* Also of the write itself: who has observed it is behind it, with or without a fence. */
+void grid_release(struct group *group, uint64_t address, unsigned bytes, const struct clock *seen);
 void grid_acquire(struct group *group, uint64_t address);
 /* An uninitialised read that may turn out to be a race; false: no room to remember it. */
 bool grid_doubt(struct memory *memory, const struct doubt *doubt);

@@ -339,7 +339,8 @@ void memory_fence(struct warp *warp, lanes active, bool gpu)
 
 /* What a strong write lets out: all, if it releases, else what a fence has let through before. */
 static void strong_release(struct warp *warp, lanes active, const struct region *region,
-                           uint64_t address, struct clock *location, bool released)
+                           uint64_t address, unsigned bytes, struct clock *location,
+                           bool released)
 {
     struct group *group = warp->shadow->group;
     struct clock *mine = clock_new(group, 0), *told;
@@ -353,7 +354,7 @@ static void strong_release(struct warp *warp, lanes active, const struct region 
         if (scope == 0) {
             clock_join(group, location, told);
         } else if (region->buffer != NULL) {
-            grid_release(group, address, told);
+            grid_release(group, address, bytes, told);
         }
         if (told != mine) {
             clock_drop(group, told);
@@ -363,7 +364,7 @@ static void strong_release(struct warp *warp, lanes active, const struct region 
 }
 
 void shadow_strong(struct warp *warp, lanes active, const struct region *region, uint64_t offset,
-                   unsigned access, bool read, bool write)
+                   unsigned bytes, unsigned access, bool read, bool write)
 {
     struct group *group = warp->shadow->group;
     uint64_t address =
@@ -376,7 +377,7 @@ void shadow_strong(struct warp *warp, lanes active, const struct region *region,
         if (location->clock == NULL) {
             location->clock = clock_new(group, 0);
         }
-        strong_release(warp, active, region, address, location->clock, released);
+        strong_release(warp, active, region, address, bytes, location->clock, released);
     }
     if (read && location != NULL) {
         memory_acquire(warp, active, location->clock);

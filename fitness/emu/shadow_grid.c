@@ -316,12 +316,37 @@ static void foreign_join(uint32_t **into, const uint32_t *from, uint64_t count)
     }
 }
 
-void grid_release(struct group *group, uint64_t address, const struct clock *seen)
+/* The write at an address, and no other. */
+static void write_tell(struct group *group, uint64_t address, unsigned bytes)
+{
+    struct page *page = page_touched(group, address);
+    pthread_mutex_t *lock;
+    struct extent extent;
+
+    if (page == NULL || !(group->memory->sanitize & SANITIZE_RACES)) {
+        return;
+    }
+    lock = &group->memory->shards[shard_of(page->key)].lock;
+    pthread_mutex_lock(lock);
+    for (unsigned at = address % PAGE_BYTES, end = at + bytes; at < end && at < PAGE_BYTES;
+         at += 1u << page->shift) {
+        unsigned cell = at >> page->shift;
+
+        if (cell_tells(group, page, cell, FRESH_WRITE, NULL, &extent)) {
+            page->fresh[cell] &= (uint8_t)~FRESH_WRITE;
+            extent_tell(page_find(group->memory, page->key, true), &extent, group->foreign);
+        }
+    }
+    pthread_mutex_unlock(lock);
+}
+
+void grid_release(struct group *group, uint64_t address, unsigned bytes, const struct clock *seen)
 {
     struct memory *memory = group->memory;
     struct location *location;
 
     grid_flush(group, seen);
+    write_tell(group, address, bytes);
     pthread_mutex_lock(&memory->lock);
     location = location_find(&memory->locations, address, true);
     if (location->foreign == NULL) {

@@ -1099,10 +1099,38 @@ static void the_last_block_may_read_what_all_have_written(void **state)
                 for (uint64_t part = 0; part < 6; part++) {
                     load(rig, &warps[1], 22, ALL, 4, 1, GLOBAL(partial + part * 256, 4));
                 }
+                if (fenced) { /* and begin the count anew, whose last counter it is */
+                    store(rig, &warps[0], 23, 1, 1, 1, GLOBAL(counter, 4));
+                }
             }
         }
         rig_end(rig);
         EXPECT(rig, FINDING_RACE, fenced ? 0 : 1);
+        rig_free(rig);
+    }
+}
+
+/* What a block has counted is behind who read the count, and before who did not. */
+static void a_counter_may_be_restored_by_the_last_to_count_and_nobody_else(void **state)
+{
+    (void)state;
+    for (uint32_t restorer = 0; restorer < 4; restorer++) {
+        struct rig *rig = grid(4, SANITIZE_ALL);
+        uint64_t counter = filled(rig, 64, "counter");
+
+        memory_host_fill(rig->memory, counter, 0, 64);
+        rig_begin(rig);
+        for (uint32_t i = 0; i < 4; i++) {
+            struct warp *warp = &rig->warps[i][0];
+
+            memory_fence(warp, ALL, true);
+            count_up(rig, warp, 21, SPACE_GLOBAL, counter, ACCESS_STRONG);
+            if (i == restorer) {
+                store(rig, warp, 22, 1, 1, 1, GLOBAL(counter, 4));
+            }
+        }
+        rig_end(rig);
+        EXPECT(rig, FINDING_RACE, restorer == 3 ? 0 : 1);
         rig_free(rig);
     }
 }
@@ -1703,6 +1731,7 @@ int main(void)
         cmocka_unit_test(a_flag_orders_warps_when_a_fence_or_a_release_stands_before_it),
         cmocka_unit_test(blocks_race_in_global_memory),
         cmocka_unit_test(the_last_block_may_read_what_all_have_written),
+        cmocka_unit_test(a_counter_may_be_restored_by_the_last_to_count_and_nobody_else),
         cmocka_unit_test(an_uninitialised_read_that_another_block_writes_is_told_as_a_race),
         cmocka_unit_test(blocks_of_a_run_that_was_stopped_say_nothing_of_each_other),
         cmocka_unit_test(races_between_blocks_do_not_depend_on_their_order),
