@@ -123,6 +123,7 @@ struct device_module {
         int arg_count;
         int arg_bytes[PROGRAM_ARGS_MAX];
         int static_smem, threads_max;
+        int cluster[3]; /* blocks along each axis of the grid; 0: no clusters */
         uint32_t smem_allowed; /* dynamic shared memory that the driver lets it have by now */
     } entries[PROGRAM_KERNELS_MAX];
     int entry_count;
@@ -528,6 +529,28 @@ static enum device_status check_signature(struct entry *entry, struct err *err)
     return DEVICE_OK;
 }
 
+/* What the kernel was compiled to need of a launch. */
+static enum device_status read_attributes(struct entry *entry, struct err *err, const char *what)
+{
+    const struct {
+        CUfunction_attribute which;
+        int *value;
+    } table[] = {
+        {CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, &entry->static_smem},
+        {CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, &entry->threads_max},
+        {CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH, &entry->cluster[0]},
+        {CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT, &entry->cluster[1]},
+        {CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH, &entry->cluster[2]},
+    };
+    enum device_status status = DEVICE_OK;
+
+    for (size_t i = 0; i < sizeof table / sizeof *table && status == DEVICE_OK; i++) {
+        status = cuda_status(cuFuncGetAttribute(table[i].value, table[i].which, entry->function),
+                             err, what);
+    }
+    return status;
+}
+
 static enum device_status bring_entry(CUmodule module, struct entry *entry, struct err *err)
 {
     char what[256];
@@ -539,16 +562,7 @@ static enum device_status bring_entry(CUmodule module, struct entry *entry, stru
         status = check_signature(entry, err);
     }
     if (status == DEVICE_OK) {
-        status =
-            cuda_status(cuFuncGetAttribute(&entry->static_smem, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
-                                           entry->function),
-                        err, what);
-    }
-    if (status == DEVICE_OK) {
-        status = cuda_status(cuFuncGetAttribute(&entry->threads_max,
-                                                CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK,
-                                                entry->function),
-                             err, what);
+        status = read_attributes(entry, err, what);
     }
     entry->smem_allowed = 0;
     return status;
@@ -849,6 +863,14 @@ static enum device_status prepare_kernel(struct entry *entry, const struct plan_
                       "kernel '%s' is launched with %" PRIu32 " threads a block, its registers "
                       "and launch bounds allow %d",
                       kernel->name, kernel->threads, entry->threads_max);
+    }
+    for (int d = 0; d < 3; d++) { /* the driver would say no more than "invalid value" */
+        if (entry->cluster[d] > 1 && kernel->grid[d] % (uint32_t)entry->cluster[d] != 0) {
+            return refuse(err,
+                          "kernel '%s' has %" PRIu32 " blocks along %c in its grid, no multiple of "
+                          "the %d in its clusters",
+                          kernel->name, kernel->grid[d], "xyz"[d], entry->cluster[d]);
+        }
     }
     if (smem > gpu.smem_max) {
         return refuse(err,

@@ -106,7 +106,7 @@ static bool resolve_kernel(const struct scope *scope, const struct program *prog
 
     kernel->name = arena_dup(scope->arena, from->name);
     for (int i = 0; i < 3; i++) {
-        if (!scope_eval_in(scope, axes[i], from->grid[i], 1, i == 0 ? GRID_X_MAX : GRID_YZ_MAX,
+        if (!scope_eval_in(scope, axes[i], from->grid[i], 0, i == 0 ? GRID_X_MAX : GRID_YZ_MAX,
                            &value, err)) {
             return false;
         }
@@ -196,7 +196,7 @@ bool plan_resolve(struct arena *arena, const struct program *program,
         return false;
     }
     for (int i = 0; i < program->workspace_count; i++) {
-        if (!scope_eval_in(&scope, "workspace bytes", program->workspaces[i].bytes, 1,
+        if (!scope_eval_in(&scope, "workspace bytes", program->workspaces[i].bytes, 0,
                            PLAN_WORKSPACE_BYTES_MAX, &plan->workspaces[i].bytes, err)) {
             return err_in(err, "workspace '%s'", program->workspaces[i].name);
         }
@@ -210,12 +210,16 @@ bool plan_resolve(struct arena *arena, const struct program *program,
         plan->map_count++;
     }
     for (int i = 0; i < program->kernel_count; i++) {
-        if (!resolve_kernel(&scope, program, &program->kernels[i], &plan->kernels[i], err)) {
+        struct plan_kernel *kernel = &plan->kernels[plan->kernel_count];
+
+        *kernel = (struct plan_kernel){0};
+        if (!resolve_kernel(&scope, program, &program->kernels[i], kernel, err)) {
             return err_in(err, "launch of '%s'", program->kernels[i].name);
         }
-        plan->kernel_count++;
+        plan->kernel_count += kernel->grid[0] > 0 && kernel->grid[1] > 0 && kernel->grid[2] > 0;
     }
-    return true;
+    return plan->kernel_count > 0 ||
+           err_set(err, ERR_USER, "no launch has a block in its grid");
 }
 
 size_t program_arg_bytes(const struct program *program, const char *name)

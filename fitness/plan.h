@@ -125,6 +125,9 @@ struct plan {
 };
 
 /*
+ * A launch whose grid has no block, and a workspace of 0 bytes, are left out for the problem: the
+ * plan's kernels are those that are launched, its workspaces keep their places (a null pointer).
+ *
  * Resolves a program for a problem on a device with `sms` multiprocessors. False with *supported
  * false: the program declares that it does not do this shape. False with *supported true: an
  * expression cannot be computed, or a launch is outside CUDA's limits. err says why either way.

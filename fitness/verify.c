@@ -269,8 +269,8 @@ static bool rig_make(struct gate *gate, struct rig *rig, int64_t number)
         sizes[REGION_WORKSPACE + w] = (size_t)plan->workspaces[w].bytes;
     }
     for (int i = 0; i < rig->region_count; i++) {
-        if (i == REGION_LSE && !p->lse) {
-            continue;
+        if (i >= REGION_LSE && sizes[i] == 0) {
+            continue; /* not asked for, or not needed for this shape */
         }
         enum device_status status = region_make(&rig->regions[i], sizes[i], rig->guard, gate->err);
         if (status == DEVICE_OK && i >= REGION_WORKSPACE &&

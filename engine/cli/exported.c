@@ -168,10 +168,11 @@ static void write_kernel(const struct program *program, int index, struct buf *o
     const struct program_kernel *kernel = &program->kernels[index];
 
     buf_printf(out,
-               "    {\n"
+               "    if (const i64 evo_x = %s, evo_y = %s, evo_z = %s; evo_x > 0 && evo_y > 0 && "
+               "evo_z > 0) {\n"
                "        const i64 smem = %s;\n"
                "        void *args[] = {",
-               kernel->smem);
+               kernel->grid[0], kernel->grid[1], kernel->grid[2], kernel->smem);
     for (int i = 0; i < kernel->arg_count; i++) {
         buf_puts(out, i ? ", " : "");
         write_argument(program, kernel->args[i], out);
@@ -182,14 +183,14 @@ static void write_kernel(const struct program *program, int index, struct buf *o
         "        rc = cudaFuncSetAttribute((const void *)%s, "
         "cudaFuncAttributeMaxDynamicSharedMemorySize, (int)smem);\n"
         "        if (rc == cudaSuccess)\n"
-        "            rc = cudaLaunchKernel((const void *)%s, dim3((unsigned)(%s), (unsigned)(%s), "
-        "(unsigned)(%s)),\n"
+        "            rc = cudaLaunchKernel((const void *)%s,\n"
+        "                                  dim3((unsigned)evo_x, (unsigned)evo_y, "
+        "(unsigned)evo_z),\n"
         "                                  dim3((unsigned)(%s)), args, (size_t)smem, stream);\n"
         "        if (rc != cudaSuccess)\n"
         "            return (int)rc;\n"
         "    }\n",
-        kernel->name, kernel->name, kernel->grid[0], kernel->grid[1], kernel->grid[2],
-        kernel->threads);
+        kernel->name, kernel->name, kernel->threads);
 }
 
 static void write_launch(const struct exported *exported, struct buf *out)
@@ -210,11 +211,12 @@ static void write_launch(const struct exported *exported, struct buf *out)
     for (int i = 0; i < program->workspace_count; i++) {
         buf_printf(out, "    w[%d] = scratch + workspace(p, sms, %d);\n", i, i);
         if (program->workspaces[i].kind == WORKSPACE_ZERO_CALL) {
-            buf_printf(
-                out,
-                "    if ((rc = cudaMemsetAsync(w[%d], 0, (size_t)(%s), stream)) != cudaSuccess)\n"
-                "        return (int)rc;\n",
-                i, program->workspaces[i].bytes);
+            buf_printf(out,
+                       "    if (const i64 evo_bytes = %s; evo_bytes > 0 &&\n"
+                       "        (rc = cudaMemsetAsync(w[%d], 0, (size_t)evo_bytes, stream)) != "
+                       "cudaSuccess)\n"
+                       "        return (int)rc;\n",
+                       program->workspaces[i].bytes, i);
         }
     }
     buf_puts(out, "    (void)scratch;\n");

@@ -397,7 +397,9 @@ static enum device_status check_launch(const struct kernel *kernel, const struct
     for (int d = 0; d < 3; d++) {
         if (function->cluster[d] > 1 && plan->grid[d] % (uint32_t)function->cluster[d] != 0) {
             return refuse(err, DEVICE_REFUSED,
-                          "kernel '%s': its grid is no multiple of its cluster", plan->name);
+                          "kernel '%s' has %u blocks along %c in its grid, no multiple of the %d "
+                          "in its clusters",
+                          plan->name, plan->grid[d], "xyz"[d], function->cluster[d]);
         }
     }
     return DEVICE_OK;

@@ -218,10 +218,10 @@ static void launches_outside_the_limits_are_refused(void **state)
         int part; /* 0 1 2 of the grid, 3 threads, 4 shared memory, 5 workspace */
         const char *bad, *good;
     } limits[] = {
-        {0, "0", "1"},           {0, "2147483648", "2147483647"}, {1, "65536", "65535"},
-        {1, "-1", "1"},          {2, "65536", "65535"},           {2, "0", "1"},
+        {0, "-1", "1"},          {0, "2147483648", "2147483647"}, {1, "65536", "65535"},
+        {1, "-1", "1"},          {2, "65536", "65535"},           {2, "-1", "0"},
         {3, "1025", "1024"},     {3, "0", "1"},                   {4, "-1", "0"},
-        {4, "1048577", "1048576"}, {5, "0", "1"},                 {5, "1073741825", "1073741824"},
+        {4, "1048577", "1048576"}, {5, "-1", "0"},                {5, "1073741825", "1073741824"},
         {0, "1 / 0", "1"},       {0, "NOBODY", "sms"},            {3, "", "32"},
         {4, "pow2(62) * 4", "0"},
     };
@@ -241,6 +241,28 @@ static void launches_outside_the_limits_are_refused(void **state)
                                limits[i].part == 5 ? "workspace 'parts'" : "launch of 'join'"));
         assert_true(supported);
     }
+}
+
+/* So a gene may do without a second kernel or its memory. */
+static void a_launch_without_blocks_is_left_out(void **state)
+{
+    struct program program = split_program();
+    struct plan plan;
+    bool supported;
+
+    (void)state;
+    program.kernels[0].grid[2] = "SPLITS > 4 ? SPLITS : 0";
+    program.workspaces[0].bytes = "SPLITS > 4 ? 100 : 0";
+    plan = resolved(&program, &shape);
+    assert_int_equal(plan.kernel_count, 1);
+    assert_string_equal(plan.kernels[0].name, "join");
+    assert_int_equal(plan.kernels[0].arg_count, 4);
+    assert_int_equal(plan.kernels[0].args[1].index, 1); /* workspaces keep their places */
+    assert_int_equal(plan.workspace_count, 2);
+    assert_int_equal(plan.workspaces[0].bytes, 0);
+    program.kernels[1].grid[0] = "0";
+    assert_string_equal(refusal(&program, &shape, &supported), "no launch has a block in its grid");
+    assert_true(supported);
 }
 
 static void an_argument_must_be_known(void **state)
@@ -468,6 +490,7 @@ int main(void)
         TEST(a_map_that_the_hardware_would_refuse_is_told),
         TEST(a_shape_that_is_not_supported_is_told_apart_from_an_error),
         TEST(launches_outside_the_limits_are_refused),
+        TEST(a_launch_without_blocks_is_left_out),
         TEST(an_argument_must_be_known),
         TEST(a_launch_variable_is_the_problems),
         TEST(every_difference_of_a_launch_changes_its_hash),
