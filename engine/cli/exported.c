@@ -243,19 +243,32 @@ static void write_problem(const struct problem *problem, struct buf *out)
                problem->dtype == DTYPE_BF16, problem->lse);
 }
 
+/*
+ * "-arch=sm_90a" makes code for every device from compute_90 on besides, which has none of that
+ * architecture's own instructions, so a kernel that uses them does not build (nvcc 12.9 and later).
+ */
+static void write_commands(const char *arch, struct buf *out)
+{
+    const char *number = str_starts(arch, "sm_") ? arch + 3 : arch;
+
+    buf_printf(out,
+               "// Build:  nvcc -O3 -std=c++17 -gencode arch=compute_%s,code=sm_%s -c FILE.cu\n"
+               "// Try:    nvcc -O3 -std=c++17 -gencode arch=compute_%s,code=sm_%s -DEVO_MAIN "
+               "FILE.cu -o try && ./try\n",
+               number, number, number, number);
+}
+
 void exported_write(const struct exported *exported, struct buf *out)
 {
     buf_printf(out, "// %s\n//\n", exported->title);
     write_comment(out, exported->provenance);
-    buf_printf(
+    buf_puts(out, "//\n");
+    write_commands(exported->arch, out);
+    buf_puts(
         out,
-        "//\n"
-        "// Build:  nvcc -O3 -std=c++17 -arch=%s -c FILE.cu\n"
-        "// Try:    nvcc -O3 -std=c++17 -arch=%s -DEVO_MAIN FILE.cu -o try && ./try\n"
         "// Verify: evo verify FILE.cu\n"
         "// Call:   #include it in C or C++, where it is two prototypes; link -lcudart -lstdc++\n"
-        "//\n",
-        exported->arch, exported->arch);
+        "//\n");
     write_program(exported, out);
     buf_puts(out, export_prototypes);
     buf_printf(out, "\n%s\n", DEVICE_BEGIN);

@@ -120,7 +120,7 @@ END
     [ "$(field map.json '$.maps[0].box[1]')" = KEYS ]
     nvcc=${CUDA_HOME:-/usr/local/cuda}/bin/nvcc
     [ -x "$nvcc" ] || return 0
-    "$nvcc" -O3 -std=c++17 -arch=sm_90a -Xcompiler -Wall -DEVO_MAIN map.cu -o try > nvcc.txt 2>&1
+    "$nvcc" -O3 -std=c++17 -gencode arch=compute_90a,code=sm_90a -Xcompiler -Wall -DEVO_MAIN map.cu -o try > nvcc.txt 2>&1
     cat nvcc.txt
     [ ! -s nvcc.txt ]
     run ! grep -q 'libcuda\.so' <(ldd try)

@@ -46,7 +46,7 @@ need_nvcc() { [ -x "$NVCC" ] || skip "there is no nvcc"; }
 
 # nvcc OPTION...: without a single warning.
 nvcc_clean() {
-    "$NVCC" -O3 -std=c++17 -arch=sm_90a -Xcompiler -Wall "$@" > nvcc.txt 2>&1 || { cat nvcc.txt; return 1; }
+    "$NVCC" -O3 -std=c++17 -gencode arch=compute_90a,code=sm_90a -Xcompiler -Wall "$@" > nvcc.txt 2>&1 || { cat nvcc.txt; return 1; }
     cat nvcc.txt
     [ ! -s nvcc.txt ]
 }

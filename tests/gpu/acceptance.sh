@@ -35,7 +35,7 @@ search "$name-random" random
 
 "$evo" export best --db "$out/$name.db" -o "$out/$name-winner.cu"
 arch=$(sed -n 's/^\/\/ evo: arch //p' "$out/$name-winner.cu")
-nvcc -O3 -std=c++17 -arch="$arch" -DEVO_MAIN "$out/$name-winner.cu" -o "$out/$name-winner"
+nvcc -O3 -std=c++17 -gencode "arch=compute_${arch#sm_},code=$arch" -DEVO_MAIN "$out/$name-winner.cu" -o "$out/$name-winner"
 "$out/$name-winner" | tee "$out/$name-winner.txt"
 "$evo" verify "$out/$name-winner.cu" | tee "$out/$name-verify.txt"
 
