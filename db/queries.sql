@@ -36,14 +36,14 @@ SET budget_evaluations = :budget_evaluations, budget_wall_ms = :budget_wall_ms,
     budget_device_ms = :budget_device_ms, state = :state, ended_because = :ended_because,
     device_spec = :device_spec, device = :device, device_arch = :device_arch,
     device_smem_max = :device_smem_max, device_sms = :device_sms, boot_id = :boot_id,
-    elapsed_ms = :elapsed_ms, device_ms = :device_ms
+    elapsed_ms = :elapsed_ms, device_ms = :device_ms, duplicates = :duplicates
 WHERE id = :run
 
 -- :run NULL: the latest.
 -- :name run_get
 SELECT id, name, seed_path, seed_text, device_spec, strategy, evo_version, rng_seed, secret,
        budget_evaluations, budget_wall_ms, budget_device_ms, state, ended_because, created_at,
-       elapsed_ms, device_ms, device, boot_id, device_arch, device_smem_max, device_sms
+       elapsed_ms, device_ms, device, boot_id, device_arch, device_smem_max, device_sms, duplicates
 FROM run
 WHERE id = coalesce(:run, (SELECT max(id) FROM run))
 
@@ -61,6 +61,13 @@ INSERT INTO template (run, name, path, text) VALUES (:run, :name, :path, :text)
 
 -- :name template_list
 SELECT name, path, text FROM template WHERE run = :run ORDER BY name
+
+-- :name audit_insert
+INSERT INTO gene_audit (run, family, gene, state, by, pairs)
+VALUES (:run, :family, :gene, :state, :by, :pairs)
+
+-- :name audit_list
+SELECT family, gene, state, by, pairs FROM gene_audit WHERE run = :run ORDER BY family, gene
 
 -- :name environment_insert
 INSERT INTO environment (role, backend, version, device, device_id, device_arch, device_smem_max,

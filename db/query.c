@@ -696,6 +696,26 @@ bool query_metrics(struct store *store, struct arena *arena, int64_t judgement,
     return ok;
 }
 
+/* ---- the audit of genes ---- */
+
+bool query_audit(struct store *store, struct arena *arena, int64_t run, struct audit_row **rows,
+                 int64_t *count, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_AUDIT_LIST);
+    bool more, ok;
+
+    *rows = NULL;
+    *count = 0;
+    sql_bind_i64(s, ":run", run);
+    while ((ok = sql_row(store, s, &more, err)) && more) {
+        *rows = rows_room(arena, *rows, *count, sizeof **rows);
+        (*rows)[(*count)++] =
+            (struct audit_row){sql_text(s, 0, arena), sql_text(s, 1, arena),
+                               sql_text(s, 2, arena), sql_text(s, 3, arena), sql_i64(s, 4)};
+    }
+    return ok;
+}
+
 /* ---- lineage and events ---- */
 
 bool query_lineage(struct store *store, struct arena *arena, int64_t run, int64_t place,

@@ -97,6 +97,10 @@ struct metric_value {
 bool query_metrics(struct store *store, struct arena *arena, int64_t judgement,
                    struct metric_value **metrics, int64_t *count, struct err *err);
 
+/* What the audit found so far, by family and gene. */
+bool query_audit(struct store *store, struct arena *arena, int64_t run, struct audit_row **rows,
+                 int64_t *count, struct err *err);
+
 /* The candidate and all its ancestors, founders first; parents before children, each once. */
 bool query_lineage(struct store *store, struct arena *arena, int64_t run, int64_t place,
                    struct candidate_row **rows, int64_t *count, struct err *err);

@@ -95,6 +95,7 @@ bool store_run_update(struct store *store, const struct run_row *run, struct err
     sqlite3_stmt *s = sql_writer(store, STATEMENT_RUN_UPDATE);
 
     sql_bind_i64(s, ":run", run->id);
+    sql_bind_i64(s, ":duplicates", run->duplicates);
     bind_run_progress(s, run);
     return sql_run(store, s, err);
 }
@@ -135,6 +136,7 @@ bool sql_run_get(struct store *store, struct arena *arena, int64_t run, struct r
         .device_arch = sql_i64(s, 19),
         .device_smem_max = sql_i64(s, 20),
         .device_sms = sql_i64(s, 21),
+        .duplicates = sql_i64(s, 22),
     };
     sql_end(s);
     return true;
@@ -206,6 +208,39 @@ bool store_templates_each(struct store *store, int64_t run, store_template_fn *e
 
         each(context, sql_text(s, 0, arena), sql_text(s, 1, arena), text,
              (size_t)sqlite3_column_bytes(s, 2));
+        arena_reset(arena);
+    }
+    arena_free(arena);
+    return ok;
+}
+
+bool store_audit_insert(struct store *store, int64_t run, const struct audit_row *row,
+                        struct err *err)
+{
+    sqlite3_stmt *s = sql_writer(store, STATEMENT_AUDIT_INSERT);
+
+    sql_bind_i64(s, ":run", run);
+    sql_bind_text(s, ":family", row->family);
+    sql_bind_text(s, ":gene", row->gene);
+    sql_bind_text(s, ":state", row->state);
+    sql_bind_text(s, ":by", row->by);
+    sql_bind_i64(s, ":pairs", row->pairs);
+    return sql_run(store, s, err);
+}
+
+bool store_audit_each(struct store *store, int64_t run, store_audit_fn *each, void *context,
+                      struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_AUDIT_LIST);
+    struct arena *arena = arena_new();
+    bool row, ok;
+
+    sql_bind_i64(s, ":run", run);
+    while ((ok = sql_row(store, s, &row, err)) && row) {
+        struct audit_row found = {sql_text(s, 0, arena), sql_text(s, 1, arena),
+                                  sql_text(s, 2, arena), sql_text(s, 3, arena), sql_i64(s, 4)};
+
+        each(context, &found);
         arena_reset(arena);
     }
     arena_free(arena);

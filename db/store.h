@@ -65,6 +65,7 @@ struct run_row {
     const char *ended_because; /* "" while open */
     int64_t created_at, elapsed_ms; /* time it has been running, over all starts */
     double device_ms;
+    int64_t duplicates; /* proposals refused: their genome had been proposed before */
 };
 
 bool store_run_insert(struct store *store, struct run_row *run, struct err *err);
@@ -72,7 +73,7 @@ bool store_run_insert(struct store *store, struct run_row *run, struct err *err)
 bool store_run_latest(struct store *store, struct arena *arena, struct run_row *run, bool *found,
                       struct err *err);
 /* Writes budgets, state, ended_because, device and its facts, device_spec, boot_id, elapsed_ms,
- * device_ms. */
+ * device_ms, duplicates. */
 bool store_run_update(struct store *store, const struct run_row *run, struct err *err);
 
 /*
@@ -89,6 +90,19 @@ typedef void store_template_fn(void *context, const char *name, const char *path
                                const char *text, size_t length);
 bool store_templates_each(struct store *store, int64_t run, store_template_fn *each,
                           void *context, struct err *err);
+
+/* What the audit found of one gene (daemon/audit.h). */
+struct audit_row {
+    const char *family, *gene;
+    const char *state; /* alive, dead, unknown */
+    const char *by;    /* plan, code, "" */
+    int64_t pairs;
+};
+bool store_audit_insert(struct store *store, int64_t run, const struct audit_row *row,
+                        struct err *err);
+typedef void store_audit_fn(void *context, const struct audit_row *row);
+bool store_audit_each(struct store *store, int64_t run, store_audit_fn *each, void *context,
+                      struct err *err);
 
 /* The id of the environment a worker described, inserted when new. */
 bool store_environment(struct store *store, const struct hello *hello, int64_t *id,

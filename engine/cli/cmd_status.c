@@ -83,7 +83,27 @@ static bool print_judged(struct cli *cli, struct err *err)
     return true;
 }
 
-static void print_status(struct arena *arena, const struct status_row *row, pid_t pid)
+/* Which genes do nothing, as far as the audit has come. */
+static void print_audit(struct arena *arena, const struct audit_row *rows, int64_t count)
+{
+    const char *dead = "";
+    int64_t alive = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        alive += strcmp(rows[i].state, "alive") == 0;
+        if (strcmp(rows[i].state, "dead") == 0) {
+            dead = arena_printf(arena, "%s%s%s of %s", dead, *dead != '\0' ? ", " : "",
+                                rows[i].gene, rows[i].family);
+        }
+    }
+    if (count > 0) {
+        line("genes", "%lld of %lld looked at change launch or code%s%s", (long long)alive,
+             (long long)count, *dead != '\0' ? "; dead: " : "", dead);
+    }
+}
+
+static void print_status(struct arena *arena, const struct status_row *row,
+                         const struct audit_row *audit, int64_t audited, pid_t pid)
 {
     const struct run_row *run = &row->run;
 
@@ -93,12 +113,13 @@ static void print_status(struct arena *arena, const struct status_row *row, pid_
     line("device", "%s%s%s%s", row->device[0] != '\0' ? row->device : run->device_spec,
          row->backend[0] != '\0' ? " (" : "", row->backend, row->backend[0] != '\0' ? ")" : "");
     line("elapsed", "%s", text_duration(arena, run->elapsed_ms));
-    line("evaluated", "%s of %s proposed, %.0f a minute, %s aliases",
+    line("evaluated", "%s of %s proposed, %.0f a minute, %s aliases, %s duplicates refused",
          text_count(arena, row->finished), text_count(arena, row->proposed), progress_rate(row),
-         text_count(arena, row->aliases));
+         text_count(arena, row->aliases), text_count(arena, run->duplicates));
     line("verdicts", "%s (%s valid)", progress_verdicts(arena, row),
          text_share(arena, (double)row->passed, (double)row->finished));
     print_best(arena, row);
+    print_audit(arena, audit, audited);
     line("GPU", "busy %s of the time", text_share(arena, run->device_ms, (double)run->elapsed_ms));
     line("left", "%s", progress_left(arena, row));
 }
@@ -126,6 +147,21 @@ static json_t *status_best(const struct status_row *row)
                      (json_int_t)row->best_finished_at);
 }
 
+static json_t *audit_json(const struct audit_row *rows, int64_t count)
+{
+    json_t *list = json_array();
+
+    for (int64_t i = 0; i < count; i++) {
+        json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o, s:I}", "family",
+                                              json_text(rows[i].family), "gene",
+                                              json_text(rows[i].gene), "state",
+                                              json_text(rows[i].state), "by",
+                                              json_text(rows[i].by), "pairs",
+                                              (json_int_t)rows[i].pairs));
+    }
+    return list;
+}
+
 static json_t *status_json(const struct status_row *row, pid_t pid)
 {
     const struct run_row *run = &row->run;
@@ -150,6 +186,7 @@ static json_t *status_json(const struct status_row *row, pid_t pid)
     json_object_set_new(object, "evaluated", json_integer(row->finished));
     json_object_set_new(object, "passed", json_integer(row->passed));
     json_object_set_new(object, "aliases", json_integer(row->aliases));
+    json_object_set_new(object, "duplicates", json_integer(run->duplicates));
     json_object_set_new(object, "per_minute", json_number(progress_rate(row)));
     json_object_set_new(object, "verdicts", status_verdicts(row));
     json_object_set_new(object, "best", status_best(row));
@@ -165,14 +202,20 @@ static bool status(struct cli *cli, struct err *err)
 {
     pid_t pid = lock_holder(cli_lock(cli));
     struct status_row row;
+    struct audit_row *audit;
+    int64_t audited;
+    json_t *object;
 
-    if (!cli_store(cli, err) || !cli_status(cli, &row, err)) {
+    if (!cli_store(cli, err) || !cli_status(cli, &row, err) ||
+        !query_audit(cli->store, cli->arena, row.run.id, &audit, &audited, err)) {
         return false;
     }
     if (cli_has(cli, "json")) {
-        return cli_json(status_json(&row, pid), err);
+        object = status_json(&row, pid);
+        json_object_set_new(object, "genes", audit_json(audit, audited));
+        return cli_json(object, err);
     }
-    print_status(cli->arena, &row, pid);
+    print_status(cli->arena, &row, audit, audited, pid);
     return strcmp(row.backend, "emu") != 0 || row.best_place < 0 || print_judged(cli, err);
 }
 

@@ -10,8 +10,11 @@
 enum {
     DEATHS_MAX = 2, /* workers a candidate may take down before it is to blame */
     STREAM_SECRET = 0x5ec7e7,
+    AUDIT_SHARE = 8, /* compilations that may go before one of the audit's, when none is idle */
     PROMOTION_PATIENCE = 5, /* a second judgement may take so many deadlines of a first */
 };
+
+static const int64_t AUDIT_JOB = INT64_MAX; /* no place has this number */
 
 /* ---- verdicts ---- */
 
@@ -268,11 +271,81 @@ static bool dispatch_promotion(struct engine *engine, struct err *err)
                               (worker < 0 || dispatch_judge(engine, flight, true, worker, err)));
 }
 
+/* ---- the audit: it takes what compilers have to spare, and a share if they have nothing ---- */
+
+static bool note_finding(struct engine *engine, const struct audit_finding *finding,
+                         struct err *err)
+{
+    const struct family *family = engine->setup.families[finding->family];
+    struct audit_row row = {family->name, family->genes[finding->gene].name,
+                            audit_state_names[finding->state], finding->by, finding->pairs};
+    const char *text;
+
+    if (!store_audit_insert(engine->store, engine->run.id, &row, err)) {
+        return false;
+    }
+    engine->audited++;
+    if (finding->state != AUDIT_DEAD) {
+        return true;
+    }
+    text = arena_printf(engine->round,
+                        "gene %s of %s is dead: no value of it changed launch or machine code, %d "
+                        "times out of %d",
+                        row.gene, row.family, finding->pairs, finding->pairs);
+    log_line("audit", "%s", text);
+    return store_event(engine->store, engine->run.id, clock_wall_ms(), "audit", text, err);
+}
+
+static void send_audit(struct engine *engine, int worker, struct compile_job *job)
+{
+    job->id = AUDIT_JOB;
+    job->arch = engine->arch;
+    if (engine->emulated) {
+        job->options[job->option_count++] = "-lineinfo";
+    }
+    engine->audit_at_work = true;
+    engine->audit_passed_over = 0;
+    dispatch_later(engine, worker, job->id, 1, compile_encode(engine->round, job));
+}
+
+static bool dispatch_audit(struct engine *engine, struct err *err)
+{
+    int worker = free_worker(engine, ROLE_COMPILE);
+    bool starved = engine->audit_passed_over >= AUDIT_SHARE;
+    struct audit_finding finding;
+    struct compile_job job;
+    enum audit_step step;
+
+    if (engine->audit == NULL || engine->audit_at_work || worker < 0 ||
+        (!starved && queue_first(engine->queue, STAGE_COMPILE) != NULL)) {
+        return true;
+    }
+    do {
+        if (!audit_step(engine->audit, &step, &job, &finding, err) ||
+            (step == AUDIT_FOUND && !note_finding(engine, &finding, err))) {
+            return false;
+        }
+    } while (step == AUDIT_FOUND);
+    if (step == AUDIT_COMPILE) {
+        send_audit(engine, worker, &job);
+    } else {
+        if (engine->audited > 0) {
+            log_line("audit", "every gene has been looked at");
+        }
+        audit_free(engine->audit);
+        engine->audit = NULL;
+    }
+    return true;
+}
+
 bool engine_dispatch(struct engine *engine, struct err *err)
 {
     struct flight *flight;
     int worker;
 
+    if (!dispatch_audit(engine, err)) {
+        return false;
+    }
     while ((flight = queue_first(engine->queue, STAGE_COMPILE)) != NULL) {
         int deaths = flight->images[waiting_image(flight)].deaths;
 
@@ -285,6 +358,7 @@ bool engine_dispatch(struct engine *engine, struct err *err)
         if (!dispatch_compile(engine, flight, worker, err)) {
             return false;
         }
+        engine->audit_passed_over++;
     }
     if (!dispatch_promotion(engine, err)) {
         return false;
@@ -372,6 +446,20 @@ static void attend_compile_death(struct flight *flight, int index, const char *h
         return;
     }
     compile_again(flight, index);
+}
+
+/* An audit is evidence beside the run: it has no attempts, and nobody is to blame. */
+static void attend_audit(struct engine *engine, const struct fleet_event *event)
+{
+    struct err ignored;
+    struct built built;
+    bool answered = event->kind == FLEET_ANSWER &&
+                    built_decode(engine->round, event->message, &built, &ignored);
+
+    engine->audit_at_work = false;
+    if (engine->audit != NULL) {
+        audit_answer(engine->audit, answered ? &built : NULL);
+    }
 }
 
 static bool attend_compile(struct engine *engine, const struct fleet_event *event,
@@ -492,9 +580,14 @@ bool engine_attend(struct engine *engine, const struct fleet_event *event, struc
 {
     enum role role = fleet_role(engine->fleet, event->worker);
     const char *outcome = "";
-    bool ok = role == ROLE_COMPILE ? attend_compile(engine, event, &outcome, err)
-                                   : attend_judge(engine, event, &outcome, err);
+    bool ok;
 
+    if (role == ROLE_COMPILE && event->job == AUDIT_JOB) {
+        attend_audit(engine, event);
+        return true;
+    }
+    ok = role == ROLE_COMPILE ? attend_compile(engine, event, &outcome, err)
+                              : attend_judge(engine, event, &outcome, err);
     FAULT("dispatch.attended");
     return ok && store_attempt_end(engine->store, engine->attempts[event->worker],
                                    clock_wall_ms(), outcome, err);

@@ -276,6 +276,9 @@ static bool turn_work(struct engine *engine, const struct fleet_event *events, i
         return false;
     }
     engine->run.elapsed_ms = elapsed_ms(engine);
+    if (engine->ready) {
+        engine->run.duplicates = engine->duplicates + population_duplicates(engine->population);
+    }
     return store_run_update(engine->store, &engine->run, err);
 }
 
@@ -370,6 +373,7 @@ static bool begin(struct engine *engine, const char **because, struct err *err)
 static void unload(struct engine *engine)
 {
     fleet_free(engine->fleet);
+    audit_free(engine->audit);
     population_free(engine->population);
     queue_free(engine->queue);
     places_free(engine->places);

@@ -10,6 +10,7 @@
 #ifndef EVO_DAEMON_ENGINE_STATE_H
 #define EVO_DAEMON_ENGINE_STATE_H
 
+#include "daemon/audit.h"
 #include "daemon/engine.h"
 #include "daemon/fleet.h"
 #include "daemon/places.h"
@@ -60,6 +61,12 @@ struct engine {
     struct population *population;
     struct queue *queue;
     struct places *places;
+
+    struct audit *audit;  /* NULL: every gene has been looked at */
+    bool audit_at_work;   /* a compiler has its source */
+    int audited;          /* genes, in this incarnation */
+    int audit_passed_over; /* compilations of candidates since its last */
+    int64_t duplicates;   /* refused before this incarnation */
 
     enum ending ending;
     int64_t ending_ms;               /* when it began to end */

@@ -320,6 +320,28 @@ static bool recall_places(struct engine *engine, struct err *err)
     return true;
 }
 
+static void recall_gene(void *context, const struct audit_row *row)
+{
+    struct engine *engine = context;
+
+    for (int i = 0; i < engine->setup.family_count; i++) {
+        const struct family *family = engine->setup.families[i];
+
+        if (strcmp(family->name, row->family) == 0 && family_gene(family, row->gene) >= 0) {
+            audit_skip(engine->audit, i, family_gene(family, row->gene));
+        }
+    }
+}
+
+static bool open_audit(struct engine *engine, struct err *err)
+{
+    const struct seed *seed = &engine->setup.seed;
+
+    engine->audit = audit_new(&engine->space, engine->setup.templates, engine->setup.founders,
+                              seed->founder_count, engine->run.rng_seed);
+    return store_audit_each(engine->store, engine->run.id, recall_gene, engine, err);
+}
+
 /* The first judge's description opens the space, and with it the run. */
 static bool open_space(struct engine *engine, const struct hello *hello, struct err *err)
 {
@@ -347,7 +369,11 @@ static bool open_space(struct engine *engine, const struct hello *hello, struct 
     engine->workload = shapes_hash(&engine->shapes);
     engine->emulated = strcmp(hello->backend, "emu") == 0;
     engine->population = population_new(&engine->space, &config);
+    engine->duplicates = engine->run.duplicates;
     engine->ready = true;
+    if (!open_audit(engine, err)) {
+        return false;
+    }
     log_line("engine", "judging on %s; compiling for %s", hello->device, engine->arch);
     return recall_places(engine, err);
 }

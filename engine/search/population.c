@@ -38,6 +38,7 @@ struct population {
     struct seen seen;
     struct guide *guide; /* NULL: the strategy does without */
     int64_t folded;
+    int64_t duplicates; /* refused */
 };
 
 const char *const strategy_names[STRATEGY_COUNT] = {
@@ -236,6 +237,11 @@ void population_fold(struct population *population, int64_t place, const struct 
     }
 }
 
+int64_t population_duplicates(const struct population *population)
+{
+    return population->duplicates;
+}
+
 const struct member *population_island(const struct population *population, int island,
                                        int *count, int *numerics)
 {
@@ -262,6 +268,7 @@ static bool settle(struct population *population, int64_t place, struct proposal
     proposal->genome_hash = genome_hash(space->families[genome->family], genome);
     key = seen_key(&proposal->genome_hash);
     if (seen_has(&population->seen, key)) {
+        population->duplicates++;
         if (refusal != NULL) {
             *refusal = (struct refusal){.text = "it was proposed before"};
         }

@@ -159,6 +159,9 @@ void population_fold(struct population *population, int64_t place, const struct 
  */
 bool population_propose(struct population *population, int64_t place, struct proposal *proposal);
 
+/* How often a genome was refused because it had been marked before, since this population is. */
+int64_t population_duplicates(const struct population *population);
+
 /* The island's members, best first. */
 const struct member *population_island(const struct population *population, int island,
                                        int *count, int *numerics);

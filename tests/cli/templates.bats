@@ -103,3 +103,27 @@ wrong() {
     run evo show n0
     [[ "$output" == *"no_compile"*"own.cu(11): error: identifier \"backwards\" is undefined"* ]]
 }
+
+@test "a gene that does nothing is found out and told, once, in a run that is killed too" {
+    [ -x "$EVO_BIN/evo-compile" ] || skip "there is no evo-compile"
+    sed 's/^EVO_LET/EVO_GENE(IDLE, set(1, 2, 3), "of nothing")\n&/' own.cu > mine/own.cu
+    sed -e 's/evaluations: 1/evaluations: 24/' -e "s|fake'|fake' --latency-ms 800|" seed.yaml > slow.yaml
+    export EVO_COMPILE="'$EVO_BIN/evo-compile'" EVO_CACHE_DIR="$folder/cache"
+    evo start --seed slow.yaml --detach > started.txt
+    await 60 eval '[ "$(sqlite3 evo.db "SELECT count(*) FROM gene_audit")" -ge 1 ]'
+    kill -KILL "$(sed -n 's/^pid //p' started.txt)"
+    evo start --seed slow.yaml
+    sqlite3 evo.db "SELECT gene || ' ' || state || ' ' || by || ' ' || pairs FROM gene_audit ORDER BY gene" > audit.txt
+    diff - audit.txt <<END
+IDLE dead  8
+Order alive code 0
+ROWS alive plan 0
+END
+    grep -q "gene IDLE of own is dead: no value of it changed launch or machine code, 8 times out of 8" evo.db.log
+    [ "$(sqlite3 evo.db "SELECT count(*) FROM event WHERE kind = 'audit'")" = 1 ]
+    evo status | grep -q '^genes *2 of 3 looked at change launch or code; dead: IDLE of own$'
+    evo status --json > status.json
+    [ "$(field status.json '$.genes[0].state')" = dead ]
+    # It is why so many of its candidates are aliases.
+    [ "$(field status.json '$.aliases')" -ge 8 ]
+}
