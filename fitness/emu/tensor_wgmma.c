@@ -7,10 +7,15 @@
  *   issue    accumulators are taken out of their registers, which then hold a NaN; a further
  *            product on the same accumulators joins the queue
  *   commit   what was issued since the last commit is a group
- *   wait     the groups are done in order: operands are read now, A's registers too; accumulators
- *            that no further product needs go back into their registers
+ *   wait     waits until all four warps have committed as many groups, for those of a warpgroup
+ *            are one; then they are done in order, the parts of all four: operands are read now,
+ *            A's registers too; accumulators of this warp that no further product needs go back
+ *            into their registers, the other warps' with their own waits
  *
- * So a program that forgets a wait computes with NaN, and one that releases an operand too early
+ * So when the wait of one warp is over, no warp of the four reads the operands any more, and it
+ * may give their memory back for all of them; its registers are its own business.
+ *
+ * A program that forgets a wait computes with NaN, and one that releases an operand too early
  * computes with what has replaced it. With SANITIZE_ASYNC the same is reported, where it happens:
  *
  *   - registers of a product in flight, read or written (tensor_watched, asked before every op)
@@ -40,6 +45,7 @@
 #include <string.h>
 
 enum {
+    WARPGROUP = 4,
     WGMMA_ROWS = 16, /* of a warp */
     WGMMA_COLUMNS_MAX = 256,
     WGMMA_CHUNKS_MAX = 512, /* of B, 256 columns by 32 bytes of k */
@@ -82,11 +88,16 @@ struct group {
     int count, room;
     struct run *runs; /* of shared memory, in flight; only when somebody watches */
     int run_count, run_room;
+    bool done;            /* by whoever waited first; its results are still to be given out */
+    struct clock *landed; /* what to acquire then; NULL: nothing */
 };
 
 struct warp_tensor {
     struct group groups[GROUPS_MAX]; /* a ring: `committed` ones from `first`, then the open one */
     int first, committed;
+    uint64_t ended; /* groups before `first`: with `committed`, all that ever were */
+    /* Of the reads of groups that this warp did for all four, by their number's parity. */
+    struct clock *clock[2];
     struct accumulator *accumulators[ACCUMULATORS_MAX];
     bool fenced;
     /* Bits of register slots: accumulators and A in flight; written since the last fence. */
@@ -417,39 +428,67 @@ static enum step group_begin(struct warp *warp, struct group *group)
     return STEP_NEXT;
 }
 
-/* Does the oldest group and empties it. */
-static enum step group_end(struct warp *warp)
+/* Computes a group's products, which ends its reads of shared memory. */
+static enum step group_do(struct warp *warp, struct group *group, struct clock **clock)
 {
-    struct warp_tensor *tensor = warp->tensor;
-    struct group *group = group_at(tensor, 0);
     enum step step = STEP_NEXT;
     for (int i = 0; i < group->count && step == STEP_NEXT; i++) {
-        struct accumulator *accumulator = group->products[i].accumulator;
         step = product_do(warp, &group->products[i]);
-        if (step == STEP_NEXT && --accumulator->users == 0) {
-            accumulator_move(warp, accumulator, false);
-        }
     }
     for (int i = 0; i < group->run_count && step == STEP_NEXT; i++) {
         const struct run *run = &group->runs[i];
         memory_flight_land(warp, group->products[group->count - 1].op, -1, run->at, SPACE_SHARED,
-                           run->bytes, false, PROXY_ASYNC, NULL);
+                           run->bytes, false, PROXY_ASYNC, clock);
     }
-    group->count = group->run_count = 0;
-    tensor->first = (tensor->first + 1) % GROUPS_MAX;
-    tensor->committed--;
+    group->run_count = 0;
+    group->done = true;
+    group->landed = clock != NULL ? *clock : NULL;
     return step;
 }
 
-static enum step groups_end(struct warp *warp, int keep)
+/* Gives the results of the oldest group out, which is done, and empties it. */
+static void group_end(struct warp *warp)
 {
-    enum step step = STEP_NEXT;
+    struct warp_tensor *tensor = warp->tensor;
+    struct group *group = group_at(tensor, 0);
+    for (int i = 0; i < group->count; i++) {
+        struct accumulator *accumulator = group->products[i].accumulator;
+        if (--accumulator->users == 0) {
+            accumulator_move(warp, accumulator, false);
+        }
+    }
+    if (group->landed != NULL) {
+        memory_acquire(warp, ALL_LANES, group->landed);
+    }
+    group->count = 0;
+    group->done = false;
+    tensor->first = (tensor->first + 1) % GROUPS_MAX;
+    tensor->committed--;
+    tensor->ended++;
+}
+
+static void groups_end(struct warp *warp, int keep)
+{
     const bool some = warp->tensor->committed > keep;
-    while (warp->tensor->committed > keep && step == STEP_NEXT) {
-        step = group_end(warp);
+    while (warp->tensor->committed > keep) {
+        group_end(warp);
     }
     if (some) {
         flight_renew(warp->tensor);
+    }
+}
+
+/* Of this warp alone, whatever the others have done: where there is no more room. */
+static enum step groups_force(struct warp *warp, int keep)
+{
+    struct warp_tensor *tensor = warp->tensor;
+    enum step step = STEP_NEXT;
+    for (int i = 0; i < tensor->committed - keep && step == STEP_NEXT; i++) {
+        struct group *group = group_at(tensor, i);
+        step = group->done ? STEP_NEXT : group_do(warp, group, NULL);
+    }
+    if (step == STEP_NEXT) {
+        groups_end(warp, keep);
     }
     return step;
 }
@@ -460,7 +499,93 @@ static enum step group_commit(struct warp *warp)
     enum step step = group_begin(warp, group_at(tensor, tensor->committed));
     tensor->committed++;
     if (step == STEP_NEXT && tensor->committed == GROUPS_MAX) {
-        step = groups_end(warp, GROUPS_MAX - 1);
+        step = groups_force(warp, GROUPS_MAX - 1);
+    }
+    return step;
+}
+
+/* ---- the four warps ---- */
+
+static struct warp *partner_at(const struct warp *warp, int index)
+{
+    const int at = warp->index / WARPGROUP * WARPGROUP + index;
+    return at < warp->block->warp_count ? &warp->block->warps[at] : NULL;
+}
+
+static uint64_t groups_of(const struct warp *warp)
+{
+    return warp == NULL || warp->tensor == NULL
+               ? 0
+               : warp->tensor->ended + (uint64_t)warp->tensor->committed;
+}
+
+/* The group of a number; NULL: it has ended long ago. */
+static struct group *group_numbered(struct warp *warp, uint64_t number)
+{
+    struct warp_tensor *tensor = warp->tensor;
+    return number < tensor->ended ? NULL : group_at(tensor, (int)(number - tensor->ended));
+}
+
+/* All four must give the same descriptors to the same instructions. */
+static enum step groups_compare(struct warp *warp, const struct group *mine,
+                                const struct group *theirs, int partner)
+{
+    for (int i = 0; theirs != NULL && i < mine->count; i++) {
+        const struct pending *a = &mine->products[i];
+        const struct pending *b = i < theirs->count ? &theirs->products[i] : NULL;
+        if (b == NULL || a->op != b->op || a->b != b->b || a->accumulate != b->accumulate ||
+            (!a_registers(a->op) && a->a != b->a)) {
+            return finding_add(warp, a->op, FINDING_BARRIER, -1, 0, b != NULL ? b->op : NULL,
+                               "warps %d and %d of a warpgroup give another product, or the same "
+                               "with other descriptors",
+                               warp->index, partner);
+        }
+    }
+    return STEP_NEXT;
+}
+
+/* Does the group of this number in all four warps, as far as that is not done. */
+static enum step groups_do(struct warp *warp, uint64_t number)
+{
+    struct clock **clock = &warp->tensor->clock[number % 2];
+    enum step step = STEP_NEXT;
+    for (int i = 0; i < WARPGROUP && step == STEP_NEXT; i++) {
+        struct warp *partner = partner_at(warp, i);
+        struct group *group = group_numbered(partner, number);
+        if (group == NULL || group->done) {
+            continue;
+        }
+        if (watches(warp)) {
+            step = groups_compare(warp, group_numbered(warp, number), group, partner->index);
+        }
+        step = step == STEP_NEXT ? group_do(partner, group, clock) : step;
+    }
+    return step;
+}
+
+static const char waits_warpgroup[] =
+    "the other warps of its warpgroup to commit as many wgmma groups";
+
+/* Until at most `keep` of its groups are pending. */
+static enum step groups_wait(struct warp *warp, int keep)
+{
+    struct warp_tensor *tensor = warp->tensor;
+    enum step step = STEP_NEXT;
+    if (tensor->committed <= keep) {
+        return STEP_NEXT;
+    }
+    const uint64_t end = groups_of(warp) - (uint64_t)keep;
+    for (int i = 0; i < WARPGROUP; i++) {
+        if (groups_of(partner_at(warp, i)) < end) {
+            warp->waits = waits_warpgroup;
+            return STEP_WAIT;
+        }
+    }
+    for (uint64_t number = tensor->ended; number < end && step == STEP_NEXT; number++) {
+        step = groups_do(warp, number);
+    }
+    if (step == STEP_NEXT) {
+        groups_end(warp, keep);
     }
     return step;
 }
@@ -529,7 +654,7 @@ static enum step wait_run(struct warp *warp, const struct op *op, lanes active)
 {
     const enum step step = tensor_whole_warp(warp, op, active);
     state(warp);
-    return step == STEP_NEXT ? groups_end(warp, op->mode) : step;
+    return step == STEP_NEXT ? groups_wait(warp, op->mode) : step;
 }
 
 /* The product in flight that uses one of the slots. */
@@ -711,7 +836,7 @@ static enum step mma_run(struct warp *warp, const struct op *op, lanes active)
     if (overlaps || pending.accumulator == NULL ||
         group_at(tensor, tensor->committed)->count == PRODUCTS_MAX) {
         step = group_commit(warp);
-        step = step == STEP_NEXT ? groups_end(warp, 0) : step;
+        step = step == STEP_NEXT ? groups_force(warp, 0) : step;
         if (step != STEP_NEXT) {
             return step;
         }
