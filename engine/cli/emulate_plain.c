@@ -66,14 +66,13 @@ static int registers_of(const struct built *built, const char *kernel)
 
 static json_t *outcome_json(const struct plain_launch *launch, const struct plain_outcome *outcome)
 {
-    return json_pack("{s:o, s:o, s:o, s:I, s:b, s:I, s:f, s:o}", "device",
-                     json_text(outcome->chip), "launch", json_text(launch->text), "findings",
-                     emulated_findings_json(outcome->findings, outcome->finding_count),
-                     "findings_total", (json_int_t)outcome->findings_total, "atomics",
-                     outcome->atomics, "lane_ops", (json_int_t)outcome->lane_ops, "ms", outcome->ms,
-                     "kernel",
-                     outcome->profile.name != NULL ? emulated_kernel_json(&outcome->profile)
-                                                   : json_null());
+    return json_pack(
+        "{s:o, s:o, s:o, s:I, s:b, s:I, s:f, s:o}", "device", json_text(outcome->chip), "launch",
+        json_text(launch->text), "findings",
+        emulated_findings_json(outcome->findings, outcome->finding_count), "findings_total",
+        (json_int_t)outcome->findings_total, "atomics", outcome->atomics, "lane_ops",
+        (json_int_t)outcome->lane_ops, "ms", outcome->ms, "kernel",
+        outcome->profile.name != NULL ? emulated_kernel_json(&outcome->profile) : json_null());
 }
 
 static void print_outcome(struct cli *cli, const struct emulated_source *source,
@@ -103,8 +102,7 @@ bool emulate_plain(struct cli *cli, const char *path, const char *source, unsign
     const struct emulated_source shown = {path, source};
     struct built built;
 
-    if (!read_launch(cli, path, source, launch, err) ||
-        !compile(cli, path, source, &built, err)) {
+    if (!read_launch(cli, path, source, launch, err) || !compile(cli, path, source, &built, err)) {
         return false;
     }
     struct plain_request request = {

@@ -68,8 +68,7 @@ static void print_chain(struct arena *arena, const struct emulated_source *sourc
         const char *where = arena_printf(arena, "%s:%d", place->file, place->line);
         const char *line = line_of(arena, source, place);
 
-        printf("  %s%-*s %.*s\n", i > 0 ? "from " : "", i > 0 ? 22 : 27, where, SOURCE_SHOWN,
-               line);
+        printf("  %s%-*s %.*s\n", i > 0 ? "from " : "", i > 0 ? 22 : 27, where, SOURCE_SHOWN, line);
     }
 }
 
@@ -240,9 +239,9 @@ static json_t *chain_json(const struct finding_chain *chain)
     json_t *places = json_array();
 
     for (int i = 0; i < chain->count; i++) {
-        json_array_append_new(places, json_pack("{s:o, s:i}", "file",
-                                                json_text(chain->places[i].file), "line",
-                                                chain->places[i].line));
+        json_array_append_new(places,
+                              json_pack("{s:o, s:i}", "file", json_text(chain->places[i].file),
+                                        "line", chain->places[i].line));
     }
     return places;
 }

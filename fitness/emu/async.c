@@ -133,8 +133,8 @@ static void work_abandoned(struct work *work)
     if (work->kind == WORK_LOAD && told) {
         finding_add(work->warp, work->op, FINDING_IN_FLIGHT, work->lane, work->offset, NULL,
                     "the block ends while this copy still writes its shared memory: nobody has "
-                    "waited for the mbarrier at shared+%u",
-                    work->barrier);
+                    "waited for the mbarrier at %s",
+                    memory_shared_text(work->block->machine, work->barrier).text);
     } else if (work->kind == WORK_STORE) {
         if (!work->read && told) {
             finding_add(work->warp, work->op, FINDING_IN_FLIGHT, work->lane, work->offset, NULL,

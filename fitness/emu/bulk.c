@@ -292,10 +292,10 @@ static enum step load_send(struct work *work)
     if (barrier != NULL && !barrier->fenced && (warp->machine->launch->sanitize & SANITIZE_ASYNC)) {
         barrier->fenced = true; /* told once */
         step = finding_add(warp, work->op, FINDING_PROXY, work->lane, work->barrier, NULL,
-                           "the copy counts its bytes at the mbarrier at shared+%u, whose "
+                           "the copy counts its bytes at the mbarrier at %s, whose "
                            "initialisation no fence (fence.mbarrier_init or fence.proxy.async) has "
                            "shown to the asynchronous proxy",
-                           work->barrier);
+                           memory_shared_text(warp->machine, work->barrier).text);
     }
     if (barrier != NULL && step != STEP_FAULT) {
         step = segments_begin(work, false);

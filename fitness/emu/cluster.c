@@ -60,8 +60,8 @@ struct block *place_shared(struct warp *warp, const struct op *op, int lane, int
     if (block != warp->block && block_ended(block)) {
         *step =
             finding_add(warp, op, FINDING_OUT_OF_BOUNDS, lane, address, NULL,
-                        "shared+%u of the cluster's block %u is used after that block has ended",
-                        *offset, block->cluster_rank);
+                        "%s of the cluster's block %u is used after that block has ended",
+                        memory_shared_text(warp->machine, *offset).text, block->cluster_rank);
         return NULL;
     }
     return block;

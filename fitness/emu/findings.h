@@ -29,8 +29,8 @@ struct finding_chain {
 };
 
 struct finding_told {
-    const char *kind;                  /* "race" */
-    const char *text;                  /* "race at copy.cuh:15: st.shared.b32 of warp 0 lane 3 …" */
+    const char *kind; /* "race" */
+    const char *text; /* "race at copy.cuh:15: st.shared.b32 of warp 0 lane 3 …" */
     const char *opcode, *other_opcode; /* what stands at each place; "": there is none */
     struct finding_chain at, other;
     int weight;    /* how much it explains */

@@ -60,13 +60,15 @@ static struct mbarrier *barrier_intact(struct warp *warp, const struct op *op, i
 
     if (barrier == NULL) {
         *step = finding_add(warp, op, FINDING_BARRIER, lane, offset, NULL,
-                            "there is no mbarrier at shared+%u: it was not initialised", offset);
+                            "there is no mbarrier at %s: it was not initialised",
+                            memory_shared_text(warp->machine, offset).text);
         return NULL;
     }
     if (memcmp(block->shared + offset, &barrier->word, sizeof(barrier->word)) != 0) {
         memcpy(block->shared + offset, &barrier->word, sizeof(barrier->word)); /* told once */
         *step = finding_add(warp, op, FINDING_BARRIER, lane, offset, NULL,
-                            "the mbarrier at shared+%u was overwritten by other accesses", offset);
+                            "the mbarrier at %s was overwritten by other accesses",
+                            memory_shared_text(warp->machine, offset).text);
         return NULL;
     }
     return barrier;
@@ -140,9 +142,9 @@ static enum step change_tx(struct warp *warp, const struct op *op, int lane,
     if (tx > MBARRIER_COUNT_MAX || tx < -MBARRIER_COUNT_MAX) {
         return finding_add(
             warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
-            "the tx-count of the mbarrier at shared+%u would be %lld; its limits are "
-            "%d and %d",
-            barrier->offset, (long long)tx, -MBARRIER_COUNT_MAX, MBARRIER_COUNT_MAX);
+            "the tx-count of the mbarrier at %s would be %lld; its limits are %d and %d",
+            memory_shared_text(warp->machine, barrier->offset).text, (long long)tx,
+            -MBARRIER_COUNT_MAX, MBARRIER_COUNT_MAX);
     }
     barrier->tx = (int32_t)tx;
     return STEP_NEXT;
@@ -155,16 +157,17 @@ static enum step change_pending(struct warp *warp, const struct op *op, int lane
 
     if (count == 0 || count > barrier->pending) {
         step = finding_add(warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
-                           "%u arrivals on the mbarrier at shared+%u, of which phase %u is waiting "
-                           "for %u",
-                           count, barrier->offset, barrier->phase, barrier->pending);
+                           "phase %u of the mbarrier at %s still waits for %u arrivals, and %u "
+                           "come",
+                           barrier->phase, memory_shared_text(warp->machine, barrier->offset).text,
+                           barrier->pending, count);
         count = barrier->pending;
     } else if ((op->mode & ARRIVE_NO_COMPLETE) && count == barrier->pending) {
         step =
             finding_add(warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
                         "an arrival that is said not to complete the phase completes it: mbarrier "
-                        "at shared+%u, phase %u",
-                        barrier->offset, barrier->phase);
+                        "at %s, phase %u",
+                        memory_shared_text(warp->machine, barrier->offset).text, barrier->phase);
     }
     barrier->pending -= count;
     if (op->mode & ARRIVE_DROP) {
@@ -178,8 +181,8 @@ enum step mbarrier_await_one_more(struct warp *warp, const struct op *op, int la
 {
     if (barrier->pending == MBARRIER_COUNT_MAX) {
         return finding_add(warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
-                           "too many arrivals are pending on the mbarrier at shared+%u",
-                           barrier->offset);
+                           "too many arrivals are pending on the mbarrier at %s",
+                           memory_shared_text(warp->machine, barrier->offset).text);
     }
     barrier->pending++;
     barrier_changed(block, barrier);
@@ -211,11 +214,11 @@ enum step mbarrier_complete_late(const struct work *work)
         return step;
     }
     if (barrier->phase != work->phase) {
-        step =
-            finding_add(work->warp, work->op, FINDING_BARRIER, work->lane, work->barrier, NULL,
-                        "the copy was started in phase %u of the mbarrier at shared+%u, which "
-                        "ended before its %u bytes arrived: fewer bytes were expected than copied",
-                        work->phase, work->barrier, work->bytes);
+        step = finding_add(
+            work->warp, work->op, FINDING_BARRIER, work->lane, work->barrier, NULL,
+            "the copy was started in phase %u of the mbarrier at %s, which "
+            "ended before its %u bytes arrived: fewer bytes were expected than copied",
+            work->phase, memory_shared_text(work->warp->machine, work->barrier).text, work->bytes);
     }
     if (step != STEP_FAULT) {
         step = change_tx(work->warp, work->op, work->lane, barrier, -(int64_t)work->bytes);
@@ -256,7 +259,8 @@ enum step mbarrier_init_run(struct warp *warp, const struct op *op, lanes active
         struct mbarrier *barrier = mbarrier_find(block, offset);
         if (barrier != NULL && step != STEP_FAULT) {
             step = finding_add(warp, op, FINDING_BARRIER, lane, offset, NULL,
-                               "the mbarrier at shared+%u is initialised a second time", offset);
+                               "the mbarrier at %s is initialised a second time",
+                               memory_shared_text(warp->machine, offset).text);
         } else if (barrier == NULL) {
             barrier = barrier_add(block, offset);
         }
@@ -466,11 +470,11 @@ static bool phase_over(struct warp *warp, const struct op *op, int lane,
 
         *parity = phase & 1;
         if (phase != barrier->phase && phase + 1 != barrier->phase) {
-            *step =
-                finding_add(warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
-                            "the token is of phase %u, and the mbarrier at shared+%u is in phase "
-                            "%u already",
-                            phase, barrier->offset, barrier->phase);
+            *step = finding_add(warp, op, FINDING_BARRIER, lane, barrier->offset, NULL,
+                                "the token is of phase %u, and the mbarrier at %s is in phase "
+                                "%u already",
+                                phase, memory_shared_text(warp->machine, barrier->offset).text,
+                                barrier->phase);
         }
     }
     return (barrier->phase & 1) != *parity;
@@ -549,14 +553,14 @@ void mbarrier_waits_text(const struct warp *warp, char text[160])
         async->waits_block == NULL ? NULL : mbarrier_find(async->waits_block, async->waits_offset);
 
     if (barrier == NULL) {
-        snprintf(text, 160, "for an mbarrier at shared+%u, where there is none",
-                 async->waits_offset);
+        snprintf(text, 160, "for an mbarrier at %s, where there is none",
+                 memory_shared_text(warp->machine, async->waits_offset).text);
         return;
     }
     snprintf(text, 160,
-             "for phase parity %u of the mbarrier at shared+%u (pending arrivals %u, "
-             "pending bytes %d)",
-             async->waits_parity, async->waits_offset, barrier->pending, barrier->tx);
+             "for phase parity %u of the mbarrier at %s (pending arrivals %u, pending bytes %d)",
+             async->waits_parity, memory_shared_text(warp->machine, async->waits_offset).text,
+             barrier->pending, barrier->tx);
 }
 
 /* ---- fences ---- */

@@ -648,10 +648,8 @@ static const char *region_name(const struct region *region)
 }
 
 /* The static variable that a place of shared memory lies in; NULL: none. */
-static const struct shared_variable *variable_at(const struct memory *memory, int64_t offset)
+static const struct shared_variable *variable_at(const struct code *program, int64_t offset)
 {
-    const struct code *program = memory->launch->program;
-
     for (int i = 0; i < program->shared_variable_count; i++) {
         const struct shared_variable *one = &program->shared_variables[i];
 
@@ -662,17 +660,27 @@ static const struct shared_variable *variable_at(const struct memory *memory, in
     return NULL;
 }
 
+struct shared_text memory_shared_text(const struct machine *machine, uint64_t offset)
+{
+    int64_t at = (int64_t)offset; /* an address before the base has wrapped */
+    const struct shared_variable *variable = variable_at(machine->program, at);
+    struct shared_text text;
+
+    snprintf(text.text, sizeof text.text, "%.40s%s%" PRId64,
+             variable != NULL ? variable->name : "shared", at < 0 ? "" : "+",
+             variable != NULL ? at - variable->at : at);
+    return text;
+}
+
 void region_text(const struct memory *memory, const struct region *region, uint64_t offset,
                  char text[96])
 {
     static const char *const names[] = {"memory", "memory", "shared", "local", "param", "const"};
     const char *name = region->buffer != NULL ? region->buffer->name : names[region->space];
-    int64_t at = (int64_t)offset; /* an address before the base has wrapped */
-    const struct shared_variable *variable =
-        region->space == SPACE_SHARED ? variable_at(memory, at) : NULL;
+    int64_t at = (int64_t)offset;
 
-    if (variable != NULL) {
-        snprintf(text, 96, "%.48s+%" PRId64, variable->name, at - variable->at);
+    if (region->space == SPACE_SHARED) {
+        snprintf(text, 96, "%s", memory_shared_text(memory->machine, offset).text);
     } else {
         snprintf(text, 96, "%s%s%" PRId64, name, at < 0 ? "" : "+", at);
     }
@@ -840,8 +848,7 @@ static enum step tell_unknown(const struct culprit *who, const struct region *re
                                  !byte_matters(who, byte))) {
         byte++;
     }
-    if (byte == who->bytes ||
-        !first_told(who->warp->block, FINDING_UNINITIALISED, who->op, NULL)) {
+    if (byte == who->bytes || !first_told(who->warp->block, FINDING_UNINITIALISED, who->op, NULL)) {
         return STEP_NEXT;
     }
     region_text(who->warp->machine->memory, region, shown, where);

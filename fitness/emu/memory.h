@@ -77,12 +77,21 @@ bool memory_host_forget(struct memory *memory, uint64_t address, uint64_t bytes)
 void memory_shared_garbage(struct memory *memory, uint32_t pattern);
 uint32_t memory_garbage(const struct memory *memory);
 
+/* A place of a block's shared memory, for findings: "tile+128", or "shared+16". */
+struct shared_text {
+    char text[64];
+};
+struct shared_text memory_shared_text(const struct machine *machine, uint64_t offset);
+
 /* ---- a launch's life, called by run.c ---- */
 
 void memory_launch_begin(struct memory *memory, const struct launch *launch);
 void memory_launch_end(struct memory *memory);
 void memory_block_begin(struct block *block); /* makes block->shared and its shadow */
 void memory_block_end(struct block *block);
+/* Before its blocks end, all its threads having ended: who touched another block's shared memory
+ * must have done so before that block's end. */
+void memory_cluster_end(const struct block *first);
 void memory_warp_begin(struct warp *warp);
 void memory_warp_end(struct warp *warp);
 

@@ -40,9 +40,9 @@ const char *plain_find(struct arena *arena, const char *source)
     static const char mark[] = "// evo: launch ";
     const char *found = strstr(source, mark);
 
-    return found == NULL ? NULL
-                         : arena_text(arena, found + strlen(mark),
-                                      strcspn(found + strlen(mark), "\r\n"));
+    return found == NULL
+               ? NULL
+               : arena_text(arena, found + strlen(mark), strcspn(found + strlen(mark), "\r\n"));
 }
 
 struct reader {
@@ -208,8 +208,8 @@ static bool take_number(struct reader *reader, struct plain_arg *arg)
         return fail(reader, "an argument is in, data, zero, out, map, or a number");
     }
     if (!typed) {
-        arg->type = memchr(reader->at, '.', (size_t)(end - reader->at)) != NULL ? PLAIN_F32
-                                                                                 : PLAIN_S32;
+        arg->type =
+            memchr(reader->at, '.', (size_t)(end - reader->at)) != NULL ? PLAIN_F32 : PLAIN_S32;
     }
     reader->at = end;
     arg->kind = PLAIN_NUMBER;
@@ -260,8 +260,7 @@ static int64_t buffer_bytes(const struct plain_arg *arg)
     int64_t bytes = types[arg->type].bytes;
 
     for (int i = 0; i < arg->rank; i++) {
-        bytes = bytes > PLAIN_BYTES_MAX / arg->dims[i] ? PLAIN_BYTES_MAX + 1
-                                                       : bytes * arg->dims[i];
+        bytes = bytes > PLAIN_BYTES_MAX / arg->dims[i] ? PLAIN_BYTES_MAX + 1 : bytes * arg->dims[i];
     }
     return bytes;
 }
@@ -321,8 +320,7 @@ static bool check_maps(struct reader *reader, const struct plain_launch *launch)
     return true;
 }
 
-bool plain_read(struct arena *arena, const char *text, struct plain_launch *launch,
-                struct err *err)
+bool plain_read(struct arena *arena, const char *text, struct plain_launch *launch, struct err *err)
 {
     struct reader reader = {.text = text, .at = text, .err = err};
     size_t name;
@@ -334,10 +332,9 @@ bool plain_read(struct arena *arena, const char *text, struct plain_launch *laun
     reader.at += name;
     if (name == 0) {
         fail(&reader, "the name of the kernel is missing");
-    } else if (expect(&reader, "<<<") && take_grid(&reader, launch->grid) &&
-               expect(&reader, ",") && take_grid(&reader, launch->threads) &&
-               (!take(&reader, ",") ||
-                take_count(&reader, INT32_MAX, &launch->smem_bytes)) &&
+    } else if (expect(&reader, "<<<") && take_grid(&reader, launch->grid) && expect(&reader, ",") &&
+               take_grid(&reader, launch->threads) &&
+               (!take(&reader, ",") || take_count(&reader, INT32_MAX, &launch->smem_bytes)) &&
                expect(&reader, ">>>") && take_args(&reader, launch) &&
                check_maps(&reader, launch) &&
                (peek(&reader) == '\0' || fail(&reader, "something is left behind the launch"))) {
@@ -575,10 +572,9 @@ static bool run_profiled(struct arena *arena, struct session *session,
 {
     struct outcome *outcome = arena_alloc(arena, sizeof *outcome);
     int resident = model_resident(session->chip, &session->model);
-    struct profile *profile =
-        profile_new(session->code, session->chip,
-                    session->chip->l1_bytes / (resident > 0 ? resident : 1) -
-                        session->model.smem_bytes);
+    struct profile *profile = profile_new(session->code, session->chip,
+                                          session->chip->l1_bytes / (resident > 0 ? resident : 1) -
+                                              session->model.smem_bytes);
     bool ok;
 
     session->launch.sanitize = SANITIZE_BOUNDS;

@@ -58,7 +58,7 @@ enum plain_type {
 struct plain_arg {
     enum plain_kind kind;
     enum plain_type type;
-    char name[PLAIN_NAME_MAX]; /* of a buffer; of the one that a map is of */
+    char name[PLAIN_NAME_MAX];    /* of a buffer; of the one that a map is of */
     int64_t dims[PLAIN_RANK_MAX]; /* as written: of a buffer, or the box of a map */
     int rank;
     int swizzle;

@@ -1036,6 +1036,9 @@ static void cluster_end(struct worker *worker)
 {
     struct run *run = worker->run;
     struct tally *tally = &run->tallies[worker->cluster_id];
+    if (worker->size > 1 && !worker->faulted) {
+        memory_cluster_end(&worker->blocks[0]);
+    }
     for (uint32_t r = 0; r < worker->size; r++) {
         struct block *block = &worker->blocks[r];
         for (int w = 0; w < block->warp_count; w++) {
@@ -1067,9 +1070,28 @@ struct stuck {
     const struct fragment *fragment;
 };
 
+/* The kernel's own line, as a wait mostly stands in a helper. */
+static const char *place_text(const struct warp *warp, const struct ptx_instruction *at,
+                              char text[80])
+{
+    const struct ptx_module *module = warp->machine->program->module;
+    int file = at->file, line = at->source_line;
+    for (const struct ptx_place *up = at->caller; up != NULL; up = up->caller) {
+        file = up->file;
+        line = up->line;
+    }
+    if (line <= 0 || file <= 0 || file >= module->file_count || module->files[file] == NULL) {
+        snprintf(text, 80, "line %d of the PTX", at->line);
+    } else {
+        const char *slash = strrchr(module->files[file], '/');
+        snprintf(text, 80, "%.60s:%d", slash != NULL ? slash + 1 : module->files[file], line);
+    }
+    return text;
+}
+
 static void wait_text(const struct stuck *stuck, char *text, size_t room)
 {
-    char unit[160] = "";
+    char unit[160] = "", place[80];
     const struct ptx_instruction *at = stuck->op->text;
     if (stuck->fragment->barrier > 0) {
         const struct barrier *barrier = &stuck->warp->block->barriers[stuck->fragment->barrier - 1];
@@ -1087,9 +1109,9 @@ static void wait_text(const struct stuck *stuck, char *text, size_t room)
         char wait[160];
         snprintf(unit, sizeof unit, "%s", async_waits_text(stuck->warp, wait));
     }
-    snprintf(text, room, "warp %d of block %u,%u,%u waits at line %d %s", stuck->warp->index,
+    snprintf(text, room, "warp %d of block %u,%u,%u waits at %s %s", stuck->warp->index,
              stuck->warp->block->index[0], stuck->warp->block->index[1],
-             stuck->warp->block->index[2], at->source_line > 0 ? at->source_line : at->line, unit);
+             stuck->warp->block->index[2], place_text(stuck->warp, at, place), unit);
 }
 
 /* One line for each place, as far as there is room: warps that wait alike are counted. */

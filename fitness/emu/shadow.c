@@ -42,6 +42,7 @@ static void page_free(struct page *page)
     }
     free(page->rows);
     free(page->left);
+    free(page->hidden);
     free(page);
 }
 
@@ -68,7 +69,7 @@ static void page_clear(struct page *page)
     memset(page->write, 0, page->cells * sizeof page->write[0]);
     memset(page->read, 0, page->cells * sizeof page->read[0]);
     memset(page->fresh, 0, page->cells);
-    page->left_count = 0;
+    page->left_count = page->hidden_count = 0;
     for (int i = 0; i < page->row_count; i++) {
         memset(page->rows[i].stamp, 0, page->cells * sizeof page->rows[i].stamp[0]);
     }
@@ -99,6 +100,10 @@ static struct page *page_split(struct group *group, struct page *old, unsigned s
     page->left_count = old->left_count;
     page->left_room = old->left_room;
     old->left = NULL;
+    page->hidden = old->hidden;
+    page->hidden_count = old->hidden_count;
+    page->hidden_room = old->hidden_room;
+    old->hidden = NULL;
     page_free(old);
     return page;
 }
@@ -532,6 +537,35 @@ static void meet_writer(struct touch *t, const struct strip *strip, unsigned i)
     }
 }
 
+/* The cells of the strip that a record of the page is of: from *first to before the result. */
+static unsigned left_cells(const struct page *page, const struct strip *strip,
+                           const struct left *left, unsigned *first)
+{
+    unsigned from = (unsigned)left->from >> page->shift;
+    unsigned end = (unsigned)(left->from + left->bytes) >> page->shift;
+
+    *first = from > strip->cell ? from : strip->cell;
+    return end < strip->cell + strip->count ? end : strip->cell + strip->count;
+}
+
+/* Against plain writes that atomics have hidden. */
+static void meet_hidden(struct touch *t, const struct strip *strip)
+{
+    const struct page *page = strip->page;
+
+    for (int k = 0; k < page->hidden_count && t->step == STEP_NEXT; k++) {
+        struct other other = other_of(page->hidden[k].who, page->hidden[k].stamp, true);
+        unsigned cell, end = left_cells(page, strip, &page->hidden[k], &cell);
+
+        for (; cell < end; cell++) {
+            if (other.stamp > t->shadow->floor &&
+                !is_before(t, strip_lanes(strip, cell - strip->cell), &other)) {
+                tell(t, strip, cell - strip->cell, &other);
+            }
+        }
+    }
+}
+
 static void meet_reader(struct touch *t, const struct strip *strip, unsigned i,
                         const struct other *other)
 {
@@ -563,15 +597,11 @@ static void meet_readers(struct touch *t, const struct strip *strip)
         }
     }
     for (int k = 0; k < page->left_count && t->step == STEP_NEXT; k++) {
-        const struct left *left = &page->left[k];
-        unsigned from = (unsigned)left->from >> page->shift;
-        unsigned end = (unsigned)(left->from + left->bytes) >> page->shift;
-        struct other other = other_of(left->who, left->stamp, false);
+        struct other other = other_of(page->left[k].who, page->left[k].stamp, false);
+        unsigned cell, end = left_cells(page, strip, &page->left[k], &cell);
 
-        for (unsigned cell = from; cell < end; cell++) {
-            if (cell >= strip->cell && cell < strip->cell + strip->count) {
-                meet_reader(t, strip, cell - strip->cell, &other);
-            }
+        for (; cell < end; cell++) {
+            meet_reader(t, strip, cell - strip->cell, &other);
         }
     }
 }
@@ -591,6 +621,9 @@ static inline void strip_check(struct touch *t, const struct strip *strip)
     }
     if (t->write && any_above(reads, strip->count, floor)) {
         meet_readers(t, strip);
+    }
+    if (strip->page->hidden_count > 0) {
+        meet_hidden(t, strip);
     }
 }
 
@@ -713,8 +746,44 @@ static void mark_read(struct touch *t, const struct strip *strip)
     }
 }
 
+/* Plain writes that an atomic is about to replace stay known; a plain one has met them itself. */
+static void hidden_keep(struct page *page, const struct strip *strip, bool strong, int32_t birth)
+{
+    int kept = 0;
+
+    for (int k = 0; k < page->hidden_count; k++) {
+        unsigned cell, end = left_cells(page, strip, &page->hidden[k], &cell);
+
+        if (strong || cell >= end) {
+            page->hidden[kept++] = page->hidden[k];
+        }
+    }
+    page->hidden_count = kept;
+    for (unsigned cell = strip->cell; strong && cell < strip->cell + strip->count; cell++) {
+        const uint64_t who = page->writer[cell];
+
+        if (page->write[cell] <= birth || page->write[cell] == STAMP_FLIGHT || (who & WHO_STRONG) ||
+            page->hidden_count == LEFT_MAX) {
+            continue;
+        }
+        if (page->hidden_count == page->hidden_room) {
+            page->hidden_room = page->hidden_room * 2 + 16;
+            page->hidden =
+                xrealloc(page->hidden, (size_t)page->hidden_room * sizeof page->hidden[0]);
+        }
+        page->hidden[page->hidden_count++] = (struct left){.from = (uint16_t)(cell << page->shift),
+                                                           .bytes = (uint16_t)(1 << page->shift),
+                                                           .entity = who_entity(who),
+                                                           .stamp = page->write[cell],
+                                                           .who = who};
+    }
+}
+
 static void mark_write(struct touch *t, const struct strip *strip)
 {
+    if ((t->who & WHO_STRONG) || strip->page->hidden_count > 0) {
+        hidden_keep(strip->page, strip, (t->who & WHO_STRONG) != 0, t->group->birth);
+    }
     strip_set(strip, strip->page->writer + strip->cell, strip->page->write + strip->cell, t->who,
               t->stamp);
     if (t->region->buffer != NULL) {
@@ -792,6 +861,9 @@ static inline bool touch_few(struct touch *t, uint64_t offset, uint64_t bytes, i
     }
     cell = (unsigned)(offset % PAGE_BYTES) >> page->shift;
     end = cell + ((unsigned)bytes >> page->shift);
+    if (page->hidden_count > 0 || (t->write && (t->who & WHO_STRONG))) {
+        return false;
+    }
     for (unsigned i = cell; (what & DO_CHECK) && i < end; i++) {
         if (page->write[i] > floor || (t->write && page->read[i] > floor)) {
             return false;
@@ -1042,6 +1114,80 @@ void shadow_land(struct warp *warp, const struct op *op, int lane, const struct 
         }
         if (region->buffer != NULL) {
             fresh_add(t.group, page, cell, count, FRESH_WRITE);
+        }
+    }
+}
+
+/* ---- the end of a cluster ---- */
+
+/*
+ * An access to a block's shared memory by another block, and what the block had seen at its end.
+ * Copies look after themselves: async.c tells those that are on their way when a block ends.
+ */
+static void end_check(const struct block *owner, const struct clock *seen, uint64_t who,
+                      int32_t stamp, bool write, unsigned offset)
+{
+    struct group *group = owner->shadow->group;
+    const struct other other = other_of(who, stamp, write);
+    const int at = entity_warp(group, other.entity);
+
+    if (at < 0 || at / group->warps == (int)owner->cluster_rank || stamp <= group->birth ||
+        stamp == STAMP_FLIGHT || clock_lacks(seen, other.entity, other.set, stamp) == 0) {
+        return;
+    }
+    const struct block *block = owner->cluster[at / group->warps];
+    const struct op *op = op_of(group->memory, other.op);
+    char text[112], by[48];
+
+    if (!(group->memory->sanitize & SANITIZE_RACES) ||
+        (op != NULL && op->class == CLASS_ASYNC_COPY) ||
+        !first_told(owner->cluster[at / group->warps], FINDING_RACE, op, NULL)) {
+        return;
+    }
+    op_text(group->memory, op, text);
+    lanes_text(at % group->warps, other.set, by);
+    finding_add(&block->warps[at % group->warps], op, FINDING_RACE, __builtin_ctz(other.set),
+                MEMORY_SHARED_WINDOW * (1 + (uint64_t)owner->cluster_rank) + offset, NULL,
+                "%s of %s %s %s of block %u of the cluster, and nothing keeps that block from "
+                "ending before",
+                text, by, write ? "writes" : "reads",
+                memory_shared_text(owner->machine, offset).text, owner->cluster_rank);
+}
+
+static void page_end_check(const struct block *owner, const struct clock *seen,
+                           const struct page *page, unsigned base)
+{
+    for (unsigned i = 0; i < page->cells; i++) {
+        unsigned offset = base + (i << page->shift);
+
+        if (page->write[i] > 0) {
+            end_check(owner, seen, page->writer[i], page->write[i], true, offset);
+        }
+        for (int r = 0; page->read[i] > 0 && r < page->row_count; r++) {
+            if (page->rows[r].stamp[i] > seen->all[page->rows[r].entity]) {
+                end_check(owner, seen, page->rows[r].who[i], page->rows[r].stamp[i], false, offset);
+            }
+        }
+    }
+}
+
+void memory_cluster_end(const struct block *first)
+{
+    struct group *group = first->shadow != NULL ? first->shadow->group : NULL;
+
+    for (uint32_t r = 0; group != NULL && r < first->cluster_size; r++) {
+        const struct block *owner = first->cluster[r];
+        struct clock *seen = NULL;
+
+        for (int w = 0; w < owner->warp_count; w++) {
+            memory_release(&owner->warps[w], UINT32_MAX, &seen);
+        }
+        for (unsigned p = 0; p < group->shared_pages; p++) {
+            const struct page *page = group->shared[r * group->shared_pages + p];
+
+            if (page != NULL) {
+                page_end_check(owner, seen, page, p << PAGE_SHIFT);
+            }
         }
     }
 }

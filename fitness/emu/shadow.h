@@ -64,7 +64,7 @@ struct buffer {
 /* A run of bytes that one kind of address reaches. */
 struct region {
     enum space space;
-    uint64_t base;  /* address of its first byte */
+    uint64_t base; /* address of its first byte */
     uint64_t bytes;
     uint8_t *data;
     uint64_t *known; /* a bit a byte; NULL: nobody asks */
@@ -128,7 +128,11 @@ struct row { /* the last reads of one entity */
     uint64_t *who;
 };
 
-/* Reads that a row had to let go for newer ones by other lanes, while nobody need know of them. */
+/*
+ * An access that had to make room while nobody need know of it: reads for newer ones by other lanes
+ * of their row; plain writes for atomics, which race with nothing of their kind and would hide
+ * them.
+ */
 struct left {
     uint16_t from, bytes; /* in the page */
     int entity;
@@ -137,16 +141,16 @@ struct left {
 };
 
 struct page {
-    struct page *next;      /* of the free */
-    uint64_t key;           /* address / PAGE_BYTES, of global memory */
-    unsigned shift, cells;  /* cells of 1 << shift bytes */
+    struct page *next;     /* of the free */
+    uint64_t key;          /* address / PAGE_BYTES, of global memory */
+    unsigned shift, cells; /* cells of 1 << shift bytes */
     uint64_t *writer;
-    int32_t *write, *read;  /* stamps */
-    uint8_t *fresh;         /* FRESH_*: not yet told to the grid; kept for global memory */
+    int32_t *write, *read; /* stamps */
+    uint8_t *fresh;        /* FRESH_*: not yet told to the grid; kept for global memory */
     struct row *rows;
-    struct left *left;
-    int row_count, row_room, left_count, left_room;
-    uint16_t row_of[];      /* by entity: 1 + index in rows; 0: it has not read here */
+    struct left *left, *hidden; /* reads; writes */
+    int row_count, row_room, left_count, left_room, hidden_count, hidden_room;
+    uint16_t row_of[]; /* by entity: 1 + index in rows; 0: it has not read here */
 };
 
 enum { FRESH_WRITE = 1, FRESH_READ = 2, LEFT_MAX = 4096 };
@@ -167,8 +171,8 @@ struct page_map { /* open addressing, by key */
 struct location { /* an address that strong writes or atomics touched */
     struct location *next;
     uint64_t address;
-    struct clock *clock;  /* of a group's location */
-    uint32_t *foreign;    /* of memory's: segments of each cluster that were released to it */
+    struct clock *clock; /* of a group's location */
+    uint32_t *foreign;   /* of memory's: segments of each cluster that were released to it */
 };
 
 /*
@@ -186,19 +190,19 @@ struct locations {
 struct group {
     struct group *next; /* in the pool */
     struct memory *memory;
-    uint64_t cluster;   /* cluster_id */
-    int users;          /* blocks that have begun and not ended */
+    uint64_t cluster; /* cluster_id */
+    int users;        /* blocks that have begun and not ended */
     int warps, blocks, entities;
-    int copies;         /* entities given to mbarriers */
-    int32_t now, birth; /* stamps up to birth are of clusters before */
+    int copies;             /* entities given to mbarriers */
+    int32_t now, birth;     /* stamps up to birth are of clusters before */
     int32_t *last, *before; /* by entity: its latest stamp, and the one before */
     struct clock *clocks, *free_clocks;
     struct clock_part *free_parts;
     struct clock *fenced[2]; /* seen by a fence of scope cta, gpu */
     bool has_fence[2];
-    struct clock *proxied;   /* seen by a proxy fence */
-    struct page **shared;    /* by rank and page */
-    unsigned shared_pages;   /* of a block */
+    struct clock *proxied; /* seen by a proxy fence */
+    struct page **shared;  /* by rank and page */
+    unsigned shared_pages; /* of a block */
     struct page_map global;
     bool fresh; /* some cell of it has something to tell */
     struct page *free_pages[CELL_SHIFT_MAX + 1];

@@ -111,8 +111,7 @@ static bool run(const char *launch_text, struct plain_outcome *outcome, struct e
     struct plain_request request = {
         .ptx = text, .ptx_bytes = strlen(text), .launch = &launch, .sanitize = 15, .profile = true};
 
-    return plain_read(arena, launch_text, &launch, err) &&
-           plain_run(arena, &request, outcome, err);
+    return plain_read(arena, launch_text, &launch, err) && plain_run(arena, &request, outcome, err);
 }
 
 static void a_kernel_gets_what_its_launch_says(void **state)
