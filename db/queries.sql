@@ -430,9 +430,10 @@ ORDER BY d.place
 -- :name story_list
 SELECT c.place, c.evaluation, c.finished_at, c.created_at, c.alias_of, c.family, c.operator,
        c.island, c.numerics, c.verdict, c.source_hash IS NOT NULL, c.code_key IS NOT NULL,
-       p.parent, s.us, s.low, s.high
+       p.parent, q.parent, s.us, s.low, s.high, c.genes
 FROM candidate c
 LEFT JOIN parent p ON p.run = c.run AND p.place = c.place AND p.ordinal = 0
+LEFT JOIN parent q ON q.run = c.run AND q.place = c.place AND q.ordinal = 1
 LEFT JOIN score s  ON c.verdict = 'pass' AND s.judgement = c.judgement AND s.problem = -1
                   AND s.version = (SELECT max(version) FROM score
                                    WHERE judgement = c.judgement AND problem = -1)
@@ -454,3 +455,13 @@ WHERE m.judgement = (SELECT max(id) FROM judgement WHERE run = :run AND verdict 
   AND m.name IN ('sm_clock_mhz', 'power_w', 'temperature_c', 'throttle_reasons')
   AND m.value IS NOT NULL
 ORDER BY m.problem
+
+-- The device over time: clock and power of every :step-th timed candidate.
+-- :name device_strip
+SELECT c.finished_at, k.value, w.value
+FROM candidate c
+LEFT JOIN metric k ON k.judgement = c.judgement AND k.problem = 0 AND k.name = 'sm_clock_mhz'
+LEFT JOIN metric w ON w.judgement = c.judgement AND w.problem = 0 AND w.name = 'power_w'
+WHERE c.run = :run AND c.place % :step = 0 AND c.verdict = 'pass'
+  AND (k.value IS NOT NULL OR w.value IS NOT NULL)
+ORDER BY c.place

@@ -781,8 +781,10 @@ bool query_story(struct store *store, int64_t run, int64_t after, int64_t limit,
             .verdict = sql_verdict(s, 9),
             .rendered = sql_i64(s, 10) != 0,
             .built = sql_i64(s, 11) != 0,
-            .parent = sql_is_null(s, 12) ? -1 : sql_i64(s, 12),
-            .score = {sql_f64(s, 13, 0), sql_f64(s, 14, 0), sql_f64(s, 15, 0)},
+            .parents = {sql_is_null(s, 12) ? -1 : sql_i64(s, 12),
+                        sql_is_null(s, 13) ? -1 : sql_i64(s, 13)},
+            .score = {sql_f64(s, 14, 0), sql_f64(s, 15, 0), sql_f64(s, 16, 0)},
+            .genes = sql_text(s, 17, texts),
         };
 
         visit(context, &row);
@@ -833,5 +835,23 @@ bool query_device_state(struct store *store, int64_t run, struct device_state *s
         *to = sql_f64(s, 1, NAN);
     }
     arena_free(texts);
+    return ok;
+}
+
+bool query_device_strip(struct store *store, int64_t run, int64_t count, strip_visit *visit,
+                        void *context, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_DEVICE_STRIP);
+    int64_t candidates;
+    bool more, ok;
+
+    if (!store_candidate_count(store, run, &candidates, err)) {
+        return false;
+    }
+    sql_bind_i64(s, ":run", run);
+    sql_bind_i64(s, ":step", candidates / count + 1);
+    while ((ok = sql_row(store, s, &more, err)) && more) {
+        visit(context, sql_i64(s, 0), sql_f64(s, 1, NAN), sql_f64(s, 2, NAN));
+    }
     return ok;
 }

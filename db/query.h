@@ -115,8 +115,8 @@ bool query_events(struct store *store, struct arena *arena, int64_t run, int64_t
 /* What became of a place, in a few words. Texts are the reader's until the next row. */
 struct story_row {
     int64_t place, evaluation, created_at, finished_at;
-    int64_t alias_of, parent; /* -1: none */
-    const char *family, *operator_name;
+    int64_t alias_of, parents[2]; /* -1: none */
+    const char *family, *operator_name, *genes;
     int island, numerics;
     enum verdict verdict;
     bool rendered, built;
@@ -143,5 +143,10 @@ struct device_state {
 };
 bool query_device_state(struct store *store, int64_t run, struct device_state *state,
                         struct err *err);
+
+/* Clock and power over the run, some `count` readings; NAN: unknown. */
+typedef void strip_visit(void *context, int64_t at, double sm_clock_mhz, double power_w);
+bool query_device_strip(struct store *store, int64_t run, int64_t count, strip_visit *visit,
+                        void *context, struct err *err);
 
 #endif

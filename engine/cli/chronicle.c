@@ -81,7 +81,7 @@ static void improvement_add(struct chronicle *chronicle, const struct story_row 
     }
     chronicle->improvements[chronicle->improvement_count++] =
         (struct improvement){.place = row->place,
-                             .parent = row->parent,
+                             .parent = row->parents[0],
                              .evaluation = row->evaluation,
                              .at = row->finished_at,
                              .numerics = row->numerics,
@@ -92,9 +92,8 @@ static void improvement_add(struct chronicle *chronicle, const struct story_row 
                              .operator_name = operator_name};
 }
 
-static void visit(void *context, const struct story_row *row)
+void chronicle_add(struct chronicle *c, const struct story_row *row)
 {
-    struct chronicle *c = context;
     int numerics = row->numerics == 1;
     bool improved = row->score.us > 0 && row->alias_of < 0 &&
                     (c->best_us[numerics] == 0 || row->score.us < c->best_us[numerics]);
@@ -116,6 +115,8 @@ static void visit(void *context, const struct story_row *row)
     c->last_place = row->place;
     c->last_finished_at = row->finished_at;
 }
+
+static void visit(void *context, const struct story_row *row) { chronicle_add(context, row); }
 
 bool chronicle_advance(struct chronicle *chronicle, struct store *store, int64_t limit,
                        bool *behind, struct err *err)

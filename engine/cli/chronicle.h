@@ -58,6 +58,8 @@ struct chronicle {
 
 void chronicle_open(struct chronicle *chronicle, int64_t run);
 void chronicle_close(struct chronicle *chronicle);
+/* The next place, for who reads the rows himself. */
+void chronicle_add(struct chronicle *chronicle, const struct story_row *row);
 /* Reads at most `limit` further places; *behind: there may be more to read at once. */
 bool chronicle_advance(struct chronicle *chronicle, struct store *store, int64_t limit,
                        bool *behind, struct err *err);

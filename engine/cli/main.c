@@ -147,6 +147,20 @@ const struct command command_table[] = {
      "sources as a unified diff.",
      "evo diff n0 best",
      {{"genes", 0, NULL, "only the genes"}, DB, JSON}},
+    {"report",
+     GROUP_LOOK,
+     cmd_report,
+     "",
+     0,
+     0,
+     "a run as one page for a browser",
+     "Writes a page that needs nothing else: what won and how sure that is, every evaluation and "
+     "the best so far, the fastest kernels with ties greyed, each with its source's difference to "
+     "its parent, the lineage of the winner and of the whole run, what each value of each gene "
+     "was worth, operators, the device's clock and power, how to do it all again. With --json its "
+     "data instead.",
+     "evo report -o run.html",
+     {{"output", 'o', "FILE", "where to (default: the standard output)"}, DB, RUN, JSON}},
     {"genes",
      GROUP_LOOK,
      cmd_genes,

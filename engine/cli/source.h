@@ -31,9 +31,6 @@ struct recalled {
     struct search_space *space; /* filled by source_render */
 };
 
-bool source_recall(struct arena *arena, struct store *store, int64_t run,
-                   struct recalled *recalled, struct err *err);
-
 /* The run's setup and space, as its database keeps them. */
 bool source_recall(struct arena *arena, struct store *store, int64_t run,
                    struct recalled *recalled, struct err *err);

@@ -1,0 +1,293 @@
+// The page of a run. A report holds its data in the element #data; a live page asks the server.
+import { h, render } from 'preact';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import htm from 'htm';
+import { decodeStory, indexOfPlace } from './decode.js';
+import { funnelChart, searchChart, stripChart } from './charts.js';
+import { treeCanvas } from './tree.js';
+import { KernelPage, SourceDiff } from './kernel.js';
+import * as t from './text.js';
+
+const html = htm.bind(h);
+
+// A drawing that lives as long as its inputs.
+function Drawing({ make, inputs, label, height, canvas }) {
+  const ref = useRef();
+  useEffect(() => make(ref.current), inputs);
+  return canvas
+    ? html`<canvas ref=${ref} tabindex="0" role="img" aria-label=${label} style=${{ width: '100%', height: `${height}px`, touchAction: 'none' }}></canvas>`
+    : html`<div ref=${ref} class="chart" role="img" aria-label=${label}></div>`;
+}
+
+// A table whose columns sort: {key, title, right, cell, value}.
+function Table({ caption, columns, rows, rowProps, start }) {
+  const [order, setOrder] = useState(start ?? null);
+  const sorted = useMemo(() => {
+    const by = columns.find((c) => c.key === order?.key);
+    if (!by?.value) return rows;
+    return [...rows].sort((a, b) => {
+      const x = by.value(a), y = by.value(b);
+      const less = typeof x === 'number' || typeof y === 'number' ? (x ?? Infinity) - (y ?? Infinity) : String(x).localeCompare(String(y));
+      return order.down ? -less : less;
+    });
+  }, [rows, order]);
+  const flip = (key) => setOrder(order?.key === key ? { key, down: !order.down } : { key, down: false });
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}><table>
+    <caption>${caption}</caption>
+    <thead><tr>${columns.map((c) => html`<th scope="col" class=${c.right ? 'right' : ''}
+      aria-sort=${order?.key === c.key ? (order.down ? 'descending' : 'ascending') : undefined}>
+      ${c.value ? html`<button type="button" onClick=${() => flip(c.key)}>${c.title}${order?.key === c.key ? (order.down ? ' ↓' : ' ↑') : ''}</button>` : c.title}</th>`)}</tr></thead>
+    <tbody>${sorted.map((row) => html`<tr ...${rowProps?.(row) ?? {}}>${columns.map((c) => html`<td class=${c.right ? 'right' : ''}>${c.cell(row)}</td>`)}</tr>`)}</tbody>
+  </table></div>`;
+}
+
+const modelled = (run) => run.backend === 'emu';
+
+function Headline({ data }) {
+  const { run } = data, best = data.kernels.find((k) => k.place === run.best_place) ?? data.kernels[0];
+  const shapes = [...new Set(data.kernels.flatMap((k) => k.problems.map((p) => p.problem)))].join(', ');
+  const gain = run.best && run.founder ? run.founder.us / run.best.us : 0;
+  return html`<header>
+    <p class="soft">evo · ${run.name} · ${run.device || 'no device yet'}${data.live ? html` <span class="live" role="status">live</span>` : ''}</p>
+    <h1>${best ? html`${best.family} n${best.place}: ${t.us(best.score.us)}` : 'No kernel has passed yet'}</h1>
+    ${best && html`<p class="lead">On ${shapes}, the fastest verified kernel takes <strong>${t.us(best.score.us)}</strong>${' '}
+      (95 % interval ${t.interval(best.score)})${gain > 0 ? html`, <strong>${t.times(gain)}</strong> as fast as the founder of its seed (${t.us(run.founder.us)})` : ''}.
+      It was found after ${t.count(run.best_evaluation)} of ${t.count(run.finished)} evaluations${run.strategy !== 'evo' ? ` by the strategy '${run.strategy}'` : ''}.
+      ${modelled(run) ? ' Times are modelled by the emulated device: they rank, they are not measurements.' : ''}</p>`}
+    <dl class="facts">
+      ${[['evaluated', t.count(run.finished)], ['passed the gate', t.share(run.passed, run.finished)], ['aliases', t.count(run.aliases)],
+    ['elapsed', t.duration(run.elapsed_ms)], ['device busy', run.backend === 'replay' ? '–' : t.share(Math.min(run.device_ms, run.elapsed_ms), run.elapsed_ms)], ['rate', run.elapsed_ms ? `${Math.round((60e3 * run.finished) / run.elapsed_ms)}/min` : '–'],
+    ['state', run.state === 'ended' ? 'ended' : data.live ? 'open' : 'open when written']].map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
+    </dl>
+    <nav aria-label="parts of this page"><ul>${SECTIONS.filter((s) => !s.when || s.when(data)).map((s) => html`<li><a href=${`#${s.id}`}>${s.title}</a></li>`)}</ul></nav>
+  </header>`;
+}
+
+function Search({ data, pick }) {
+  return html`<${Drawing} label=${`Every evaluation as a dot, the best so far as a line: ${data.improvements.length} improvements, from ${t.us(data.improvements[0]?.us)} to ${t.us(data.run.best?.us)}`}
+      inputs=${[data]} make=${(element) => searchChart(element, data, (at) => at >= 0 && pick(data.story.place[at]))} />
+    <ul class="legend"><li><i style="background:var(--accent)"></i>best so far, FP32 accumulation</li><li><i style="background:var(--second)"></i>FP16 accumulation</li>
+      <li><i style="background:var(--dot)"></i>passed</li><li><i style="background:var(--bad)"></i>failed (ticks below)</li><li>drag to zoom, double click to see all, click a dot for its kernel</li></ul>
+    <details><summary>the improvements as a table</summary>
+    <${Table} caption="Each moment at which the best changed" rows=${data.improvements} columns=${[
+    { key: 'place', title: 'kernel', value: (r) => r.place, cell: (r) => html`<button class="link" type="button" onClick=${() => pick(r.place)}>n${r.place}</button>` },
+    { key: 'us', title: 'time', right: true, value: (r) => r.us, cell: (r) => t.us(r.us) },
+    { key: 'class', title: 'class', value: (r) => r.numerics, cell: (r) => (r.numerics ? 'fp16' : 'fp32') },
+    { key: 'family', title: 'family', value: (r) => r.family, cell: (r) => r.family },
+    { key: 'operator', title: 'by', value: (r) => r.operator, cell: (r) => r.operator },
+    { key: 'evaluation', title: 'after evaluations', right: true, value: (r) => r.evaluation, cell: (r) => t.count(r.evaluation) }]} /></details>
+    ${data.story.count < data.story.of && html`<p class="soft">${t.count(data.story.count)} of ${t.count(data.story.of)} places are drawn: all improvements with their ancestors, and an even part of the others.</p>`}`;
+}
+
+function Funnel({ data }) {
+  const names = useRef([]), [, again] = useState(0), whole = data.funnel[0]?.count ?? 0;
+  return html`<div class="columns"><div><table><caption>How far proposals came</caption><tbody>${data.funnel.map((rung) => html`<tr><th scope="row">${rung.rung}</th>
+      <td class="right">${t.count(rung.count)}</td><td class="right">${t.share(rung.count, whole)}</td><td style="width:45%"><div class="bar" style=${{ width: `${whole ? (100 * rung.count) / whole : 0}%` }}></div></td></tr>`)}</tbody></table></div>
+    <div><${Drawing} label="Shares of the verdicts over the run" inputs=${[data]} make=${(element) => {
+    const chart = funnelChart(element, data.story, data.verdicts);
+    names.current = chart.names; again((n) => n + 1);
+    return chart.stop;
+  }} /><ul class="legend">${names.current.map((n) => html`<li><i style=${{ background: `var(--${n.hue})` }}></i>${n.name}</li>`)}</ul></div></div>`;
+}
+
+function Kernels({ data, chosen, pick }) {
+  const rows = data.kernels, best = rows[0];
+  const low = Math.min(...rows.map((r) => r.score.low)), high = Math.max(...rows.slice(0, 30).map((r) => r.score.high));
+  const at = (us) => `${Math.max(0, Math.min(100, (100 * (us - low)) / (high - low || 1)))}%`;
+  const tie = (row) => row !== best && row.numerics === best.numerics && row.score.low <= best.score.high;
+  return html`<${Table} caption="The fastest verified kernels; grey: within the best one's interval, a tie" rows=${rows}
+    rowProps=${(r) => ({ class: `${tie(r) ? 'tie ' : ''}${chosen === r.place ? 'chosen' : ''}` })} columns=${[
+    { key: 'place', title: 'kernel', value: (r) => r.place, cell: (r) => html`<button class="link" type="button" onClick=${() => pick(r.place)}>n${r.place}</button>` },
+    { key: 'us', title: 'time', right: true, value: (r) => r.score.us, cell: (r) => t.us(r.score.us) },
+    { key: 'interval', title: '95 % interval', cell: (r) => html`<div class="interval" title=${t.interval(r.score)}><i style=${{ left: at(r.score.low), right: `calc(100% - ${at(r.score.high)})` }}></i><b style=${{ left: at(r.score.us) }}></b></div>` },
+    { key: 'tflops', title: 'TFLOP/s', right: true, value: (r) => r.tflops, cell: (r) => r.tflops?.toFixed(2) ?? '–' },
+    { key: 'gain', title: 'over seed', right: true, value: (r) => r.gain, cell: (r) => t.times(r.gain) },
+    { key: 'class', title: 'class', value: (r) => r.numerics, cell: (r) => r.numerics },
+    { key: 'family', title: 'family', value: (r) => r.family, cell: (r) => r.family },
+    { key: 'registers', title: 'regs', right: true, value: (r) => r.registers, cell: (r) => r.registers || '–' },
+    { key: 'spills', title: 'spills', right: true, value: (r) => r.spill_bytes, cell: (r) => (r.registers ? r.spill_bytes : '–') },
+    { key: 'genes', title: 'genes', cell: (r) => html`<span class="genes">${t.genes(r.genes)}</span>` }]} />`;
+}
+
+function Shapes({ data }) {
+  const shapes = [...new Set(data.kernels.flatMap((k) => k.problems.map((p) => p.problem)))];
+  const rows = shapes.map((shape) => {
+    const timed = data.kernels.map((k) => ({ k, p: k.problems.find((p) => p.problem === shape) })).filter(({ p }) => p?.score);
+    timed.sort((a, b) => a.p.score.us - b.p.score.us);
+    const single = timed.find(({ k }) => k.place === data.run.best_place);
+    return { shape, champion: timed[0], single };
+  }).filter((r) => r.champion);
+  return html`<${Table} caption="For each shape the fastest of the kernels above, and what the best kernel for all shapes costs there" rows=${rows} columns=${[
+    { key: 'shape', title: 'shape', value: (r) => r.shape, cell: (r) => html`<code>${r.shape}</code>` },
+    { key: 'champion', title: 'champion', value: (r) => r.champion.k.place, cell: (r) => `n${r.champion.k.place} ${r.champion.k.family}` },
+    { key: 'us', title: 'time', right: true, value: (r) => r.champion.p.score.us, cell: (r) => t.us(r.champion.p.score.us) },
+    { key: 'graph', title: 'in a graph', right: true, cell: (r) => t.us(r.champion.p.graph_us) },
+    { key: 'single', title: 'best for all', right: true, cell: (r) => t.us(r.single?.p.score.us) },
+    { key: 'regret', title: 'regret', right: true, value: (r) => (r.single ? r.single.p.score.us / r.champion.p.score.us : null), cell: (r) => (r.single ? `${(100 * (r.single.p.score.us / r.champion.p.score.us - 1)).toFixed(1)} %` : '–') }]} />`;
+}
+
+function Lineage({ data, pick }) {
+  const byPlace = new Map(data.lineage.map((row) => [row.place, row]));
+  const chain = [];
+  for (let row = byPlace.get(data.run.best_place); row; row = byPlace.get(row.parents?.[0])) chain.unshift(row);
+  if (chain.length === 0) return html`<p class="soft">Nothing has passed yet.</p>`;
+  return html`<ol class="lineage">${chain.map((row, i) => {
+    const parent = chain[i - 1], gain = parent?.score && row.score ? parent.score.us / row.score.us : 0;
+    const changed = parent ? (parent.family !== row.family ? [`${parent.family} → ${row.family}`, ...t.changes(parent.genes, row.genes)] : t.changes(parent.genes, row.genes)) : [t.genes(row.genes)];
+    return html`<li><button class="plain" type="button" onClick=${() => pick(row.place)}>n${row.place}</button> ${row.operator}${row.parents?.length > 1 ? ` with n${row.parents[1]}` : ''}:
+      <strong> ${t.us(row.score?.us)}</strong>${gain > 0 ? ` (${gain >= 1 ? '' : 'slower, '}${t.times(gain)})` : ''}<br /><span class="genes">${changed.join(', ') || 'nothing'}</span></li>`;
+  })}</ol>`;
+}
+
+function Tree({ data, pick }) {
+  const winner = data.run.best_place >= 0 ? indexOfPlace(data.story, data.run.best_place) : -1;
+  const arcs = useMemo(() => data.rawArcs.map(([a, b]) => [indexOfPlace(data.story, a), indexOfPlace(data.story, b)]).filter(([a, b]) => a >= 0 && b >= 0), [data]);
+  return html`<${Drawing} canvas height=${460} label=${`The lineage of ${t.count(data.story.count)} kernels; the winner's path is drawn strong`} inputs=${[data]}
+    make=${(canvas) => treeCanvas(canvas, data.story, arcs, winner >= 0 ? [winner] : [], (at) => pick(data.story.place[at]))} />
+    <ul class="legend"><li><i style="background:var(--accent)"></i>the winner's ancestors</li><li><i style="background:var(--bad)"></i>failed</li><li><i style="background:var(--second)"></i>second parents (arcs)</li>
+    <li>drag or arrow keys move, wheel or + and − zoom, 0 shows all, click picks</li></ul>`;
+}
+
+// Worst to best on one hue; light enough for dark text in both schemes.
+const shade = (value) => `hsl(${Math.round(20 + 130 * value)} 55% ${Math.round(72 + 8 * value)}%)`;
+
+function Heat({ data }) {
+  const [at, setAt] = useState(0), [a, setA] = useState(0), [b, setB] = useState(1);
+  const map = data.heat[Math.min(at, data.heat.length - 1)];
+  if (!map) return null;
+  const means = map.genes.flatMap((g) => g.values.map((v) => v.tally[3]).filter((x) => x > 0)).map(Math.log);
+  const low = Math.min(...means), high = Math.max(...means);
+  const good = (mean) => (mean > 0 && high > low ? 1 - (Math.log(mean) - low) / (high - low) : 0.5);
+  const cell = (u, v) => map.pairs.find((p) => (p[0] === a && p[1] === u && p[2] === b && p[3] === v)) ?? map.pairs.find((p) => p[0] === b && p[1] === v && p[2] === a && p[3] === u);
+  const sortValues = (gene) => gene.values.map((v, i) => ({ ...v, i })).sort((x, y) => x.value - y.value || String(x.value).localeCompare(String(y.value)));
+  const bestOf = map.pairs.map((p) => p[6]).filter((x) => x > 0), bl = Math.log(Math.min(...bestOf)), bh = Math.log(Math.max(...bestOf));
+  return html`
+    ${data.heat.length > 1 && html`<p><label>family <select value=${at} onChange=${(e) => { setAt(+e.target.value); setA(0); setB(1); }}>${data.heat.map((m, i) => html`<option value=${i}>${m.family}</option>`)}</select></label></p>`}
+    <p class="soft">Each value of a gene: geometric mean of the times of what passed with it; greener is faster, a dash never passed. In brackets: tried.</p>
+    <div role="list">${map.genes.map((gene) => html`<div class="heat-row" role="listitem"><strong class="genes">${gene.name}</strong><div class="heat-cells">${sortValues(gene).map((v) => html`<span style=${{ background: v.tally[1] ? shade(good(v.tally[3])) : 'var(--line)' }}
+      title=${`${gene.name} = ${v.value}: ${v.tally[0]} tried, ${v.tally[1]} passed, best ${t.us(v.tally[2])}, mean ${t.us(v.tally[3])}`}>${v.value}: ${v.tally[1] ? t.us(v.tally[3]).replace(' us', '') : '–'} (${v.tally[0]})</span>`)}</div></div>`)}</div>
+    ${map.genes.length > 1 && map.genes[a] && map.genes[b] && html`<h3>Two genes at once</h3><p><label>rows <select value=${a} onChange=${(e) => setA(+e.target.value)}>${map.genes.map((g, i) => html`<option value=${i}>${g.name}</option>`)}</select></label>
+      <label> columns <select value=${b} onChange=${(e) => setB(+e.target.value)}>${map.genes.map((g, i) => html`<option value=${i}>${g.name}</option>`)}</select></label></p>
+    <div class="scroll" tabindex="0" role="region" aria-label="Interaction of two genes"><table class="heat"><caption>Best time with each pair of values, and how often it was tried</caption>
+      <thead><tr><td></td>${sortValues(map.genes[b]).map((v) => html`<th scope="col">${v.value}</th>`)}</tr></thead>
+      <tbody>${sortValues(map.genes[a]).map((u) => html`<tr><th scope="row">${u.value}</th>${sortValues(map.genes[b]).map((v) => {
+    const pair = a === b ? null : cell(u.i, v.i);
+    return pair ? html`<td class="cell" style=${pair[6] > 0 ? { background: shade(bh > bl ? 1 - (Math.log(pair[6]) - bl) / (bh - bl) : 0.5) } : { background: 'var(--line)' }}>${pair[6] > 0 ? t.us(pair[6]).replace(' us', '') : '–'} <small>(${pair[4]})</small></td>` : html`<td class="cell none">·</td>`;
+  })}</tr>`)}</tbody></table></div>`}`;
+}
+
+function Shares({ data }) {
+  const columns = (title) => [
+    { key: 'name', title, value: (r) => r.name, cell: (r) => r.name },
+    { key: 'tried', title: 'tried', right: true, value: (r) => r.tried, cell: (r) => t.count(r.tried) },
+    { key: 'passed', title: 'passed', right: true, value: (r) => r.passed / r.tried, cell: (r) => t.share(r.passed, r.tried) },
+    { key: 'aliases', title: 'aliases', right: true, value: (r) => r.aliases, cell: (r) => t.count(r.aliases) },
+    { key: 'improved', title: 'improved', right: true, value: (r) => r.improved, cell: (r) => t.count(r.improved) },
+    { key: 'best', title: 'best', right: true, value: (r) => r.best_us, cell: (r) => t.us(r.best_us) }];
+  const islands = data.islands.map((r, i) => ({ ...r, name: `island ${i}` }));
+  return html`<div class="columns"><div><${Table} caption="What each way of proposing has brought" rows=${data.operators} columns=${columns('operator')} start=${{ key: 'improved', down: true }} /></div>
+    <div><${Table} caption="What each family has brought" rows=${data.families} columns=${columns('family')} />${islands.length > 1 && html`<${Table} caption="And each island" rows=${islands} columns=${columns('island')} />`}</div></div>`;
+}
+
+function Health({ data }) {
+  if (!data.strip.some(([, mhz, w]) => mhz != null || w != null)) return html`<p class="soft">No clocks or power were read: ${modelled(data.run) ? 'the device is emulated.' : 'the device does not tell them.'}</p>`;
+  return html`<${Drawing} label="Clock and power of the device over the run" inputs=${[data]} make=${(element) => stripChart(element, data.strip, data.run.created_at)} />
+    <ul class="legend"><li><i style="background:var(--accent)"></i>SM clock</li><li><i style="background:var(--warn)"></i>power</li></ul>`;
+}
+
+function Method({ data }) {
+  const { run } = data;
+  return html`<p>A kernel is timed only after the gate found it right: FP64 reference, several families of inputs drawn from a secret, poisoned outputs, guarded buffers,
+    repeated launches. What is called best was judged a second time by a fresh process, on shapes the search never timed, and it is that second time which is told.
+    ${modelled(run) ? ' Here a machine in C ran the very PTX, and the times are a model of an H200.' : ' Times are spans of activity records; intervals are at 95 %.'}</p>
+    <table><caption>This run</caption><tbody>${[['evo', run.evo], ['device', `${run.device} (${run.backend})`], ['seed', run.seed_path], ['strategy', run.strategy], ['begun', t.when(run.created_at)],
+    ['ended', run.state === 'ended' ? run.ended_because : 'it is open']].map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>`)}</tbody></table>
+    <h3>To do it again</h3><pre tabindex="0">${`evo start --seed ${run.seed_path} --db again.db${run.strategy !== 'evo' ? ` --strategy ${run.strategy}` : ''}\nevo lineage best --db again.db\nevo export best --db again.db -o winner.cu && evo verify winner.cu`}</pre>
+    <details><summary>the seed as it was</summary><pre tabindex="0">${run.seed}</pre></details>
+    <details><summary>what happened (${data.events.length})</summary><table><tbody>${data.events.map((e) => html`<tr><td>${t.when(e.at)}</td><td>${e.kind}</td><td>${e.text}</td></tr>`)}</tbody></table></details>`;
+}
+
+const SECTIONS = [
+  { id: 'search', title: 'The search', part: Search },
+  { id: 'fastest', title: 'The fastest', part: Kernels, when: (d) => d.kernels.length > 0 },
+  { id: 'kernel', title: 'One kernel', part: KernelSection, when: (d) => d.kernels.length > 0 },
+  { id: 'shapes', title: 'Shapes', part: Shapes, when: (d) => d.kernels.some((k) => k.problems.length > 0) },
+  { id: 'lineage', title: 'Where the best came from', part: Lineage },
+  { id: 'tree', title: 'The whole tree', part: Tree, when: (d) => d.story.count > 0 },
+  { id: 'funnel', title: 'Funnel', part: Funnel },
+  { id: 'genes', title: 'Genes', part: Heat, when: (d) => d.heat.some((m) => m.genes.length > 0) },
+  { id: 'operators', title: 'Operators, families, islands', part: Shares },
+  { id: 'device', title: 'The device', part: Health },
+  { id: 'method', title: 'Method', part: Method },
+];
+
+function KernelSection({ data, chosen }) {
+  const kernel = data.kernels.find((k) => k.place === chosen) ?? data.parents[chosen] ?? null;
+  const row = data.lineage.find((r) => r.place === chosen);
+  if (!kernel) {
+    const at = indexOfPlace(data.story, chosen ?? -1);
+    return html`<p>${at >= 0 ? html`n${chosen}: ${data.families[data.story.family[at]]?.name}, by ${data.operators[data.story.operator[at]]?.name}, ${data.verdicts[data.story.verdict[at]]}, ${t.us(data.story.us[at])}${row ? `, ${t.genes(row.genes)}` : ''}.` : 'Choose a kernel in a table or a drawing.'}</p>
+      ${at >= 0 && html`<p class="soft"><code>evo show n${chosen}</code> tells all of it.</p>`}`;
+  }
+  const parent = data.parents[kernel.parents?.[0]] ?? data.kernels.find((k) => k.place === kernel.parents?.[0]);
+  return html`<${KernelPage} kernel=${kernel} parent=${parent} /><${SourceDiff} kernel=${kernel} parent=${parent} />`;
+}
+
+function prepare(report, live) {
+  const story = decodeStory(report.story);
+  return { ...report, live, story, rawArcs: report.story.arcs, usLow: report.story.us_low || 1, usHigh: report.story.us_high || 10, rivals: report.rivals ?? [] };
+}
+
+function App({ first, live }) {
+  const [data, setData] = useState(first), [chosen, setChosen] = useState(null);
+  useEffect(() => {
+    if (!live) return;
+    return live((report) => setData(prepare(report, true)));
+  }, []);
+  const pick = (place) => {
+    setChosen(place);
+    document.getElementById('kernel')?.scrollIntoView({ behavior: 'smooth', block: 'start' });
+  };
+  const selected = chosen ?? data.run.best_place;
+  return html`<${Headline} data=${data} /><main id="main">${SECTIONS.filter((s) => !s.when || s.when(data)).map((s) => html`<section id=${s.id} aria-labelledby=${`${s.id}-title`}>
+      <h2 id=${`${s.id}-title`}>${s.title}${s.id === 'kernel' ? `: n${selected}` : ''}</h2><${s.part} data=${data} chosen=${selected} pick=${pick} /></section>`)}</main>
+    <footer>written by evo ${data.run.evo}; everything on this page stands in the database</footer>`;
+}
+
+// A live page: the report again whenever the server says that something happened.
+function follow(token) {
+  return (update) => {
+    let busy = false, stale = false;
+    const refresh = async () => {
+      if (busy) { stale = true; return; }
+      busy = true;
+      try {
+        const answer = await fetch(`api/report?token=${token}`);
+        if (answer.ok) update(await answer.json());
+      } catch { /* the next event tries again */ }
+      busy = false;
+      if (stale) { stale = false; refresh(); }
+    };
+    const events = new EventSource(`events?token=${token}`);
+    events.addEventListener('progress', refresh);
+    return () => events.close();
+  };
+}
+
+async function begin() {
+  const root = document.getElementById('app'), held = document.getElementById('data');
+  if (held) {
+    const data = prepare(JSON.parse(held.textContent), false);
+    document.title = `evo: ${data.run.name}`;
+    render(html`<${App} first=${data} />`, root, root.firstChild);
+    return;
+  }
+  const token = new URLSearchParams(location.search).get('token') ?? '';
+  const answer = await fetch(`api/report?token=${token}`);
+  if (!answer.ok) { root.textContent = `the server answered ${answer.status}`; return; }
+  const data = prepare(await answer.json(), true);
+  document.title = `evo: ${data.run.name} (live)`;
+  render(html`<${App} first=${data} live=${follow(token)} />`, root);
+}
+
+begin();
