@@ -8,13 +8,15 @@
  * and the cubin are read (cached or not, by the same code) and the contract is checked: all entries
  * present, no state that lasts between launches.
  */
+#define _GNU_SOURCE /* dladdr */
+
+#include <dlfcn.h>
 #include <errno.h>
 #include <nvrtc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -28,6 +30,7 @@
 #include "fitness/cubin.h"
 #include "fitness/job.h"
 #include "fitness/ptxlog.h"
+#include "fitness/sandbox.h"
 #include "fitness/worker.h"
 
 enum {
@@ -37,9 +40,8 @@ enum {
     STACK_BYTES = 64 << 20,        /* NVRTC recurses deeply, and may not raise the limit itself */
     NICENESS = 5,                  /* a judge beside us must answer its GPU at once */
 };
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-static const rlim_t memory_bytes_max = (rlim_t)8 << 30; /* a compile takes 100 to 500 MiB */
-#endif
+static const int64_t memory_bytes_max = INT64_C(8) << 30; /* a compile takes 100 to 500 MiB */
+static const int64_t file_bytes_max = INT64_C(1) << 30;   /* of a cache entry: some 100 KiB */
 
 /*
  * What every source is compiled with.
@@ -64,6 +66,7 @@ static struct worker {
     char version[160]; /* "nvrtc 13.0 V13.0.88" */
     struct compile_cache *cache; /* NULL: none */
     int64_t deadline_ms;
+    const char *sandbox; /* what holds it */
 } worker = {.deadline_ms = DEADLINE_MS};
 
 /* One run of NVRTC. */
@@ -499,17 +502,47 @@ static bool probe(struct err *err)
     return ok;
 }
 
-/* A source is untrusted: it may cost its own job, not the machine. */
+/* The folder that a loaded library lies in; NULL when nobody knows. */
+static const char *folder_of_library(struct arena *arena, void *symbol)
+{
+    Dl_info info;
+    char *real, *slash;
+
+    if (dladdr(symbol, &info) == 0 || (real = realpath(info.dli_fname, NULL)) == NULL) {
+        return NULL;
+    }
+    const char *folder = arena_dup(arena, real);
+    free(real);
+    slash = strrchr(folder, '/');
+    return slash != NULL ? arena_text(arena, folder, (size_t)(slash - folder)) : NULL;
+}
+
+/*
+ * A source is untrusted: it may cost its own job, not the machine. Of files it sees what a compiler
+ * needs, the toolkit and the system's libraries, and so what #include "/..." finds; it leaves
+ * nothing anywhere but in the cache.
+ */
 static void confine(void)
 {
-    const struct rlimit no_core = {0, 0};
+    struct arena *arena = arena_new();
+    int (*probe_symbol)(int *, int *) = (int (*)(int *, int *))nvrtcVersion;
+    void *symbol;
 
-    setrlimit(RLIMIT_CORE, &no_core);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    const struct rlimit memory = {memory_bytes_max, memory_bytes_max};
+    memcpy(&symbol, &probe_symbol, sizeof symbol);
+    struct sandbox sandbox = {
+        .readable = {"/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime",
+                     "/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo", "/proc/self",
+                     "/dev/urandom", "/dev/zero", "/opt/cuda", EVO_CUDA_HOME, getenv("CUDA_HOME"),
+                     getenv("CUDA_PATH"), folder_of_library(arena, symbol)},
+        .writable = {worker.cache != NULL ? compile_cache_folder(worker.cache) : NULL, "/dev/null"},
+        .closes_files = true,
+        .closes_sockets = true,
+        .memory_bytes = memory_bytes_max,
+        .file_bytes = file_bytes_max,
+    };
 
-    setrlimit(RLIMIT_AS, &memory);
-#endif
+    worker.sandbox = sandbox_enter(&sandbox);
+    arena_free(arena);
     errno = 0;
     if (nice(NICENESS) == -1 && errno != 0) {
         log_line("compile", "runs at full priority: nice was refused");
@@ -523,6 +556,7 @@ static void *work(void *exit_code)
 {
     struct hello hello = {.protocol = JOB_PROTOCOL, .role = ROLE_COMPILE, .backend = "nvrtc",
                           .version = worker.version, .device = "", .device_id = "",
+                          .sandbox = worker.sandbox,
                           .deterministic = true};
     struct err err;
 

@@ -156,6 +156,8 @@ fail:
     return false;
 }
 
+const char *compile_cache_folder(const struct compile_cache *cache) { return cache->folder; }
+
 void compile_cache_close(struct compile_cache *cache) { free(cache); }
 
 static const char *entry_path(const struct compile_cache *cache, struct arena *arena,

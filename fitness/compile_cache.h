@@ -31,6 +31,8 @@ struct compiled {
 bool compile_cache_open(const char *folder, struct compile_cache **cache, struct err *err);
 void compile_cache_close(struct compile_cache *cache); /* NULL is fine */
 
+const char *compile_cache_folder(const struct compile_cache *cache); /* all it writes is below */
+
 /* A NULL cache never holds anything. */
 bool compile_cache_get(struct compile_cache *cache, struct arena *arena, const struct hash *key,
                        struct compiled *compiled);

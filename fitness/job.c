@@ -249,6 +249,7 @@ struct message *hello_encode(struct arena *arena, const struct hello *hello)
     message_put_i64(message, "device_smem_max", hello->device_smem_max);
     message_put_i64(message, "device_sms", hello->device_sms);
     message_put_i64(message, "deterministic", hello->deterministic);
+    message_put_line(message, "sandbox", hello->sandbox != NULL ? hello->sandbox : "");
     return message;
 }
 
@@ -278,6 +279,7 @@ bool hello_decode(struct arena *arena, const struct message *message, struct hel
     hello->version = arena_dup(arena, get_text(message, "version"));
     hello->device = arena_dup(arena, get_text(message, "device"));
     hello->device_id = arena_dup(arena, get_text(message, "device_id"));
+    hello->sandbox = arena_dup(arena, get_text(message, "sandbox"));
     return true;
 }
 

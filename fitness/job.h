@@ -24,7 +24,7 @@
 #include "fitness/stats.h"
 
 enum {
-    JOB_PROTOCOL = 4,      /* raised with every change of a message */
+    JOB_PROTOCOL = 5,      /* raised with every change of a message */
     JOB_IMAGES_MAX = 8,    /* static problems of a workload */
     JOB_TIMED_MAX = 32,    /* shapes of a workload */
     JOB_PROBLEMS_MAX = 64, /* with those that only the gate sees */
@@ -86,6 +86,7 @@ struct hello {
     int64_t device_arch;     /* compute capability times ten; 0: none */
     int64_t device_smem_max; /* bytes a block may ask for */
     int64_t device_sms;
+    const char *sandbox; /* what holds the worker (sandbox.h), for people; "" or NULL: unknown */
     bool deterministic; /* the same job always gets the same answer, times included */
 };
 

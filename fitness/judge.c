@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
@@ -24,6 +25,7 @@
 #include "fitness/image.h"
 #include "fitness/job.h"
 #include "fitness/reference.h"
+#include "fitness/sandbox.h"
 #include "fitness/stats.h"
 #include "fitness/verify.h"
 #include "fitness/worker.h"
@@ -411,6 +413,21 @@ static int usage(FILE *to, const char *program, int status)
     return status;
 }
 
+/* CUDA's driver opens files and sockets whenever it likes; a machine in C opens nothing. */
+static const char *confine(const char *backend)
+{
+    bool own = strcmp(backend, "cuda") != 0;
+    struct sandbox sandbox = {
+        .readable = {"/sys/devices/system/cpu", "/proc/self", "/etc/localtime"},
+        .closes_files = own,
+        .closes_sockets = own,
+        .memory_bytes = own ? (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) * 2 : 0,
+        .file_bytes = own ? 1 << 20 : 0,
+    };
+
+    return sandbox_enter(&sandbox);
+}
+
 int main(int argc, char **argv)
 {
     struct hello hello;
@@ -434,6 +451,7 @@ int main(int argc, char **argv)
         arena_free(arena);
         return err_exit_code(&err);
     }
+    hello.sandbox = confine(hello.backend);
     judge = (struct judge){.sms = hello.device_sms, .deterministic = hello.deterministic};
     int status = worker_run(&hello, handle, &judge);
     device_close();

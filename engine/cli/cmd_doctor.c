@@ -147,8 +147,8 @@ static void print_selftest(struct arena *arena, const struct selftest *selftest)
 
         table_row(table, one->ok ? STYLE_PLAIN : STYLE_BAD, cells);
     }
-    printf("\n%sself-test on %s%s (%s)\n", style_on(stdout, STYLE_BOLD), selftest->device,
-           style_off(stdout), selftest->version);
+    printf("\n%sself-test on %s%s (%s; %s)\n", style_on(stdout, STYLE_BOLD), selftest->device,
+           style_off(stdout), selftest->version, selftest->sandbox);
     table_print(table, stdout);
     for (int i = 0; i < selftest->count; i++) {
         const struct specimen *one = &selftest->specimens[i];

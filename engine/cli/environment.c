@@ -13,7 +13,6 @@
 
 #include "base/folder.h"
 #include "base/str.h"
-#include "cli/text.h"
 #include "daemon/planted.h"
 #include "daemon/setup.h"
 #include "daemon/trial.h"
@@ -284,6 +283,11 @@ static void look_at_compiler(struct look *look)
              "%s does not compile what templates include: %s", hello.version, built.reason);
     } else {
         find(look, HEALTH_GOOD, "compiler", "", "%s, with the toolkit's headers", hello.version);
+        find(look, strstr(hello.sandbox, "no ") != NULL ? HEALTH_NOTE : HEALTH_GOOD, "sandbox",
+             strstr(hello.sandbox, "no ") != NULL
+                 ? "a kernel of Linux 5.13 or later with Landlock and seccomp has both"
+                 : "",
+             "compilers and judges are held by %s", hello.sandbox);
     }
 }
 
@@ -345,7 +349,7 @@ static void look_at_disk(struct look *look)
                                             : HEALTH_GOOD;
     find(look, health, "disk",
          health == HEALTH_GOOD ? "" : "make room, or keep the database elsewhere: --db FILE",
-         "%s free for the database in '%s'", text_bytes(look->arena, bytes), folder);
+         "%.1f GiB free for the database in '%s'", (double)bytes / 0x1p30, folder);
 }
 
 static const char *limit_text(struct arena *arena, rlim_t value)

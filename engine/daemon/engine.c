@@ -347,6 +347,23 @@ static bool not_stopped(void *context, int done, int count)
     return !signals_take(engine->signals);
 }
 
+/* What does not hold a worker is said once for each role. */
+static void tell_confinement(const struct engine *engine, const struct fleet_event *events,
+                             int count)
+{
+    bool told[ROLE_COUNT] = {false};
+
+    for (int i = 0; i < count; i++) {
+        enum role role = fleet_role(engine->fleet, events[i].worker);
+
+        if (strstr(events[i].hello.sandbox, "no ") != NULL && !told[role]) {
+            log_line("engine", "this kernel does not hold workers as it could: %s: %s",
+                     fleet_name(engine->fleet, events[i].worker), events[i].hello.sandbox);
+            told[role] = true;
+        }
+    }
+}
+
 /* No search begins with a judge that can be fooled. Its workers said hello to the self-test. */
 static bool begin(struct engine *engine, const char **because, struct err *err)
 {
@@ -365,7 +382,9 @@ static bool begin(struct engine *engine, const char **because, struct err *err)
         return true;
     }
     arena_reset(engine->round);
-    return turn(engine, events, fleet_ready(engine->fleet, events), because, err);
+    int count = fleet_ready(engine->fleet, events);
+    tell_confinement(engine, events, count);
+    return turn(engine, events, count, because, err);
 }
 
 /* ---- one incarnation: from loading to an end or a failure ---- */

@@ -249,6 +249,7 @@ static bool run(const struct batch *batch, const struct corpus *corpus, const st
     *selftest = (struct selftest){
         .device = arena_dup(arena, judge->device),
         .version = arena_dup(arena, judge->version),
+        .sandbox = arena_dup(arena, judge->sandbox),
         .emulated = strcmp(judge->backend, "emu") == 0,
         .specimens = arena_alloc(arena, SPECIMENS_MAX * sizeof(struct specimen))};
     if (getrandom(&selftest->secret, sizeof selftest->secret, 0) !=
@@ -285,6 +286,7 @@ static bool meet(const struct batch *batch, struct hello *hello, bool *done, str
         hello->version = arena_dup(batch->arena, hello->version);
         hello->device = arena_dup(batch->arena, hello->device);
         hello->device_id = arena_dup(batch->arena, hello->device_id);
+        hello->sandbox = arena_dup(batch->arena, hello->sandbox);
     }
     return true;
 }

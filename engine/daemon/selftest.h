@@ -37,7 +37,7 @@ struct specimen {
 };
 
 struct selftest {
-    const char *device, *version; /* of the judge */
+    const char *device, *version, *sandbox; /* of the judge */
     bool emulated;
     uint64_t secret; /* one for all: what is compared is timed on the same inputs */
     struct specimen *specimens;

@@ -40,6 +40,7 @@ static bool ask(struct arena *arena, enum role role, const char *name, const cha
         hello->version = arena_dup(arena, hello->version);
         hello->device = arena_dup(arena, hello->device);
         hello->device_id = arena_dup(arena, hello->device_id);
+        hello->sandbox = arena_dup(arena, hello->sandbox);
         fleet_send(fleet, 0, id, job, 1);
         ok = next_event(fleet, arena, event, err);
     }

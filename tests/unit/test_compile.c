@@ -419,7 +419,7 @@ static void a_source_that_reads_other_files_is_not_cached(void **state)
     struct err err = {0};
 
     (void)state;
-    snprintf(path, sizeof path, "%s/aside.cuh", cache);
+    snprintf(path, sizeof path, "%s/compile/aside.cuh", cache); /* elsewhere it may not look */
     buf_printf(&source, "#include \"%s\"\nextern \"C\" __global__ void k(int *o) { *o = N; }\n",
                path);
     peer_start(&peer, NULL, NULL);
@@ -432,6 +432,36 @@ static void a_source_that_reads_other_files_is_not_cached(void **state)
         assert_false(built.cached);
         assert_non_null(strstr(built.ptx, i ? "222222" : "111111"));
     }
+    buf_free(&source);
+    assert_int_equal(peer_end(&peer), 0);
+}
+
+/* What a compiler's message would quote. */
+static void a_source_does_not_see_the_users_files(void **state)
+{
+    static const char secret[] = "this is the secret 8472\n";
+    struct buf source = {0};
+    struct built built;
+    struct peer peer;
+    char path[128];
+    struct err err = {0};
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/secret.txt", cache);
+    assert_true(file_write(path, secret, strlen(secret), FILE_WHOLE, &err));
+    buf_printf(&source, "#include \"%s\"\nextern \"C\" __global__ void k(int *o) { *o = 1; }\n",
+               path);
+    peer_start(&peer, NULL, NULL);
+    if (strstr(peer.hello.sandbox, "no landlock") != NULL) {
+        print_message("this kernel has no Landlock\n");
+        buf_free(&source);
+        peer_end(&peer);
+        skip();
+    }
+    build_source(&peer, source.data, "k", &built);
+    assert_int_equal(built.verdict, VERDICT_NO_COMPILE);
+    assert_non_null(strstr(built.reason, "cannot open source file"));
+    assert_null(strstr(built.log, "8472"));
     buf_free(&source);
     assert_int_equal(peer_end(&peer), 0);
 }
@@ -586,6 +616,7 @@ int main(void)
         cmocka_unit_test(spills_and_slow_wgmma_become_warnings),
         cmocka_unit_test(the_same_source_is_served_from_the_cache),
         cmocka_unit_test(a_source_that_reads_other_files_is_not_cached),
+        cmocka_unit_test(a_source_does_not_see_the_users_files),
         cmocka_unit_test(a_damaged_cache_entry_is_replaced),
         cmocka_unit_test(a_source_that_takes_too_long_is_given_up),
         cmocka_unit_test(a_worker_ends_when_its_engine_is_gone),
