@@ -381,6 +381,7 @@ static void read_compiled(struct arena *arena, const struct compile_job *job,
     ptxlog_read(arena, compiled->log, strlen(compiled->log), &log);
     built->log = compiled->log;
     built->warnings = log.warnings;
+    built->slow = log.slow;
     if (compiled->accepted) {
         read_code(arena, job, compiled, &log, built);
     } else {
@@ -441,7 +442,7 @@ static bool handle(void *unused, struct arena *arena, const struct message *mess
 {
     int64_t start_us = clock_now_us();
     struct compile_job job;
-    struct built built = {.reason = "", .log = "", .warnings = ""};
+    struct built built = {.reason = "", .log = "", .warnings = "", .slow = ""};
 
     (void)unused;
     if (!compile_decode(arena, message, &job, err)) {

@@ -363,6 +363,7 @@ struct message *built_encode(struct arena *arena, const struct built *built)
     message_put(message, "verdict", "%s", verdict_names[built->verdict]);
     message_put_line(message, "reason", built->reason);
     message_put_line(message, "warnings", built->warnings);
+    message_put_line(message, "slow", built->slow);
     message_put_hash(message, "code_key", &built->code_key);
     message_put_i64(message, "cached", built->cached);
     message_put_f64(message, "compile_ms", built->compile_ms);
@@ -403,6 +404,7 @@ bool built_decode(struct arena *arena, const struct message *message, struct bui
     }
     built->reason = arena_dup(arena, get_text(message, "reason"));
     built->warnings = arena_dup(arena, get_text(message, "warnings"));
+    built->slow = arena_dup(arena, get_text(message, "slow"));
     for (at = 0; (line = message_each(message, "entry", &at)) != NULL;) {
         if (built->entry_count == JOB_ENTRIES_MAX) {
             return too_many(message, "entry", err);

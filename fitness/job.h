@@ -127,6 +127,7 @@ struct built {
     struct entry_facts entries[JOB_ENTRIES_MAX];
     int entry_count;
     const char *warnings; /* ptxas lines that cost speed, joined by "; " or "" */
+    const char *slow;     /* that of them for which a search need not judge it, or "" */
     bool cached;
     double compile_ms;
 };

@@ -13,6 +13,7 @@
  *   ptxas error   : Entry function 'k' uses too much shared data (...)       ptxas, so are
  *   ptxas fatal   : Ptx assembly aborted due to errors
  *   ptxas application ptx input, line 26; error   : Instruction 'wgmma.fence' not supported ...
+ *   ptxas application ptx input, line 64; fatal   : (C7406) setmaxnreg.dec has ...
  *   ptxas info    : (C7511) Potential Performance Loss: wgmma.mma_async ...  costs speed
  *   ptxas warning : Registers are spilled to local memory in function ...    costs speed
  *   ptxas info    : 4004 bytes gmem, 64 bytes cmem[3]
@@ -73,7 +74,8 @@ static const char *ptxas_error(struct reader *reader, const char *line)
         return arena_printf(reader->arena, "ptxas: %.*s", PTXLOG_REASON_MAX, text);
     }
     error = str_starts(line, input) ? strstr(line, "; ") : NULL;
-    if (error != NULL && (text = message_of(error, "; error")) != NULL) {
+    if (error != NULL && ((text = message_of(error, "; error")) != NULL ||
+                          (text = message_of(error, "; fatal")) != NULL)) {
         const char *number = line + sizeof input - 1;
         size_t digits = strspn(number, "0123456789");
 
@@ -101,6 +103,9 @@ static void note_error(struct reader *reader, const char *line)
     }
 }
 
+/* Without the pipeline a multiplication is waited for before the next begins: C7509 to C7515. */
+static const char SERIALISED[] = "wgmma.mma_async instructions are serialized";
+
 /* ptxas repeats itself: a line that was seen is not added again, nor one that does not fit. */
 static void note_warning(struct reader *reader, const char *line)
 {
@@ -112,6 +117,9 @@ static void note_warning(struct reader *reader, const char *line)
         if (text == NULL || !str_starts(text, "(C75")) {
             return;
         }
+    }
+    if (*reader->facts->slow == '\0' && strstr(text, SERIALISED) != NULL) {
+        reader->facts->slow = arena_printf(reader->arena, "%.*s", PTXLOG_REASON_MAX, text);
     }
     if (*text == '\0' || strstr(reader->warnings, text) != NULL ||
         used + strlen(text) + 2 > PTXLOG_WARNINGS_MAX) {
@@ -205,7 +213,7 @@ void ptxlog_read(struct arena *arena, const char *log, size_t size, struct ptxlo
 {
     struct reader reader = {.arena = arena, .facts = facts};
 
-    *facts = (struct ptxlog){.error = ""};
+    *facts = (struct ptxlog){.error = "", .slow = ""};
     reader.warnings = arena_alloc(arena, PTXLOG_WARNINGS_MAX + 1);
     for (const char *at = log, *end = log + size; at < end;) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));

@@ -36,6 +36,7 @@ struct ptxlog {
     enum ptxlog_stage stage;
     const char *error;    /* "" when no line is one; of ptxas it begins "ptxas: " */
     const char *warnings; /* lines of ptxas that cost speed, each once, joined by "; ", or "" */
+    const char *slow; /* the one that says that matrix instructions wait for one another, or "" */
 };
 
 void ptxlog_read(struct arena *arena, const char *log, size_t size, struct ptxlog *facts);

@@ -211,7 +211,8 @@ static struct message *compile(struct arena *arena, const struct compile_job *jo
     struct built *built = arena_alloc(arena, sizeof *built);
     char hex[HASH_HEX + 1];
 
-    *built = (struct built){.id = job->id, .reason = "", .log = "", .warnings = ""};
+    *built = (struct built){.id = job->id, .reason = "", .log = "", .warnings = "",
+                             .slow = ""};
     built->compile_ms = (double)asked.latency_ms;
     if (fail) {
         built->verdict = VERDICT_NO_COMPILE;

@@ -106,6 +106,7 @@ static void finish(const struct batch *batch, struct batch_item *item, enum verd
                                      .reason = reason,
                                      .log = "",
                                      .warnings = "",
+                                     .slow = "",
                                      .ptx = "",
                                      .cubin = ""};
     } else {

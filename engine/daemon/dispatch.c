@@ -420,6 +420,11 @@ static bool attend_built(struct engine *engine, struct flight *flight, int index
         engine_decide(flight, built->verdict, built->reason);
         return true;
     }
+    if (*built->slow != '\0') { /* right or wrong, it cannot win: no judge is kept busy with it */
+        engine_decide(flight, VERDICT_NO_COMPILE,
+                      arena_printf(flight->arena, "not as written: ptxas: %s", built->slow));
+        return true;
+    }
     keep_built(image, built);
     for (int i = 0; i < flight->image_count; i++) {
         if (flight->images[i].state != IMAGE_BUILT) {

@@ -75,7 +75,8 @@ bool trial_compile_by(struct arena *arena, const struct compile_job *job, struct
             (struct built){.verdict = event.kind == FLEET_DIED ? VERDICT_CRASH : VERDICT_TIMEOUT,
                            .reason = arena_printf(arena, "the compiler %s", event.text),
                            .log = "",
-                           .warnings = ""};
+                           .warnings = "",
+                           .slow = ""};
         return true;
     default: return err_set(err, ERR_SYSTEM, "the compiler could not do it: %s", event.text);
     }

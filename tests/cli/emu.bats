@@ -190,3 +190,51 @@ __device__ inline float before(const float *tile, int step)
     [ "$status" -eq 2 ]
     [[ "$output" == *"'bad.cu' does not compile"* ]]
 }
+
+@test "a kernel whose matrix instructions ptxas serialises is not judged, and says why" {
+    need_compiler
+    mkdir templates
+    cat > templates/serial.cu <<'END'
+/*
+ * serial -- a matrix instruction behind a call, which loses the pipeline.
+ */
+#include "include/evo.cuh"
+#include "include/attention.cuh"
+EVO_GENE(INLINED, flag, "1: the call is inlined")
+EVO_LAUNCH(serial, (heads), 128, 0, (O))
+#define D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+__device__ __forceinline__ void multiply(float (&d)[4])
+{
+    asm volatile("wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%0, %1, %2, %3}, %4, %4, 1, 1, 1, 0, 0;"
+                 : D4(0) : "l"(0x4000000000000000ull));
+}
+__device__ __noinline__ void call(float (&d)[4]) { multiply(d); }
+extern "C" __global__ void __launch_bounds__(128, 1) serial(evo_half *O)
+{
+    float d[4] = {};
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+    if constexpr (INLINED)
+        multiply(d);
+    else
+        call(d);
+    asm volatile("wgmma.commit_group.sync.aligned;\n wgmma.wait_group.sync.aligned 0;" : D4(0) :: "memory");
+    O[threadIdx.x] = d[0] + d[1] + d[2] + d[3] > 0;
+}
+END
+    cat > seed.yaml <<END
+workload: [1x1x32x64]
+families: [serial]
+founders: [serial INLINED=0, serial INLINED=1]
+templates: templates
+search: {lag: 1}
+budget: {evaluations: 2}
+workers: {device: emu, compile: 1}
+END
+    evo start --seed seed.yaml --foreground
+    evo dump > dump.txt
+    grep -q '^n0 .* no_compile$' dump.txt
+    run ! grep -q '^n1 .* no_compile$' dump.txt # wrong, of course
+    evo show n0 > show.txt
+    grep -q 'not as written: ptxas: (C7510) .*wgmma.mma_async instructions are serialized' show.txt
+    grep -q '^image 0: .*(C7510)' show.txt
+}

@@ -219,7 +219,7 @@ static struct built a_build(void)
         .id = 9, .verdict = VERDICT_NONE, .reason = "", .log = "info\nlines", .ptx = ".ptx",
         .ptx_bytes = 4, .cubin = "\x7f\0LF", .cubin_bytes = 4, .code_key = key_of(5),
         .entries = {{"one", 1, 2, 3, 4, 5, 6, 7, 8, 9}, {"two", 11, 12, 13, 14, 15, 16, 17, 18, 0}},
-        .entry_count = 2, .warnings = "spills; more", .cached = true, .compile_ms = 12.25,
+        .entry_count = 2, .warnings = "spills; more", .slow = "more", .cached = true, .compile_ms = 12.25,
     };
 }
 
@@ -234,6 +234,7 @@ static void a_build_arrives(void **state)
     assert_int_equal(got.verdict, VERDICT_NONE);
     assert_string_equal(got.log, "info\nlines");
     assert_string_equal(got.warnings, "spills; more");
+    assert_string_equal(got.slow, "more");
     assert_memory_equal(got.cubin, "\x7f\0LF", 5);
     assert_int_equal(got.cubin_bytes, 4);
     assert_string_equal(got.ptx, ".ptx");
@@ -248,7 +249,7 @@ static void a_build_arrives(void **state)
 static void a_build_that_failed_needs_no_code(void **state)
 {
     struct built built = {.id = 1, .verdict = VERDICT_NO_COMPILE, .reason = "line 1:\nno",
-                          .log = "", .warnings = ""}, got;
+                          .log = "", .warnings = "", .slow = ""}, got;
     struct err err;
 
     (void)state;

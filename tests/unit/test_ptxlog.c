@@ -127,6 +127,12 @@ static void errors_of_ptxas_are_told_apart(void **state)
     assert_int_equal(facts.stage, PTXLOG_PTXAS);
     assert_string_equal(facts.error, "ptxas: ptx line 26: Instruction 'wgmma.fence' not supported "
                                      "on .target 'sm_90'");
+    facts = read_log("ptxas application ptx input, line 64; fatal   : (C7406) setmaxnreg.dec has "
+                     "register count (240) which is larger than the largest temporal register "
+                     "count in the program (128)\n"
+                     "ptxas fatal   : Ptx assembly aborted due to errors\n");
+    assert_int_equal(facts.stage, PTXLOG_PTXAS);
+    assert_true(str_starts(facts.error, "ptxas: ptx line 64: (C7406) setmaxnreg.dec has register"));
     facts = read_log("ptxas fatal   : Unknown option '-foo'\n");
     assert_string_equal(facts.error, "ptxas: Unknown option '-foo'");
 }
@@ -152,7 +158,15 @@ static void lines_that_cost_speed_are_collected_once(void **state)
                         "serialized due to insufficient register resources for the wgmma pipeline "
                         "in the function 'k'; Registers are spilled to local memory in function "
                         "'k', 108 bytes spill stores, 128 bytes spill loads");
+    assert_true(str_starts(facts.slow, "(C7511) Potential Performance Loss: wgmma"));
     buf_free(&log);
+    facts = read_log("ptxas info    : (C7508) Potential Performance Loss: 'setmaxnreg' ignored; "
+                     "unable to determine register count at entry.\n"
+                     "ptxas info    : (C7519) warpgroup.arrive is injected in around line 46 by "
+                     "compiler to allow use of registers in GMMA in function 'k'\n");
+    assert_non_null(strstr(facts.warnings, "'setmaxnreg' ignored; unable"));
+    assert_non_null(strstr(facts.warnings, "; (C7519) warpgroup.arrive is injected"));
+    assert_string_equal(facts.slow, ""); /* a pity, and no more */
 }
 
 static void endless_logs_stay_within_limits(void **state)
