@@ -21,9 +21,11 @@
  * cores, so this family is for other devices, and for shapes too small for that to matter.
  */
 #include "include/evo.cuh"
+#include "include/cluster.cuh"
 #include "include/copy.cuh"
-#include "include/mma.cuh"
+#include "include/merge.cuh"
 #include "include/online.cuh"
+#include "include/query.cuh"
 #include "include/ring.cuh"
 
 EVO_GIVEN(HEAD_DIM, "columns of Q, K and V")
@@ -31,27 +33,11 @@ EVO_GIVEN(CAUSAL, "1: a row sees the keys up to its own")
 EVO_GIVEN(BF16, "1: bfloat16 in memory, 0: half")
 EVO_GIVEN(LSE, "1: the log-sum-exp of each row is written too")
 EVO_GIVEN(DEVICE_SMEM_MAX, "bytes of shared memory a block may ask for")
+EVO_GIVEN(DEVICE_ARCH, "compute capability times ten")
 
 /* Which rows a block takes. Under a causal mask the last rows have most work, and come first. */
-struct rows_first { /* blocks of one head run side by side, and share its keys in L2 */
-    __device__ static int rows() { return blockIdx.x; }
-    __device__ static int head() { return blockIdx.y; }
-};
-struct heads_first { /* the same rows of all heads: blocks that run side by side are equally long */
-    __device__ static int rows() { return blockIdx.y; }
-    __device__ static int head() { return blockIdx.x; }
-};
-
-/* Where the fragments of Q are when a product wants them. */
-struct query_registers { /* read once: HEAD_DIM / 4 registers for 16 rows */
-    enum : int { FROM_SHARED = 1, HELD = 1 };
-};
-struct query_shared { /* read again for every tile */
-    enum : int { FROM_SHARED = 1, HELD = 0 };
-};
-struct query_global { /* in registers as well, but past shared memory and the barrier it needs */
-    enum : int { FROM_SHARED = 0, HELD = 1 };
-};
+struct rows_first;  /* blocks of one head run side by side, and share its keys in L2 */
+struct heads_first; /* the same rows of all heads: blocks that run side by side are equally long */
 
 /*
  * Which tiles have code of their own: none, and each asks whether it has hidden keys; the first,
@@ -61,50 +47,65 @@ struct loop_one;
 struct loop_first;
 struct loop_masked;
 
-/* A lane stores the 4 bytes that it has, or by way of shared memory 16 bytes of a row. */
-struct store_fragments;
-struct store_rows;
+/* How wide a lane stores: what it has, 4 bytes or 8, or 16 bytes of a row after some exchange. */
+struct store_narrow;
+struct store_wide;
+
+/* Who merges the results of splits: the block that comes last, or a second kernel. */
+struct meet_last;
+struct meet_kernel;
 
 EVO_GENE(BLOCK_M, pow2(16, 256), "query rows in a block")
 EVO_GENE(BLOCK_N, set(16, 32, 48, 64, 96, 128), "keys in a tile")
-EVO_GENE(WARPS, pow2(1, 16), "warps in a block")
+EVO_GENE(ROW_TILES, set(1, 2, 4), "times 16 rows that a warp holds: keys are read once for all")
 EVO_GENE(KEY_SETS, pow2(1, 8), "sets of warps in a block, each with keys of its own")
-EVO_GENE(SPLITS, pow2(1, 8), "blocks that split the keys of the same rows")
+EVO_GENE(CLUSTER, pow2(1, 4), "blocks that split the keys, and merge in each other's memory")
+EVO_GENE(SPLITS, pow2(1, 8), "blocks, or clusters, that split the keys, and merge by way of L2")
 EVO_GENE(STAGES, range(1, 4), "tiles of K and V in shared memory, for each set")
-EVO_GENE(PARTS, set(1, 2, 4), "parts of a tile that are waited for one by one")
-EVO_GENE(BLOCKS, range(1, 4), "blocks of a multiprocessor that must find registers")
+EVO_GENE(BLOCKS, range(1, 3), "blocks of a multiprocessor that must find registers")
 EVO_GENE(PREFETCH, set(0, 128, 256), "bytes that a load brings to L2")
 EVO_GENE(POLYNOMIALS, set(0, 1, 2, 4), "exponentials of eight that the FMA pipe does")
 EVO_CHOICE(Query, (query_registers, query_shared, query_global), "where fragments of Q come from")
-EVO_CHOICE(Arrival, (arrive_apart, arrive_together), "whether V is waited for with K, or after it")
+EVO_CHOICE(Arrival, (arrive_apart, arrive_halves, arrive_quarters, arrive_together, arrive_ahead),
+           "what is waited for, when; and what is multiplied meanwhile")
 EVO_CHOICE(Loop, (loop_one, loop_first, loop_masked), "which tiles have code of their own")
 EVO_CHOICE(Rescale, (rescale_always, rescale_changed, rescale_lazy), "when the output is rescaled")
-EVO_CHOICE(Store, (store_fragments, store_rows), "how the output is stored")
+EVO_CHOICE(Store, (store_narrow, store_wide), "how wide the output is stored")
 EVO_CHOICE(Order, (rows_first, heads_first), "which blocks run side by side")
+EVO_CHOICE(Meet, (meet_last, meet_kernel), "who merges splits")
 EVO_CHOICE(QkSum, (as_float, as_half), "what the tensor cores sum scores in")
 EVO_CHOICE(PvSum, (as_float, as_half), "what they sum a tile's weighted V in")
 
+EVO_LET(SET_WARPS, BLOCK_M / (16 * ROW_TILES), "warps of a set")
+EVO_LET(WARPS, SET_WARPS *KEY_SETS, "warps in a block")
 EVO_LET(THREADS, 32 * WARPS, "threads in a block")
-EVO_LET(SET_WARPS, max(1, WARPS / KEY_SETS), "warps of a set")
-EVO_LET(ROW_TILES, BLOCK_M / (16 * SET_WARPS), "times 16 rows that a warp holds")
-EVO_LET(SHARES, KEY_SETS * SPLITS, "shares into which the keys of a row go")
+EVO_LET(SHARES, KEY_SETS * CLUSTER * SPLITS, "shares into which the keys of a row go")
+EVO_LET(PARTS,
+        EVO_IS(Arrival, arrive_quarters) ? 4
+        : EVO_IS(Arrival, arrive_halves) ? 2
+                                         : 1,
+        "parts of a tile that are waited for one by one")
 EVO_LET(TILE_BYTES, 2 * BLOCK_N * HEAD_DIM, "a tile of K, or of V")
 EVO_LET(QUERY_BYTES,
-        EVO_IS(Query, query_global) && EVO_IS(Store, store_fragments) ? 0 : 2 * BLOCK_M * HEAD_DIM,
-        "the tile of Q, where the output is staged later")
+        EVO_IS(Query, query_global) && (SHARES > 1 || EVO_IS(Store, store_narrow))
+            ? 0
+            : 2 * BLOCK_M * HEAD_DIM,
+        "the tile of Q, where the output may be staged later")
 EVO_LET(PITCH, HEAD_DIM + 8, "floats from one row of a set's result to the next: no bank conflicts")
 EVO_LET(RESULT_BYTES, SHARES == 1 ? 0 : 4 * BLOCK_M * (PITCH + 2), "result and statistics of a set")
 EVO_LET(SET_BYTES, max(2 * STAGES * TILE_BYTES, RESULT_BYTES), "a set's ring, then its result")
 EVO_LET(SMEM_BYTES, QUERY_BYTES + KEY_SETS * SET_BYTES, "shared memory of a block")
 EVO_LET(REGISTERS,
-        48 + ROW_TILES *
-                 (HEAD_DIM / 2 + BLOCK_N / 2 + (EVO_IS(Query, query_shared) ? 4 : HEAD_DIM / 4) +
-                  (EVO_IS(PvSum, as_half) ? HEAD_DIM / 4 : 0)),
+        48 + ROW_TILES * (HEAD_DIM / 2 + BLOCK_N / 2 * (EVO_IS(Arrival, arrive_ahead) ? 2 : 1) +
+                          (EVO_IS(Query, query_shared) ? 4 : HEAD_DIM / 4) +
+                          (EVO_IS(PvSum, as_half) ? HEAD_DIM / 4 : 0)),
         "registers of a thread, about: output, scores, queries, a tile's product")
+EVO_LET(COMBINE_THREADS, 256, "threads in a block of the second kernel")
+EVO_LET(COMBINE_ROWS, 4 * COMBINE_THREADS / HEAD_DIM, "rows that it merges")
+EVO_LET(RESULT_ROW_BYTES, 4 * SPLITS * (HEAD_DIM + 2), "bytes that all splits keep of a row")
 
 EVO_REQUIRE(HEAD_DIM == 64 || HEAD_DIM == 128, "a head has 64 or 128 columns")
-EVO_REQUIRE(WARPS % KEY_SETS == 0, "sets have as many warps each")
-EVO_REQUIRE(BLOCK_M % (16 * SET_WARPS) == 0, "a warp needs a product's 16 rows")
+EVO_REQUIRE(SET_WARPS >= 1 && WARPS <= 16, "a block has a warp for its rows, and at most 16 in all")
 EVO_REQUIRE(BLOCK_N % (16 * PARTS) == 0, "a part of a tile needs 16 keys")
 EVO_REQUIRE(BLOCK_N / PARTS * HEAD_DIM / 8 % (32 * SET_WARPS) == 0,
             "a part of a tile must deal out evenly to the set's threads")
@@ -115,45 +116,92 @@ EVO_REQUIRE(REGISTERS <= min(255, 65536 / (THREADS * BLOCKS) / 8 * 8),
 EVO_REQUIRE(BLOCKS == 1 ||
                 THREADS * BLOCKS > 256 && BLOCKS * (SMEM_BYTES + 1024) <= DEVICE_SMEM_MAX + 1024,
             "registers are worth limiting where they, not shared memory, keep blocks out")
-EVO_REQUIRE(EVO_IS(Arrival, arrive_apart) || STAGES >= 2 && PARTS == 1,
-            "to wait for K and V together needs a second tile, and no parts")
-EVO_REQUIRE(SHARES == 1 || EVO_IS(Store, store_fragments),
-            "merged results are stored as rows anyway")
+EVO_REQUIRE(CLUSTER == 1 || DEVICE_ARCH >= 90, "clusters came with Hopper")
+EVO_REQUIRE(STAGES >= 2 || !EVO_IS(Arrival, arrive_together) && !EVO_IS(Arrival, arrive_ahead),
+            "to wait for K and V together, or to work ahead, needs a second tile")
+EVO_REQUIRE(SPLITS > 1 || EVO_IS(Meet, meet_last), "without splits there is nothing to meet for")
 EVO_REQUIRE(EVO_IS(PvSum, as_float) || !EVO_IS(Rescale, rescale_lazy),
             "FP16 sums of lazily scaled weights, up to 256 each, could overflow")
 EVO_REQUIRE(BF16 == 0 || EVO_IS(QkSum, as_float) && EVO_IS(PvSum, as_float),
             "bfloat16 is summed in FP32")
 EVO_NUMERICS(EVO_IS(QkSum, as_half) || EVO_IS(PvSum, as_half))
-EVO_SUPPORTS(SPLITS == 1 || 4 * SPLITS * batch * heads * q_len * (HEAD_DIM + 2) <= pow2(30),
-             "the results of all blocks fit in 1 GiB")
-EVO_WORKSPACE(results, SPLITS == 1 ? 16 : 4 * SPLITS * batch * heads * q_len * (HEAD_DIM + 2),
-              poison, "of each split: output rows, then maxima and sums")
-EVO_WORKSPACE(arrivals, 4 * (SPLITS == 1 ? 1 : batch * heads * ceil_div(q_len, BLOCK_M)), zero_once,
-              "of each block of rows: how many of its splits are done")
+EVO_SUPPORTS(SPLITS == 1 || RESULT_ROW_BYTES * batch * heads * q_len <= pow2(30),
+             "the results of all splits fit in 1 GiB")
+EVO_WORKSPACE(results, SPLITS == 1 ? 0 : RESULT_ROW_BYTES * batch * heads * q_len, poison,
+              "of each split: output rows, then maxima and sums")
+EVO_WORKSPACE(arrivals,
+              SPLITS > 1 && EVO_IS(Meet, meet_last)
+                  ? 4 * CLUSTER * batch * heads * ceil_div(q_len, BLOCK_M)
+                  : 0,
+              zero_once, "of each block's rows: how many of the splits are done")
 EVO_LAUNCH(attention,
-           (EVO_IS(Order, rows_first) ? SPLITS * ceil_div(q_len, BLOCK_M) : heads,
+           (CLUSTER * (EVO_IS(Order, rows_first) ? SPLITS * ceil_div(q_len, BLOCK_M) : heads),
             EVO_IS(Order, rows_first) ? heads : SPLITS * ceil_div(q_len, BLOCK_M), batch),
            THREADS, SMEM_BYTES, (Q, K, V, O, LSE, results, arrivals, problem))
+EVO_LAUNCH(combine,
+           (SPLITS > 1 && EVO_IS(Meet, meet_kernel) ? ceil_div(q_len, COMBINE_ROWS) : 0, heads,
+            batch),
+           COMBINE_THREADS, 0, (O, LSE, results, problem))
 
 using Type = as_input<BF16>;
 using Scores = mma_sum<QkSum>;
 using Products = mma_sum<PvSum>;
-using Schedule = Arrival::schedule<STAGES, PARTS>;
+using Schedule = Arrival::schedule<STAGES>;
 enum : int {
     SET_THREADS = 32 * SET_WARPS,
     STEPS = HEAD_DIM / 16, /* of a product of queries and keys */
     PART_STEPS = BLOCK_N / 16 / PARTS,
     ROW_BYTES = 2 * HEAD_DIM,
+    MERGED_ROWS = BLOCK_M / CLUSTER,           /* a block of a cluster merges some of its rows */
+    WIDTH = EVO_IS(Store, store_wide) ? 8 : 4, /* columns that a thread merges at a time */
 };
 enum { MASK_NEVER, MASK_ALWAYS, MASK_ASK };
 
+/* Weights are powers of 2: the scale and the change of base are one factor of the exponent. */
+__device__ inline float softmax_factor(const evo_problem &problem)
+{
+    return problem.scale * 1.4426950408889634f;
+}
+
+/* Where a block works. */
+struct block_place {
+    int batch, head, row_block, first_row, split, rank;
+    long long row_of_all; /* its first row, counted over all heads and batches */
+
+    __device__ explicit block_place(const evo_problem &problem)
+    {
+        const int x = blockIdx.x / CLUSTER, y = blockIdx.y;
+        const int rows = EVO_IS(Order, rows_first) ? x : y, above = rows / SPLITS;
+        batch = blockIdx.z;
+        head = EVO_IS(Order, rows_first) ? y : x;
+        row_block = CAUSAL ? evo::ceil_div(problem.q_len, BLOCK_M) - 1 - above : above;
+        first_row = row_block * BLOCK_M;
+        split = rows % SPLITS;
+        rank = blockIdx.x % CLUSTER;
+        row_of_all = ((long long)batch * problem.heads + head) * problem.q_len + first_row;
+    }
+};
+
 /* The tiles that a set works through, from the last keys to the first: masked ones come first. */
 struct key_ring {
-    unsigned memory;
     const evo_half *k, *v;
     long long k_stride, v_stride;
-    int kv_len, count, last; /* keys; tiles of the set; number of its first tile */
-    int set, rank;
+    int kv_len, set, rank; /* the thread's set, and its number there */
+    int count, last;       /* tiles of the set; number of its first one */
+    unsigned memory;
+
+    __device__ key_ring(const evo_problem &problem, const attention_head &head,
+                        const block_place &place, unsigned memory)
+        : k(head.k), v(head.v), k_stride(problem.k[2]), v_stride(problem.v[2]),
+          kv_len(problem.kv_len), set(threadIdx.x / SET_THREADS), rank(threadIdx.x % SET_THREADS),
+          memory(memory + set * SET_BYTES)
+    {
+        const int last_row = place.first_row + BLOCK_M - 1; /* it sees most */
+        const int tiles = evo::ceil_div(evo_visible<CAUSAL>(problem, last_row), BLOCK_N);
+        const int share = (place.split * CLUSTER + place.rank) * KEY_SETS + set;
+        count = (tiles + SHARES - 1 - share) / SHARES;
+        last = tiles - 1 - share;
+    }
 
     __device__ int number(int j) const { return last - j * SHARES; }
     __device__ int first_key(int j) const { return number(j) * BLOCK_N; }
@@ -177,58 +225,54 @@ struct key_ring {
     }
 };
 
-/* A warp's rows of Q as operands, HEAD_DIM in STEPS. */
-struct query_fragments {
-    unsigned x[Query::HELD ? STEPS : 1][ROW_TILES][4], at;
-
-    __device__ void read_shared(int step, unsigned (&to)[ROW_TILES][4]) const
-    {
-#pragma unroll
-        for (int i = 0; i < ROW_TILES; i++)
-            ldmatrix(to[i], (at ^ (step << 5)) + i * (16 * ROW_BYTES));
-    }
-    /* `q` is the warp's first row, of which `rows` exist. */
-    __device__ void begin(const evo_half *q, long long stride, int rows)
-    {
-        const int group = threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
-        if constexpr (Query::HELD)
-#pragma unroll
-            for (int step = 0; step < STEPS; step++)
-                if constexpr (Query::FROM_SHARED)
-                    read_shared(step, x[step]);
-                else
-#pragma unroll
-                    for (int i = 0; i < ROW_TILES * 4; i++) {
-                        const int row = i / 4 * 16 + group + i % 2 * 8;
-                        const evo_half *from =
-                            q + row * stride + step * 16 + i / 2 % 2 * 8 + column;
-                        x[step][i / 4][i % 4] = row < rows ? *(const unsigned *)from : 0;
-                    }
-    }
-    __device__ const unsigned (&of(int step))[ROW_TILES][4]
-    {
-        if constexpr (Query::HELD)
-            return x[step];
-        read_shared(step, x[0]);
-        return x[0];
-    }
-};
-
 /* A warp's rows on their way through the set's tiles. */
 struct warp_rows {
+    using score_sums = Scores::word[ROW_TILES][BLOCK_N / 8 * Scores::WORDS];
+
     const evo_problem &problem;
-    key_ring ring;
-    query_fragments query;
-    int first, whole; /* its first row; tiles below `whole` hide no key from the block's rows */
-    float factor;     /* of the exponents */
+    const key_ring &ring;
+    query_fragments<Query, HEAD_DIM, ROW_TILES> query;
+    int first_row, whole; /* of the warp; tiles below `whole` hide no key from the block's rows */
+    float factor;         /* of the exponents */
     float output[ROW_TILES][HEAD_DIM / 2];
     online_rows rows[ROW_TILES];
+    score_sums ahead; /* of the tile that comes next, if the schedule works ahead */
 
-    /* The j-th tile. FIRST: nothing was gathered before it. */
-    template <int FIRST, int MASK> __device__ void work(int j)
+    __device__ void run()
     {
-        Scores::word sums[ROW_TILES][BLOCK_N / 8 * Scores::WORDS] = {};
-        multiply_keys<0, FIRST>(j, ring.keys_at(j) + lane_by_pieces<HEAD_DIM>(), sums);
+        const int end = ring.count - Schedule::AHEAD; /* from there on no tile follows */
+        int j = 0;
+        if constexpr (Schedule::AHEAD)
+            if (ring.count > 0)
+                multiply_keys<0>(0, ahead, false);
+        if constexpr (EVO_IS(Loop, loop_first))
+            if (j < end)
+                work<1, MASK_ASK, Schedule::AHEAD>(j++);
+        if constexpr (EVO_IS(Loop, loop_masked))
+#pragma unroll 1
+            for (; j < end && ring.number(j) >= whole; j++)
+                work<0, MASK_ALWAYS, Schedule::AHEAD>(j);
+#pragma unroll 1
+        for (; j < end; j++)
+            work<0, EVO_IS(Loop, loop_masked) ? MASK_NEVER : MASK_ASK, Schedule::AHEAD>(j);
+        if constexpr (Schedule::AHEAD)
+            if (j < ring.count)
+                work<0, MASK_ASK, 0>(j);
+#pragma unroll
+        for (int i = 0; i < ROW_TILES; i++)
+            online_finish(rows[i]);
+    }
+
+    /* The j-th tile. FIRST: nothing was gathered before it. MORE: one that follows is begun. */
+    template <int FIRST, int MASK, int MORE> __device__ void work(int j)
+    {
+        score_sums sums = {};
+        if constexpr (Schedule::AHEAD)
+            take_ahead(sums);
+        else
+            multiply_keys<0>(j, sums, !FIRST && j > 0);
+        if constexpr (MORE)
+            multiply_keys<0>(j + 1, ahead, true);
 
         unsigned weights[ROW_TILES][BLOCK_N / 16][4];
         const bool masked = MASK == MASK_ASK ? ring.number(j) >= whole : MASK;
@@ -239,7 +283,7 @@ struct warp_rows {
             for (int n = 0; n < BLOCK_N / 2; n++)
                 score[n] = Scores::get(sums[i] + n / 4 * Scores::WORDS, n % 4);
             if (masked) {
-                const int row = first + i * 16 + threadIdx.x % 32 / 4, key = ring.first_key(j);
+                const int row = first_row + i * 16 + threadIdx.x % 32 / 4, key = ring.first_key(j);
                 online_mask(score, {evo_visible<CAUSAL>(problem, row) - key,
                                     evo_visible<CAUSAL>(problem, row + 8) - key});
             }
@@ -249,25 +293,33 @@ struct warp_rows {
                 weights[i][n / 4][n % 4] = pack<Type>(score[2 * n], score[2 * n + 1]);
         }
 
-        const unsigned values = ring.values_at(j) + lane_by_rows<HEAD_DIM>();
         if constexpr (EVO_IS(PvSum, as_float)) {
-            multiply_values<0>(j, values, weights, output);
+            multiply_values<0, MORE>(j, weights, output);
         } else { /* a tile's product by itself, so that FP16 sums stay short */
-            Products::word sums[ROW_TILES][HEAD_DIM / 8 * Products::WORDS] = {};
-            multiply_values<0>(j, values, weights, sums);
+            Products::word products[ROW_TILES][HEAD_DIM / 8 * Products::WORDS] = {};
+            multiply_values<0, MORE>(j, weights, products);
 #pragma unroll
             for (int i = 0; i < ROW_TILES * HEAD_DIM / 2; i++) {
                 const int tile = i / (HEAD_DIM / 2), n = i % (HEAD_DIM / 2);
-                output[tile][n] += Products::get(sums[tile] + n / 4 * Products::WORDS, n % 4);
+                output[tile][n] += Products::get(products[tile] + n / 4 * Products::WORDS, n % 4);
             }
         }
     }
 
-    /* Scores of this PART of the tile's keys and those behind it: 16 keys are two products wide. */
-    template <int PART, int FIRST, class Sums>
-    __device__ void multiply_keys(int j, unsigned keys, Sums &sums)
+    __device__ void take_ahead(score_sums &sums)
     {
-        if (PART > 0 || (!FIRST && j > 0))
+#pragma unroll
+        for (int i = 0; i < ROW_TILES * BLOCK_N / 8 * Scores::WORDS; i++) {
+            (&sums[0][0])[i] = (&ahead[0][0])[i];
+            (&ahead[0][0])[i] = 0;
+        }
+    }
+
+    /* Scores of this PART of the j-th tile's keys and those behind it; 16 keys are two products. */
+    template <int PART> __device__ void multiply_keys(int j, score_sums &sums, bool wait)
+    {
+        const unsigned keys = ring.keys_at(j) + lane_by_pieces<HEAD_DIM>();
+        if (PART > 0 || wait)
             Schedule::keys<PART>(ring, j);
 #pragma unroll
         for (int step = 0; step < STEPS; step++) {
@@ -284,17 +336,16 @@ struct warp_rows {
             }
         }
         if constexpr (PART + 1 < PARTS)
-            multiply_keys<PART + 1, FIRST>(j, keys, sums);
+            multiply_keys<PART + 1>(j, sums, wait);
     }
 
-    /* The same of weights and values: 16 keys are a step deep, a step of columns two products wide.
-     */
-    template <int PART, class Sums>
-    __device__ void multiply_values(int j, unsigned values,
-                                    const unsigned (&weights)[ROW_TILES][BLOCK_N / 16][4],
+    /* The same of weights and values: 16 keys are a step deep, 16 columns are two products. */
+    template <int PART, int MORE, class Sums>
+    __device__ void multiply_values(int j, const unsigned (&weights)[ROW_TILES][BLOCK_N / 16][4],
                                     Sums &sums)
     {
-        Schedule::values<PART>(ring, j);
+        const unsigned values = ring.values_at(j) + lane_by_rows<HEAD_DIM>();
+        Schedule::values<PART, MORE>(ring, j);
 #pragma unroll
         for (int n = PART * PART_STEPS; n < (PART + 1) * PART_STEPS; n++)
 #pragma unroll
@@ -309,125 +360,85 @@ struct warp_rows {
                 }
             }
         if constexpr (PART + 1 < PARTS)
-            multiply_values<PART + 1>(j, values, weights, sums);
+            multiply_values<PART + 1, MORE>(j, weights, sums);
     }
 };
 
-/* A set's result, in FP32, with its statistics behind it. */
-__device__ inline void put_result(const float (&output)[ROW_TILES][HEAD_DIM / 2],
-                                  const online_rows (&rows)[ROW_TILES], float *to, int my_row)
+/* Calls each(tile, r, row) for the rows of the warp that a lane holds a part of. */
+template <class Each> __device__ inline void each_row(int my_row, Each each)
 {
-    const int group = threadIdx.x % 32 / 4, mine = threadIdx.x % 4 * 2;
 #pragma unroll
-    for (int i = 0; i < ROW_TILES * 2; i++) {
-        const int tile = i / 2, r = i % 2, row = my_row + tile * 16 + r * 8 + group;
-#pragma unroll
-        for (int n = 0; n < HEAD_DIM / 8; n++)
-            *(float2 *)(to + row * PITCH + n * 8 + mine) = {output[tile][4 * n + 2 * r],
-                                                            output[tile][4 * n + 2 * r + 1]};
-        if (mine == 0)
-            ((float2 *)(to + BLOCK_M * PITCH))[row] = {rows[tile].maximum[r], rows[tile].sum[r]};
-    }
+    for (int i = 0; i < ROW_TILES * 2; i++)
+        each(i / 2, i % 2, my_row + i * 8 + (int)threadIdx.x % 32 / 4);
 }
 
-/* The output of a block that has all keys of its rows to itself. */
-__device__ inline void store_output(const float (&output)[ROW_TILES][HEAD_DIM / 2],
-                                    const online_rows (&rows)[ROW_TILES], unsigned char *memory,
-                                    const attention_head &head, const evo_problem &problem,
-                                    int first_row, int my_row)
+/* The output of a block that has all keys of its rows to itself. `tile` was that of Q. */
+__device__ inline void store_output(const warp_rows &mine, unsigned char *tile,
+                                    const attention_head &head, int first_row, int my_row)
 {
-    const int lane = threadIdx.x % 32, group = lane / 4, mine = lane % 4 * 2;
-    evo_half *const to = head.o + first_row * problem.o[2];
-    const int rows_left = problem.q_len - first_row;
-    if constexpr (EVO_IS(Store, store_rows))
+    const int lane = threadIdx.x % 32, column = lane % 4 * 2;
+    const long long stride = mine.problem.o[2];
+    evo_half *const to = head.o + first_row * stride;
+    const int rows_left = mine.problem.q_len - first_row;
+    if constexpr (EVO_IS(Store, store_wide))
         __syncwarp(); /* all lanes have read Q, of which the warp's own rows are overwritten */
-#pragma unroll
-    for (int i = 0; i < ROW_TILES * 2; i++) {
-        const int tile = i / 2, r = i % 2, row = my_row + tile * 16 + r * 8 + group;
-        const float inverse = evo_inverse(rows[tile].sum[r]);
+    each_row(my_row, [&](int i, int r, int row) {
+        const float sum = mine.rows[i].sum[r], inverse = evo_inverse(sum);
 #pragma unroll
         for (int n = 0; n < HEAD_DIM / 8; n++) {
-            const unsigned pair = pack<Type>(output[tile][4 * n + 2 * r] * inverse,
-                                             output[tile][4 * n + 2 * r + 1] * inverse);
-            if constexpr (EVO_IS(Store, store_rows))
-                *(unsigned *)(memory + swizzled<HEAD_DIM>(row, n) + 2 * mine) = pair;
+            const float *x = mine.output[i] + 4 * n + 2 * r;
+            const unsigned pair = pack<Type>(x[0] * inverse, x[1] * inverse);
+            if constexpr (EVO_IS(Store, store_wide))
+                *(unsigned *)(tile + swizzled<HEAD_DIM>(row, n) + 2 * column) = pair;
             else if (row < rows_left)
-                *(unsigned *)(to + row * problem.o[2] + n * 8 + mine) = pair;
+                *(unsigned *)(to + row * stride + n * 8 + column) = pair;
         }
-        if (LSE && mine == 0 && row < rows_left)
+        if (LSE && column == 0 && row < rows_left)
             head.lse[first_row + row] =
-                evo_log_sum_exp(rows[tile].maximum[r], rows[tile].sum[r], problem.scale);
-    }
-    if constexpr (EVO_IS(Store, store_rows)) {
-        constexpr int PIECES = HEAD_DIM / 8;
+                evo_log_sum_exp(mine.rows[i].maximum[r], sum, mine.problem.scale);
+    });
+    if constexpr (EVO_IS(Store, store_wide)) {
         __syncwarp();
 #pragma unroll
-        for (int i = lane; i < ROW_TILES * 16 * PIECES; i += 32) {
-            const int row = my_row + i / PIECES, piece = i % PIECES;
+        for (int i = lane; i < ROW_TILES * 2 * HEAD_DIM; i += 32) {
+            const int row = my_row + i / (HEAD_DIM / 8), piece = i % (HEAD_DIM / 8);
             if (row < rows_left)
-                *(uint4 *)(to + row * problem.o[2] + piece * 8) =
-                    *(const uint4 *)(memory + swizzled<HEAD_DIM>(row, piece));
+                *(uint4 *)(to + row * stride + piece * 8) =
+                    *(const uint4 *)(tile + swizzled<HEAD_DIM>(row, piece));
         }
     }
 }
 
-/* Deals out the block's rows, of which `rows` exist, four columns to a thread. */
-template <class Each> __device__ inline void each_columns(int rows, Each each)
+/* A set's result, with its statistics behind it. */
+__device__ inline void put_result(const warp_rows &mine, float *to, int my_row)
 {
-    constexpr int LANES = HEAD_DIM / 4;
-#pragma unroll 4
-    for (int i = 0; i < evo::ceil_div(BLOCK_M * LANES, THREADS); i++) {
-        const int unit = i * THREADS + threadIdx.x;
-        if (unit / LANES < min(rows, BLOCK_M))
-            each(unit / LANES, unit % LANES * 4);
-    }
+    const int column = threadIdx.x % 4 * 2;
+    each_row(my_row, [&](int i, int r, int row) {
+#pragma unroll
+        for (int n = 0; n < HEAD_DIM / 8; n++)
+            *(float2 *)(to + row * PITCH + n * 8 + column) = {mine.output[i][4 * n + 2 * r],
+                                                              mine.output[i][4 * n + 2 * r + 1]};
+        if (column == 0)
+            ((float2 *)(to + BLOCK_M * PITCH))[row] = {mine.rows[i].maximum[r],
+                                                       mine.rows[i].sum[r]};
+    });
 }
 
-/* What becomes of a row's merged result: four columns of it, by one thread. */
-__device__ inline void store_columns(const attention_head &head, const evo_problem &problem,
-                                     int row, int column, const online_result &result)
-{
-    const float inverse = evo_inverse(result.sum);
-    const uint2 columns = {pack<Type>(result.x[0] * inverse, result.x[1] * inverse),
-                           pack<Type>(result.x[2] * inverse, result.x[3] * inverse)};
-    *(uint2 *)(head.o + row * problem.o[2] + column) = columns;
-    if (LSE && column == 0)
-        head.lse[row] = evo_log_sum_exp(result.maximum, result.sum, problem.scale);
-}
-
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) in_clusters_of(EVO_VALUE_CLUSTER)
     attention(const evo_half *Q, const evo_half *K, const evo_half *V, evo_half *O, float *lse,
               float *results, unsigned *arrivals, evo_problem problem)
 {
     extern __shared__ __align__(1024) unsigned char memory[];
-    const unsigned shared = shared_address(memory);
-    const int warp = threadIdx.x / 32, set = warp / SET_WARPS;
-    const int row_blocks = evo::ceil_div(problem.q_len, BLOCK_M);
-    const int row_block = CAUSAL ? row_blocks - 1 - Order::rows() / SPLITS : Order::rows() / SPLITS;
-    const int first_row = row_block * BLOCK_M, split = Order::rows() % SPLITS;
-    const int my_row = warp % SET_WARPS * (16 * ROW_TILES); /* the warp's first, in the block */
-    const attention_head head = evo_head(problem, blockIdx.z, Order::head(), Q, K, V, O, lse);
-    const evo_half *const q = head.q + first_row * problem.q[2];
-    const int rows_left = problem.q_len - first_row;
-    const float factor = problem.scale * 1.4426950408889634f;
+    const unsigned shared = shared_address(memory), places = shared + QUERY_BYTES;
+    const block_place place(problem);
+    const attention_head head = evo_head(problem, place.batch, place.head, Q, K, V, O, lse);
+    const evo_half *const q = head.q + place.first_row * problem.q[2];
+    const int rows_left = problem.q_len - place.first_row;
+    const int my_row = threadIdx.x / 32 % SET_WARPS * (16 * ROW_TILES); /* the warp's first */
+    const float factor = softmax_factor(problem);
 
-    /* Tiles are dealt out one at a time. Below `whole` no row of the block has a hidden key. */
-    const int tiles = evo::ceil_div(evo_visible<CAUSAL>(problem, first_row + BLOCK_M - 1), BLOCK_N);
-    const int whole = evo_visible<CAUSAL>(problem, first_row) / BLOCK_N;
-    const int share = split * KEY_SETS + set;
-    const key_ring ring = {
-        shared + QUERY_BYTES + set * SET_BYTES,
-        head.k,
-        head.v,
-        problem.k[2],
-        problem.v[2],
-        problem.kv_len,
-        (tiles + SHARES - 1 - share) / SHARES,
-        tiles - 1 - share,
-        set,
-        (int)threadIdx.x % SET_THREADS,
-    };
-
+    /* Everything that fits sets out. */
+    const key_ring ring(problem, head, place, places);
     if constexpr (Query::FROM_SHARED)
         copy_swizzled<THREADS, BLOCK_M, HEAD_DIM, PREFETCH>(shared, q, problem.q[2], rows_left,
                                                             threadIdx.x);
@@ -437,69 +448,82 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     else
         ring.sync();
 
-    warp_rows mine = {problem, ring, {}, first_row + my_row, whole, factor, {}, {}};
-    mine.query.at = shared + my_row * ROW_BYTES + lane_by_rows<HEAD_DIM>();
-    mine.query.begin(q + my_row * problem.q[2], problem.q[2], rows_left - my_row);
-
-    int j = 0;
-    if constexpr (EVO_IS(Loop, loop_first))
-        if (ring.count > 0)
-            mine.work<1, MASK_ASK>(j++);
-    if constexpr (EVO_IS(Loop, loop_masked))
-#pragma unroll 1
-        for (; ring.number(j) >= whole; j++)
-            mine.work<0, MASK_ALWAYS>(j);
-#pragma unroll 1
-    for (; j < ring.count; j++)
-        mine.work<0, EVO_IS(Loop, loop_masked) ? MASK_NEVER : MASK_ASK>(j);
-#pragma unroll
-    for (int i = 0; i < ROW_TILES; i++)
-        online_finish(mine.rows[i]);
-
+    warp_rows mine = {problem,
+                      ring,
+                      {},
+                      place.first_row + my_row,
+                      evo_visible<CAUSAL>(problem, place.first_row) / BLOCK_N,
+                      factor};
+    mine.query.begin(shared + my_row * ROW_BYTES, q + my_row * problem.q[2], problem.q[2],
+                     rows_left - my_row);
+    mine.run();
     if constexpr (SHARES == 1) {
-        store_output(mine.output, mine.rows, memory, head, problem, first_row, my_row);
-        return;
+        store_output(mine, memory, head, place.first_row, my_row);
+    } else {
+        /* The results of all sets of the cluster are merged, by each block for some rows. */
+        ring.sync(); /* the set's result takes the place of its ring */
+        put_result(mine, (float *)(memory + QUERY_BYTES + ring.set * SET_BYTES), my_row);
+        cluster_sync<CLUSTER>();
+        const split_results<SPLITS, HEAD_DIM, WIDTH> splits(results, problem);
+        const int skipped = place.rank * MERGED_ROWS;
+        merge_each<THREADS, MERGED_ROWS, HEAD_DIM, WIDTH>(
+            rows_left - skipped, [&](int row, int column, int turn) {
+                row += skipped;
+                const auto at = [&](int n, int i) {
+                    return cluster_address<CLUSTER>(places + n % KEY_SETS * SET_BYTES + 4 * i,
+                                                    n / KEY_SETS);
+                };
+                const auto merged = merge_columns<KEY_SETS * CLUSTER, WIDTH>(
+                    factor,
+                    [&](int n) { return cluster_load2<CLUSTER>(at(n, BLOCK_M * PITCH + 2 * row)); },
+                    [&](int n, int i) {
+                        return cluster_load4<CLUSTER>(at(n, row * PITCH + column + 4 * (i ^ turn)));
+                    });
+                if constexpr (SPLITS == 1)
+                    merge_store<Type, LSE>(head, problem, place.first_row + row, column, turn,
+                                           merged);
+                else
+                    splits.put(place.split, place.row_of_all + row, column, turn, merged);
+            });
+        if constexpr (CLUSTER > 1)
+            cluster_sync<CLUSTER>(); /* others may still read this block's results */
+        if constexpr (SPLITS == 1 || EVO_IS(Meet, meet_kernel))
+            return;
+
+        /* The block that comes last finds the results of all splits. The count wraps to 0. */
+        unsigned *const arrived = arrivals +
+                                  ((place.batch * problem.heads + place.head) *
+                                       (long long)evo::ceil_div(problem.q_len, BLOCK_M) +
+                                   place.row_block) *
+                                      CLUSTER +
+                                  place.rank;
+        __threadfence();
+        __syncthreads();
+        if (!__syncthreads_or(threadIdx.x == 0 && atomicInc(arrived, SPLITS - 1) == SPLITS - 1))
+            return;
+        __threadfence();
+        merge_each<THREADS, MERGED_ROWS, HEAD_DIM, WIDTH>(
+            rows_left - skipped, [&](int row, int column, int turn) {
+                row += skipped;
+                merge_store<Type, LSE>(head, problem, place.first_row + row, column, turn,
+                                       splits.merge(place.row_of_all + row, column, turn, factor));
+            });
     }
+}
 
-    /* Results of sets and splits are merged. */
-    unsigned char *const places = memory + QUERY_BYTES;
-    ring.sync(); /* the set's result takes the place of its ring */
-    put_result(mine.output, mine.rows, (float *)(places + set * SET_BYTES), my_row);
-    __syncthreads();
-    const long long block_of_rows = (long long)blockIdx.z * problem.heads + Order::head();
-    const long long row_of_all = block_of_rows * problem.q_len + first_row;
-    const long long rows_of_all = (long long)problem.batch * problem.heads * problem.q_len;
-    float2 *const statistics = (float2 *)(results + SPLITS * rows_of_all * HEAD_DIM);
-    each_columns(rows_left, [&](int row, int column) {
-        const auto place = [&](int n) { return (const float *)(places + n * SET_BYTES); };
-        const online_result result = online_merge<KEY_SETS>(
-            factor, [&](int n) { return ((const float2 *)(place(n) + BLOCK_M * PITCH))[row]; },
-            [&](int n) { return *(const float4 *)(place(n) + row * PITCH + column); });
-        const long long at = split * rows_of_all + row_of_all + row;
-        if constexpr (SPLITS == 1) {
-            store_columns(head, problem, first_row + row, column, result);
-        } else {
-            *(float4 *)(results + at * HEAD_DIM + column) = {result.x[0], result.x[1], result.x[2],
-                                                             result.x[3]};
-            if (column == 0)
-                statistics[at] = {result.maximum, result.sum};
-        }
-    });
-    if constexpr (SPLITS == 1)
-        return;
-
-    /* The block that comes last finds the results of all splits in memory. */
-    unsigned *const arrived = arrivals + block_of_rows * row_blocks + row_block;
-    __threadfence();
-    __syncthreads();
-    if (!__syncthreads_or(threadIdx.x == 0 && atomicInc(arrived, SPLITS - 1) == SPLITS - 1))
-        return; /* the last count wraps to 0, where the next call begins */
-    __threadfence();
-    each_columns(rows_left, [&](int row, int column) {
-        const auto at = [&](int n) { return n * rows_of_all + row_of_all + row; };
-        const online_result result = online_merge<SPLITS>(
-            factor, [&](int n) { return __ldcg(statistics + at(n)); },
-            [&](int n) { return __ldcg((const float4 *)(results + at(n) * HEAD_DIM + column)); });
-        store_columns(head, problem, first_row + row, column, result);
-    });
+/* The merge of splits as a kernel of its own. */
+extern "C" __global__ void __launch_bounds__(COMBINE_THREADS)
+    combine(evo_half *O, float *lse, float *results, evo_problem problem)
+{
+    const int first_row = blockIdx.x * COMBINE_ROWS, rows_left = problem.q_len - first_row;
+    const attention_head head = evo_head(problem, blockIdx.z, blockIdx.y, O, O, O, O, lse);
+    const split_results<SPLITS, HEAD_DIM, WIDTH> splits(results, problem);
+    const long long row_of_all =
+        ((long long)blockIdx.z * problem.heads + blockIdx.y) * problem.q_len + first_row;
+    merge_each<COMBINE_THREADS, COMBINE_ROWS, HEAD_DIM, WIDTH>(
+        rows_left, [&](int row, int column, int turn) {
+            merge_store<Type, LSE>(
+                head, problem, first_row + row, column, turn,
+                splits.merge(row_of_all + row, column, turn, softmax_factor(problem)));
+        });
 }

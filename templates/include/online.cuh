@@ -131,33 +131,4 @@ __device__ inline void online_finish(online_rows &rows)
         rows.sum[r] = reduce_shuffle<sum_of, 4>(rows.sum[r]);
 }
 
-/*
- * One result of N partial ones over disjoint sets of keys: each has its maximum and sum for the
- * row, and its output on the scale of that maximum.
- */
-struct online_result {
-    float maximum, sum, x[4]; /* four columns of the row */
-};
-template <int N, class Statistics, class Columns>
-__device__ inline online_result online_merge(float factor, Statistics statistics, Columns columns)
-{
-    online_result all = {evo_minus_infinity(), 0, {}};
-    float2 one[N]; /* maximum, sum */
-#pragma unroll
-    for (int n = 0; n < N; n++) {
-        one[n] = statistics(n);
-        all.maximum = fmaxf(all.maximum, one[n].x);
-    }
-    const float shift = online_shift<1>(all.maximum);
-#pragma unroll
-    for (int n = 0; n < N; n++) {
-        const float weight = exp2_fast((one[n].x - shift) * factor);
-        const float4 x = columns(n);
-        all.sum += weight * one[n].y;
-        all.x[0] += weight * x.x, all.x[1] += weight * x.y;
-        all.x[2] += weight * x.z, all.x[3] += weight * x.w;
-    }
-    return all;
-}
-
 #endif

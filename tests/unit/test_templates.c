@@ -165,11 +165,14 @@ static void peer_send(struct peer *peer, struct candidate *candidate)
     const struct family *family = all.families[candidate->genome.family];
     struct givens givens = givens_of(&candidate->setting);
     struct compile_job job = {.id = all.built, .arch = candidate->setting.target->arch,
-                              .entries = {"attention"}, .entry_count = 1};
+                              .entry_count = family->program.kernel_count};
     struct buf source = {0};
     struct err err = {0};
 
     arena_reset(peer->arena);
+    for (int i = 0; i < job.entry_count; i++) {
+        job.entries[i] = family->program.kernels[i].name;
+    }
     if (!render_source(all.set, family, &candidate->genome, &givens, &source, &err)) {
         fail_msg("%s", err.what);
     }
@@ -200,8 +203,9 @@ static void check_built(const struct candidate *candidate, const struct built *b
         fail_msg("%s: %s: %s\n%.2000s", name_of(candidate), verdict_names[built->verdict],
                  built->reason, built->log);
     }
-    assert_int_equal(built->entry_count, 1);
-    assert_int_equal(built->entries[0].static_smem_bytes, 0);
+    for (int i = 0; i < built->entry_count; i++) {
+        assert_int_equal(built->entries[i].static_smem_bytes, 0);
+    }
     if (strstr(built->ptx, ".global .align") != NULL ||
         strstr(built->ptx, ".const .align") != NULL) {
         fail_msg("%s: its PTX holds a variable at file scope", name_of(candidate));
