@@ -58,6 +58,17 @@ enum device_status device_load(const struct judge_image *image, struct device_mo
                                struct err *err);
 void device_unload(struct device_module *module); /* NULL is fine */
 
+/*
+ * Loads the jitter twin (jitter.h) of an image, which the device compiles from its text. It is
+ * called like any other module. DEVICE_UNSUPPORTED: the device's compiler is older than the text,
+ * whatever that says; DEVICE_REFUSED: there is something wrong with the text.
+ */
+enum device_status device_load_twin(const struct judge_image *image, const char *ptx, size_t bytes,
+                                    struct device_module **twin, struct err *err);
+/* What calls of the twin find in its variable from now on; zeros until then. */
+enum device_status device_twin_set(struct device_module *twin, const uint32_t words[2],
+                                   struct err *err);
+
 /* Nobody knows what new memory holds: it may have been used before. */
 enum device_status device_alloc(size_t bytes, device_ptr *at, struct err *err);
 void device_free(device_ptr at);

@@ -15,6 +15,7 @@
 #include "base/proc.h"
 #include "base/str.h"
 #include "fitness/rival/rival.h"
+#include "fitness/jitter.h"
 #include "fitness/verify.h"
 
 enum {
@@ -170,6 +171,7 @@ static const struct {
     {CUDA_ERROR_OUT_OF_MEMORY, DEVICE_REFUSED},
     {CUDA_ERROR_INVALID_IMAGE, DEVICE_REFUSED},
     {CUDA_ERROR_NO_BINARY_FOR_GPU, DEVICE_REFUSED},
+    {CUDA_ERROR_JIT_COMPILER_NOT_FOUND, DEVICE_REFUSED},
     {CUDA_ERROR_INVALID_PTX, DEVICE_REFUSED},
     {CUDA_ERROR_UNSUPPORTED_PTX_VERSION, DEVICE_REFUSED},
     {CUDA_ERROR_INVALID_SOURCE, DEVICE_REFUSED},
@@ -624,6 +626,79 @@ enum device_status device_load(const struct judge_image *image, struct device_mo
     return DEVICE_OK;
 }
 
+/* The driver's compiler; its log is kept for what it refuses. */
+static enum device_status compile_text(const char *ptx, size_t bytes, void **cubin, size_t *size,
+                                       struct err *err)
+{
+    static const char what[] = "the driver cannot compile the text";
+    char log[512] = "";
+    CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+    void *values[] = {log, (void *)(uintptr_t)sizeof log};
+    CUlinkState link = NULL;
+    void *linked = NULL;
+    CUresult code = cuLinkCreate(2, options, values, &link);
+    enum device_status status;
+
+    if (code == CUDA_SUCCESS) {
+        code = cuLinkAddData(link, CU_JIT_INPUT_PTX, (void *)ptx, bytes, "evo_twin", 0, NULL, NULL);
+    }
+    if (code == CUDA_SUCCESS) {
+        code = cuLinkComplete(link, &linked, size);
+    }
+    status = cuda_status(code, err, what);
+    if (status == DEVICE_OK) {
+        *cubin = memcpy(xmalloc(*size), linked, *size);
+    } else if (log[0] != '\0') {
+        log[sizeof log - 1] = '\0';
+        err_set(err, ERR_DEVICE, "%s: %s", what, log);
+    }
+    if (link != NULL) {
+        cuLinkDestroy(link);
+    }
+    return code == CUDA_ERROR_UNSUPPORTED_PTX_VERSION || code == CUDA_ERROR_JIT_COMPILER_NOT_FOUND
+               ? DEVICE_UNSUPPORTED
+               : status;
+}
+
+enum device_status device_load_twin(const struct judge_image *image, const char *ptx, size_t bytes,
+                                    struct device_module **twin, struct err *err)
+{
+    struct judge_image compiled = *image;
+    void *cubin = NULL;
+    size_t size = 0;
+    /* The text ends with a zero for the driver, which is told so by its size. */
+    char *text = xmalloc(bytes + 1);
+    enum device_status status;
+
+    *twin = NULL;
+    memcpy(text, ptx, bytes);
+    text[bytes] = '\0';
+    status = compile_text(text, bytes + 1, &cubin, &size, err);
+    if (status == DEVICE_OK) {
+        compiled.cubin = cubin;
+        compiled.cubin_bytes = size;
+        status = device_load(&compiled, twin, err);
+    }
+    free(text);
+    free(cubin);
+    return status;
+}
+
+enum device_status device_twin_set(struct device_module *twin, const uint32_t words[2],
+                                   struct err *err)
+{
+    CUdeviceptr at = 0;
+    size_t bytes = 0;
+    enum device_status status =
+        cuda_status(cuModuleGetGlobal(&at, &bytes, twin->module, JITTER_VARIABLE), err,
+                    "cannot find '" JITTER_VARIABLE "'");
+
+    if (status == DEVICE_OK && bytes != JITTER_WORDS * sizeof *words) {
+        return refuse(err, "'" JITTER_VARIABLE "' has %zu bytes", bytes);
+    }
+    return status == DEVICE_OK ? device_write(at, words, bytes, err) : status;
+}
+
 void device_unload(struct device_module *module)
 {
     if (module == NULL) {
@@ -934,11 +1009,9 @@ static enum device_status encode_map(const struct plan_map *map,
     CUtensorMap encoded; /* at a multiple of 64, as the driver wants it */
     char what[128];
     CUresult code = gpu.encode_tiled(
-        &encoded,
-        map->bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, MAP_RANK,
-        (void *)(uintptr_t)mapped_tensor(buffers, map->tensor), layout.sizes, layout.strides,
-        layout.box, ones,
-        CU_TENSOR_MAP_INTERLEAVE_NONE,
+        &encoded, map->bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+        MAP_RANK, (void *)(uintptr_t)mapped_tensor(buffers, map->tensor), layout.sizes,
+        layout.strides, layout.box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,
         map->swizzle == 128  ? CU_TENSOR_MAP_SWIZZLE_128B
         : map->swizzle == 64 ? CU_TENSOR_MAP_SWIZZLE_64B
         : map->swizzle == 32 ? CU_TENSOR_MAP_SWIZZLE_32B
@@ -966,10 +1039,14 @@ enum device_status device_encode_maps(const struct plan *plan, struct device_buf
 static void *argument(const struct device_buffers *buffers, enum plan_arg kind, int index)
 {
     const void *const fixed[] = {
-        [ARG_Q] = &buffers->q,     [ARG_K] = &buffers->k,
-        [ARG_V] = &buffers->v,     [ARG_O] = &buffers->o,
-        [ARG_LSE] = &buffers->lse, [ARG_PROBLEM] = &buffers->problem,
-        [ARG_WORKSPACE] = &buffers->workspaces[index], [ARG_MAP] = &buffers->maps[index],
+        [ARG_Q] = &buffers->q,
+        [ARG_K] = &buffers->k,
+        [ARG_V] = &buffers->v,
+        [ARG_O] = &buffers->o,
+        [ARG_LSE] = &buffers->lse,
+        [ARG_PROBLEM] = &buffers->problem,
+        [ARG_WORKSPACE] = &buffers->workspaces[index],
+        [ARG_MAP] = &buffers->maps[index],
     };
 
     return (void *)fixed[kind];

@@ -23,6 +23,7 @@
 #include "fitness/device.h"
 #include "fitness/duel.h"
 #include "fitness/image.h"
+#include "fitness/jitter.h"
 #include "fitness/job.h"
 #include "fitness/reference.h"
 #include "fitness/sandbox.h"
@@ -47,6 +48,7 @@ struct session {
     const struct judge_job *job;
     struct judge_result *result;
     struct device_module *modules[JOB_IMAGES_MAX];
+    struct device_module *twins[JOB_IMAGES_MAX]; /* of the race gate; NULL: not loaded */
     struct plan plans[JOB_PROBLEMS_MAX];
     bool skipped[JOB_PROBLEMS_MAX]; /* for the gate alone, and not supported */
     int order[JOB_PROBLEMS_MAX];    /* of the problems: by work, least first */
@@ -228,6 +230,97 @@ static bool run_gate(struct session *s, struct err *err)
     return s->status == DEVICE_OK && s->result->verdict == VERDICT_NONE;
 }
 
+/* ---- the race gate ---- */
+
+/* Whether the image has a twin to run, and if not, that and why is a row of evidence. */
+static bool no_twin(struct session *s, int image, const char *why)
+{
+    for (int i = 0; i < s->job->problem_count; i++) {
+        struct case_result row = {.problem = i,
+                                  .rung = RUNG_RACE,
+                                  .family = "",
+                                  .verdict = VERDICT_UNSUPPORTED,
+                                  .error_max = NAN,
+                                  .error_allowed = NAN,
+                                  .frobenius = NAN,
+                                  .frobenius_allowed = NAN,
+                                  .worst = {-1, -1, -1, -1},
+                                  .expected = NAN,
+                                  .got = NAN};
+
+        if (s->job->problems[i].image == image) {
+            row.reason = arena_printf(s->arena, "not run: %s", why);
+            case_record(s->result, &row);
+            return true;
+        }
+    }
+    return true;
+}
+
+/*
+ * A twin that cannot be made of this text is the candidate's doing; a compiler too old for any such
+ * text is not.
+ */
+static bool load_twin(struct session *s, int index, struct err *err)
+{
+    const struct judge_image *image = &s->job->images[index];
+    struct jitter_sites sites;
+    struct buf text = {0};
+    bool ok = true;
+
+    if (image->ptx_bytes == 0) {
+        return no_twin(s, index, "the program came without its PTX");
+    }
+    if (!jitter_twin(image->ptx, image->ptx_bytes, &text, &sites, err)) {
+        ok = decided(s, VERDICT_INVALID, "it has no jitter twin: %s", err->what);
+    } else {
+        s->status = device_load_twin(image, text.data, text.length, &s->twins[index], err);
+        s->twins[index] = s->status == DEVICE_OK ? s->twins[index] : NULL;
+        if (s->status == DEVICE_UNSUPPORTED) {
+            s->status = DEVICE_OK;
+            ok = no_twin(s, index, err->what);
+        } else if (s->status == DEVICE_REFUSED) {
+            s->status = DEVICE_OK;
+            ok = decided(s, VERDICT_INVALID, "the device refused its jitter twin: %s", err->what);
+        } else {
+            ok = s->status == DEVICE_OK || err_in(err, "loading the twin of image %d", index);
+        }
+    }
+    buf_free(&text);
+    return ok;
+}
+
+static bool race_problem(struct session *s, int problem, struct err *err)
+{
+    struct verify_subject subject = subject_of(s, problem);
+    enum use use = s->job->problems[problem].use;
+
+    subject.module = s->twins[s->job->problems[problem].image];
+    if (subject.module == NULL || s->skipped[problem] || (use != USE_WHOLE && use != USE_GATE)) {
+        return true;
+    }
+    s->status = verify_race(s->arena, &subject, s->job->secret, s->result, err);
+    return s->status == DEVICE_OK && s->result->verdict == VERDICT_NONE;
+}
+
+static bool run_race(struct session *s, struct err *err)
+{
+    bool well = true;
+
+    for (int i = 0; i < s->job->image_count && well; i++) {
+        well = load_twin(s, i, err);
+    }
+    for (int i = 0; i < s->job->problem_count && well; i++) {
+        well = race_problem(s, s->order[i], err);
+    }
+    for (int i = 0; i < s->job->image_count; i++) {
+        device_unload(s->twins[i]);
+    }
+    return well;
+}
+
+/* ---- the clock ---- */
+
 static double median_of(struct arena *arena, const double *values, int count)
 {
     double *copy;
@@ -337,6 +430,7 @@ static bool measure_all(struct session *s, struct err *err)
 static void climb(struct session *s, struct err *err)
 {
     if (load_images(s, err) && resolve_plans(s, err) && run_gate(s, err) &&
+        (s->job->effort < EFFORT_PROMOTE || run_race(s, err)) &&
         (s->job->effort == EFFORT_CORRECT || measure_all(s, err))) {
         s->result->verdict = VERDICT_PASS;
     }

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "fitness/inputs.h"
+#include "fitness/jitter.h"
 #include "fitness/pool.h"
 #include "fitness/reference.h"
 
@@ -62,6 +63,7 @@ struct gate {
     struct err *err;
     enum device_status status;
     int threads;
+    bool race;     /* the module is a twin: what is wrong with it is a race */
     int64_t calls; /* so far: poisons come in turn, whatever the cases */
     struct problem_args args;
     int64_t elements;       /* of the output */
@@ -151,6 +153,9 @@ static bool case_fail(struct gate *gate, struct case_result *row, enum verdict v
     va_start(ap, format);
     row->reason = arena_vprintf(gate->arena, format, ap);
     va_end(ap);
+    if (gate->race && (verdict == VERDICT_WRONG || verdict == VERDICT_UNSTABLE)) {
+        verdict = VERDICT_RACY;
+    }
     row->verdict = verdict;
     case_record(gate->result, row);
     problem_text(gate->subject->problem, shape);
@@ -945,12 +950,35 @@ static void rung_passed(struct gate *gate, const struct rig *rig, struct case_re
     *row = case_new(gate, next, rig);
 }
 
+/* The first launch is the twin as it is. */
+static void jitter_of(const struct rig *rig, int launch, uint32_t words[JITTER_WORDS])
+{
+    words[0] = words[1] = 0;
+    if (launch > 0) {
+        jitter_words(launch - 1, rig->key, words);
+    }
+}
+
+static bool set_jitter(struct gate *gate, const struct rig *rig, int launch,
+                       struct case_result *row)
+{
+    uint32_t words[JITTER_WORDS];
+    enum device_status status;
+
+    jitter_of(rig, launch, words);
+    status = device_twin_set(gate->subject->module, words, gate->err);
+    return status == DEVICE_OK || device_failed(gate, status, row);
+}
+
 static bool launch_all(struct gate *gate, struct rig *rig, const struct climb *climb,
                        struct case_result *row, struct observation *seen)
 {
     for (int launch = 0; launch < climb->launches; launch++) {
         bool happened = climb->rung == RUNG_TIMED && launch == 0; /* while it was timed */
         device_watch(climb->first && launch == 0); /* watching is slow: once for each shape */
+        if (gate->race && !set_jitter(gate, rig, launch, row)) {
+            return false;
+        }
         if (!happened && !rig_call(gate, rig, row)) {
             return false;
         }
@@ -961,19 +989,34 @@ static bool launch_all(struct gate *gate, struct rig *rig, const struct climb *c
     return true;
 }
 
-static bool check_stable(struct gate *gate, const struct climb *climb,
+static const char *change_text(const struct gate *gate, const struct rig *rig,
+                               const struct climb *climb, int launch)
+{
+    uint32_t words[JITTER_WORDS];
+
+    if (climb->rung == RUNG_TIMED) {
+        return "changed when the timed call was made once more, untimed";
+    }
+    if (!gate->race) {
+        return "changed from one launch to another on the same input";
+    }
+    jitter_of(rig, launch, words);
+    return arena_printf(gate->arena,
+                        "changed when warps were delayed by up to %u ns (jitter %d, seed %08x)",
+                        words[0], launch, words[1]);
+}
+
+static bool check_stable(struct gate *gate, const struct rig *rig, const struct climb *climb,
                          const struct observation *seen, struct case_result *row)
 {
-    const char *words = climb->rung == RUNG_TIMED
-                            ? "changed when the timed call was made once more, untimed"
-                            : "changed from one launch to another on the same input";
-
     for (int launch = 1; launch < climb->launches; launch++) {
         if (seen[launch].changed.count > 0) {
-            return fail_at(gate, row, VERDICT_UNSTABLE, &seen[launch].changed, words);
+            return fail_at(gate, row, VERDICT_UNSTABLE, &seen[launch].changed,
+                           change_text(gate, rig, climb, launch));
         }
         if (seen[launch].lse_changed.count > 0) {
-            return fail_lse(gate, row, VERDICT_UNSTABLE, &seen[launch].lse_changed, words);
+            return fail_lse(gate, row, VERDICT_UNSTABLE, &seen[launch].lse_changed,
+                            change_text(gate, rig, climb, launch));
         }
     }
     return true;
@@ -1008,7 +1051,7 @@ static bool case_run(struct gate *gate, struct rig *rig, const struct climb *cli
     if (climb->first) {
         rung_passed(gate, rig, &row, RUNG_STABLE);
     }
-    if (!check_stable(gate, climb, seen, &row)) {
+    if (!check_stable(gate, rig, climb, seen, &row)) {
         return false;
     }
     case_record(gate->result, &row);
@@ -1113,6 +1156,24 @@ enum device_status verify_run(struct arena *arena, const struct verify_subject *
     gate_open(&gate);
     if (rig_make(&gate, &rig, 0)) {
         run_cases(&gate, request, &rig);
+    }
+    rig_free(&rig);
+    gate_close(&gate);
+    return gate.status;
+}
+
+enum device_status verify_race(struct arena *arena, const struct verify_subject *subject,
+                               uint64_t secret, struct judge_result *result, struct err *err)
+{
+    struct gate gate = gate_of(arena, subject, secret, result, err);
+    struct climb climb = {.rung = RUNG_RACE, .launches = 1 + JITTERS};
+    struct rig rig;
+
+    gate.race = true;
+    gate_open(&gate);
+    if (rig_make(&gate, &rig, 0) &&
+        rig_draw(&gate, &rig, INPUT_NORMAL, derive(&gate, "race", 0, 0))) {
+        case_run(&gate, &rig, &climb);
     }
     rig_free(&rig);
     gate_close(&gate);

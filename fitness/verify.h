@@ -72,6 +72,13 @@ enum device_status verify_run(struct arena *arena, const struct verify_subject *
                               struct err *err);
 
 /*
+ * The race gate: subject->module is a jitter twin. One case of unit normals, launched once without
+ * delays and once under each jitter: the same bits every time, and right, or the verdict is RACY.
+ */
+enum device_status verify_race(struct arena *arena, const struct verify_subject *subject,
+                               uint64_t secret, struct judge_result *result, struct err *err);
+
+/*
  * Checks the outputs that timed calls left behind in `sets`, whose inputs verify_prepare drew: a
  * kernel that is right only while nobody measures is caught here.
  */

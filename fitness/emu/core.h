@@ -153,6 +153,7 @@ uint64_t cells_place(const struct cells *cells);
 
 op_function control_branch, control_branch_table, control_exit, control_trap, control_nothing;
 op_function control_clock;
+op_function control_sleep; /* src: ns */
 enum { CLOCK_LOW = 0, CLOCK_HIGH = 32 }; /* op->mode of control_clock: the shift */
 
 struct branch_table {

@@ -890,10 +890,26 @@ static bool call(struct decoder *decoder, struct op *op, bool *inlined, struct e
     return function_walk(decoder, &frame, err);
 }
 
+static bool sleep_for(struct decoder *decoder, struct op *op, struct err *err)
+{
+    const struct ptx_instruction *text = decoder->text;
+    uint32_t slot;
+
+    if (text->operand_count != 1) {
+        return unsupported(text, err, "one operand says how long");
+    }
+    if (!decode_slot(decoder, &text->operands[0], PTX_U32, &slot, err)) {
+        return false;
+    }
+    op_set_src(decoder, op, &slot, 1);
+    op->run = control_sleep;
+    return true;
+}
+
 static bool control(struct decoder *decoder, struct op *op, struct fixups *fixups, bool *inlined,
                     struct err *err)
 {
-    static const char *const nothing[] = {"nanosleep", "pmevent", "griddepcontrol"};
+    static const char *const nothing[] = {"pmevent", "griddepcontrol"};
     const struct ptx_instruction *text = decoder->text;
     const char *name = text->parts[0];
     op->class = CLASS_CONTROL;
@@ -914,6 +930,9 @@ static bool control(struct decoder *decoder, struct op *op, struct fixups *fixup
         op->run = control_branch;
         fixup_add(fixups, decoder->op_count, LABEL_END, -1);
         return true;
+    }
+    if (strcmp(name, "nanosleep") == 0) {
+        return sleep_for(decoder, op, err);
     }
     if (strcmp(name, "trap") == 0 || strcmp(name, "brkpt") == 0) {
         op->run = control_trap;

@@ -21,6 +21,7 @@
 #include "fitness/emu/findings.h"
 #include "fitness/emu/ptx.h"
 #include "fitness/emu/tensormap.h"
+#include "fitness/jitter.h"
 #include "fitness/verify.h"
 
 enum {
@@ -65,6 +66,7 @@ struct device_module {
     struct ptx_module *ptx;
     struct kernel kernels[PROGRAM_KERNELS_MAX];
     int kernel_count;
+    uint64_t *variables; /* of a twin: they live from call to call. NULL: made for each launch */
 };
 
 static enum device_status refuse(struct err *err, enum device_status status, const char *format,
@@ -319,9 +321,54 @@ enum device_status device_load(const struct judge_image *image, struct device_mo
 
 void device_unload(struct device_module *module)
 {
-    if (module != NULL) {
-        arena_free(module->arena);
+    if (module == NULL) {
+        return;
     }
+    for (int i = 0; module->variables != NULL && i < module->ptx->variable_count; i++) {
+        if (module->variables[i] != 0) {
+            memory_buffer_free(emu.memory, module->variables[i]);
+        }
+    }
+    arena_free(module->arena);
+}
+
+enum device_status device_load_twin(const struct judge_image *image, const char *ptx, size_t bytes,
+                                    struct device_module **twin, struct err *err)
+{
+    struct judge_image text = *image;
+    enum device_status status;
+    struct device_module *made;
+
+    text.ptx = ptx;
+    text.ptx_bytes = bytes;
+    status = device_load(&text, twin, err);
+    if (status != DEVICE_OK) {
+        return status;
+    }
+    made = *twin;
+    made->variables =
+        arena_alloc(made->arena, ((size_t)made->ptx->variable_count + 1) * sizeof *made->variables);
+    if (machine_variables(emu.memory, made->ptx, made->variables, err)) {
+        return DEVICE_OK;
+    }
+    device_unload(made);
+    *twin = NULL;
+    return DEVICE_LOST;
+}
+
+enum device_status device_twin_set(struct device_module *twin, const uint32_t words[2],
+                                   struct err *err)
+{
+    for (int i = 0; i < twin->ptx->variable_count; i++) {
+        const struct ptx_variable *variable = &twin->ptx->variables[i];
+        size_t bytes = JITTER_WORDS * sizeof *words;
+
+        if (strcmp(variable->name, JITTER_VARIABLE) == 0 && variable->bytes == (int64_t)bytes) {
+            return moved(memory_host_write(emu.memory, twin->variables[i], words, bytes),
+                         twin->variables[i], bytes, err);
+        }
+    }
+    return refuse(err, DEVICE_REFUSED, "the module is no twin: it has no '%s'", JITTER_VARIABLE);
 }
 
 static struct kernel *kernel_of(struct device_module *module, const char *name)
@@ -521,6 +568,7 @@ static enum device_status run_kernel(struct device_module *module, const struct 
     params = xcalloc(1, (size_t)kernel->program->param_bytes + 1);
     fill_params(kernel, plan, buffers, params);
     launch.params = params;
+    launch.variables = module->variables;
     memset(&emu.outcome, 0, sizeof emu.outcome);
     machine_run(emu.memory, &launch, &emu.outcome);
     emu.has_outcome = true;

@@ -200,6 +200,7 @@ struct fragment {
     lanes set;
     int32_t barrier; /* above 0: it has come to barrier - 1 and goes on when that is complete */
     bool waits;      /* its last step was STEP_WAIT */
+    uint32_t sleeps; /* turns of its warp that its nanosleep still lasts */
     uint32_t ran;    /* ops in this turn of its warp */
 };
 
@@ -214,6 +215,7 @@ struct warp {
     lanes *predicates;
     uint8_t *local;    /* thread t's local memory is local + t * local_bytes */
     const char *waits; /* what the last STEP_WAIT waited for, for deadlock reports; NULL: runs */
+    bool slept;        /* in its last turn a fragment of it slept: no deadlock */
     uint64_t progress; /* ops done: also what %clock counts */
     struct warp_async *async;   /* async.c */
     struct warp_tensor *tensor; /* tensor.c: wgmma in flight */

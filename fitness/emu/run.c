@@ -41,6 +41,8 @@ enum {
     CLOCK_EVERY = 8,                   /* turns between looks at the time */
     NSMID = 132,                       /* what %nsmid says */
     FINDING_CALLS = 8,                 /* of helpers inside each other that are told apart */
+    TURN_NS = 1024,                    /* what a turn is taken for by who sleeps */
+    SLEEP_NS_MAX = 1 << 16,
 };
 
 const char *const finding_names[FINDING_KINDS] = {
@@ -231,6 +233,7 @@ static void fragments_merge(struct warp *warp)
                 one->set |= two->set;
                 one->waits = false;
                 one->ran = one->ran > two->ran ? one->ran : two->ran;
+                one->sleeps = one->sleeps > two->sleeps ? one->sleeps : two->sleeps;
                 fragment_remove(warp, k);
             }
         }
@@ -352,6 +355,34 @@ enum step control_trap(struct warp *warp, const struct op *op, lanes active)
     return finding_add(warp, op, FINDING_TRAP, __builtin_ctz(active), 0, NULL, "%s",
                        strcmp(name, "call") == 0 ? "an assertion of the kernel failed"
                                                  : op->text->opcode);
+}
+
+/*
+ * A turn is much more than a microsecond, but the others do get ahead: which is what a kernel that
+ * sleeps wants, and one that is made to sleep must bear. The longest of the lanes' times counts.
+ */
+enum step control_sleep(struct warp *warp, const struct op *op, lanes active)
+{
+    struct fragment *fragment = fragment_now(warp);
+    uint32_t longest = 0;
+
+    if (fragment->sleeps == 0) {
+        FOR_LANES(lane, active)
+        {
+            uint32_t ns = reg32(warp, op->src[0])[lane];
+            longest = ns > longest ? ns : longest;
+        }
+        if (longest == 0) {
+            return STEP_NEXT;
+        }
+        longest = longest < SLEEP_NS_MAX ? longest : SLEEP_NS_MAX;
+        fragment->sleeps = 2 + longest / TURN_NS;
+    }
+    if (--fragment->sleeps == 0) {
+        return STEP_NEXT;
+    }
+    warp->slept = true;
+    return STEP_WAIT;
 }
 
 enum step control_clock(struct warp *warp, const struct op *op, lanes active)
@@ -872,6 +903,7 @@ static bool fragment_run(struct warp *warp, struct turn *turn)
 static bool warp_turn(struct warp *warp, struct turn *turn)
 {
     warp->waits = NULL;
+    warp->slept = false;
     for (int i = 0; i < warp->fragment_count; i++) {
         warp->fragments[i].waits = false;
         warp->fragments[i].ran = 0;
@@ -1200,7 +1232,7 @@ static bool cluster_round(struct worker *worker, bool *left, bool *done)
             bool goes_on = warp_turn(warp, &turn);
             worker->ops += turn.ops;
             worker->lane_ops += turn.lane_ops;
-            *done |= turn.ops > 0;
+            *done |= turn.ops > 0 || warp->slept;
             if (!goes_on || over_budget(worker, warp) ||
                 atomic_load_explicit(&run->stop, memory_order_relaxed) < worker->cluster_id) {
                 return false;

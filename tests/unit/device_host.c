@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* memmem */
 #include "device_host.h"
 
 #include <math.h>
@@ -46,6 +47,9 @@ enum bug {
     MAKE_NAN,
     LSE_BASE_TWO,
     LSE_UNWRITTEN,
+    LATE,
+    NEVER_LATE,
+    NO_TWIN,
     RETURN_REFUSED,
     RETURN_ILLEGAL,
     RETURN_TRAPPED,
@@ -146,6 +150,9 @@ static const struct variant variants[] = {
      false, LSE_BASE_TWO},
     {WRONG("lse_unwritten", WRONG, "log-sum-exps were never written", "1x2x40x32:lse"), 64, false,
      1, TO_F16, false, false, LSE_UNWRITTEN},
+    {RIGHT("late", NULL), 64, false, 1, TO_F16, false, false, LATE}, /* but for a race */
+    {RIGHT("never_late", NULL), 64, false, 1, TO_F16, false, false, NEVER_LATE},
+    {RIGHT("no_twin", NULL), 64, false, 1, TO_F16, false, false, NO_TWIN},
     {WRONG("refused", NO_LAUNCH, "refused", NULL), 64, false, 1, TO_F16, false, false,
      RETURN_REFUSED},
     {WRONG("illegal", OUT_OF_BOUNDS, "illegal address", NULL), 64, false, 1, TO_F16, false, false,
@@ -164,6 +171,7 @@ const struct host_variant *host_variant_next(int *at)
 
 struct device_module {
     const struct variant *variant;
+    uint32_t delay; /* of a twin */
     int64_t calls;
     uint16_t *cache; /* the output of the first call, for the kernel that cheats with it */
 };
@@ -386,6 +394,12 @@ static void spoil(struct device_module *module, const struct call *c, const uint
     case LEAVE_ROW: memcpy(c->o + tail, before + tail, (size_t)c->p.head_dim * 2); break;
     case LEAVE_ELEMENT: c->o[last - 1] = before[last - 1]; break;
     case FLICKER: c->o[last] = (uint16_t)(c->o[last] + (module->calls % 3 == 2)); break;
+    case LATE: c->o[last] = (uint16_t)(c->o[last] + (module->delay > 1000)); break;
+    case NEVER_LATE:
+        if (module->delay > 0) {
+            memcpy(c->o + tail, before + tail, (size_t)c->p.head_dim * 2);
+        }
+        break;
     case MAKE_NAN: c->o[last] = 0x7fff; break;
     case STOP_LATER:
         if (module->calls > 3) {
@@ -437,6 +451,33 @@ enum device_status device_load(const struct judge_image *image, struct device_mo
     }
     err_set(err, ERR_USER, "no entry '%s'", image->program.kernels[0].name);
     return DEVICE_REFUSED;
+}
+
+/* A twin is the variant itself, which knows that it is being delayed. */
+enum device_status device_load_twin(const struct judge_image *image, const char *ptx, size_t bytes,
+                                    struct device_module **twin, struct err *err)
+{
+    enum device_status status = device_load(image, twin, err);
+
+    if (memmem(ptx, bytes, "evo_jitter", 10) == NULL) {
+        fprintf(stderr, "device_host: the text is no twin\n");
+        abort();
+    }
+    if (status == DEVICE_OK && (*twin)->variant->bug == NO_TWIN) {
+        device_unload(*twin);
+        *twin = NULL;
+        err_set(err, ERR_DEVICE, "the text is too new");
+        return DEVICE_UNSUPPORTED;
+    }
+    return status;
+}
+
+enum device_status device_twin_set(struct device_module *twin, const uint32_t words[2],
+                                   struct err *err)
+{
+    (void)err;
+    twin->delay = words[0];
+    return DEVICE_OK;
 }
 
 void device_unload(struct device_module *module)

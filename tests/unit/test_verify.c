@@ -584,6 +584,57 @@ static void the_judge_passes_and_times_what_is_right(void **state)
     judge_stop(&judge);
 }
 
+/* The host device only asks that it be a twin's. */
+static const char some_ptx[] = ".version 8.0\n.target sm_90a\n.entry k()\n{\nbar.sync 0;\n}\n";
+
+static void a_promotion_runs_the_jitter_twin(void **state)
+{
+    static const struct {
+        const char *name, *ptx;
+        enum verdict verdict;
+        const char *says, *row; /* of the reason, and of the race's evidence */
+    } promoted[] = {
+        {"right", some_ptx, VERDICT_PASS, "", ""},
+        {"late", some_ptx, VERDICT_RACY, "changed when warps were delayed by up to 4096 ns", NULL},
+        {"never_late", some_ptx, VERDICT_RACY, "were never written", NULL},
+        {"no_twin", some_ptx, VERDICT_PASS, "", "not run: the text is too new"},
+        {"right", "", VERDICT_PASS, "", "not run: the program came without its PTX"},
+        {"right", "no PTX", VERDICT_INVALID, "it has no jitter twin", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(promoted) / sizeof(promoted[0]); i++) {
+        struct judge_process judge = judge_start();
+        struct judge_job job =
+            make_job(judge.arena, promoted[i].name, "pair_sm_90a", EFFORT_PROMOTE);
+        struct judge_result *result;
+        const struct case_result *race = NULL;
+        job.images[0].ptx = promoted[i].ptx;
+        job.images[0].ptx_bytes = strlen(promoted[i].ptx);
+        job.problems[0].use = USE_GATE;
+        result = judge_ask(&judge, &job);
+        if (result->verdict != promoted[i].verdict ||
+            strstr(result->reason, promoted[i].says) == NULL) {
+            fail_msg("%s: %s: %s", promoted[i].name, verdict_names[result->verdict],
+                     result->reason);
+        }
+        for (int n = 0; n < result->case_count; n++) {
+            race = result->cases[n].rung == RUNG_RACE ? &result->cases[n] : race;
+        }
+        assert_int_equal(race != NULL, result->verdict != VERDICT_INVALID);
+        if (result->verdict == VERDICT_PASS) {
+            bool ran = *promoted[i].row == '\0';
+            assert_string_equal(race->reason, promoted[i].row);
+            assert_int_equal(race->verdict, ran ? VERDICT_PASS : VERDICT_UNSUPPORTED);
+            assert_int_equal(result->tallies[0][RUNG_RACE].passed, ran); /* a shape for the gate */
+            assert_int_equal(result->tallies[1][RUNG_RACE].passed, ran);
+            assert_int_equal(result->tallies[0][RUNG_PROMOTE].passed, 3 * INPUT_FAMILIES - 1);
+            assert_int_equal(result->timing_count, 1);
+        }
+        judge_stop(&judge);
+    }
+}
+
 static void the_judge_explains_what_it_rejects(void **state)
 {
     static const struct {
@@ -669,6 +720,7 @@ int main(void)
         cmocka_unit_test(steps_are_the_distance_to_the_next_value),
         cmocka_unit_test(large_shapes_are_sampled_in_every_block),
         cmocka_unit_test(the_judge_passes_and_times_what_is_right),
+        cmocka_unit_test(a_promotion_runs_the_jitter_twin),
         cmocka_unit_test(the_judge_explains_what_it_rejects),
         cmocka_unit_test(the_judge_refuses_shapes_and_launches_before_running),
         cmocka_unit_test(the_judge_will_not_run_what_was_not_compiled),
