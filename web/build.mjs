@@ -38,7 +38,7 @@ const page = (await readFile(`${here}src/page.html`, 'utf8'))
 const hash = (text) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 const files = {
   'dist/page.html': page,
-  'dist/policy.txt': `default-src 'none'; script-src ${hash(code)}; style-src ${hash(css)} 'unsafe-inline'; `
+  'dist/policy.txt': `default-src 'none'; script-src ${hash(code)}; style-src ${hash(css)}; `
     + `connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
   'dist/THIRD_PARTY.txt': await notices(),
 };

@@ -53,12 +53,12 @@ check(title.includes(await first()), 'a click on a kernel opens it');
 await page.locator('#lineage button').last().click();
 check(await page.locator('#kernel .genes').first().isVisible(), 'a click in the lineage opens a kernel');
 if (await page.locator('#kernel pre.diff').count() > 0) check(await page.locator('#kernel ins, #kernel del').count() > 0, "the difference of sources is shown");
-await page.locator('#search canvas').scrollIntoViewIfNeeded();
+await page.locator('#tree canvas').scrollIntoViewIfNeeded();
 const box = await page.locator('#tree canvas').boundingBox();
 await page.locator('#tree canvas').focus();
 await page.keyboard.press('+');
 await page.keyboard.press('ArrowLeft');
-await page.waitForTimeout(100);
+await page.waitForTimeout(500);
 check(box.width > 300 && await painted(page, '#tree canvas') > 1, 'the tree can be moved by keys');
 
 for (const scheme of ['light', 'dark']) {

@@ -161,6 +161,23 @@ const struct command command_table[] = {
      "data instead.",
      "evo report -o run.html",
      {{"output", 'o', "FILE", "where to (default: the standard output)"}, DB, RUN, JSON}},
+    {"serve",
+     GROUP_LOOK,
+     cmd_serve,
+     "",
+     0,
+     0,
+     "the same page, live, for a browser",
+     "Serves the page of the latest run, which follows the search, until Ctrl-C; prints its "
+     "address. It listens on this machine alone and answers who has the token in the address; "
+     "from elsewhere use a tunnel: ssh -L 8737:localhost:8737 machine. /api/report and "
+     "/api/status are its data, /metrics is for Prometheus (the token as a bearer). It only reads "
+     "the database, and may be stopped at any time.",
+     "evo serve",
+     {{"port", 0, "N", "0: any that is free (default: 8737)"},
+      {"host", 0, "ADDRESS", "where to listen (default: 127.0.0.1)"},
+      {"token", 0, "TEXT", "at least 16 characters (default: drawn anew)"},
+      DB}},
     {"genes",
      GROUP_LOOK,
      cmd_genes,

@@ -23,4 +23,9 @@ END
 fi
 "$bin/evo" report -o report.html
 "$bin/evo" status | sed -n 1,5p
-exec node "$source/web/test.mjs" "$folder/report.html" "$folder"
+node "$source/web/test.mjs" "$folder/report.html" "$folder"
+"$bin/evo" serve --port 0 > url.txt &
+server=$!
+trap 'kill "$server"' EXIT
+for _ in $(seq 50); do [ -s url.txt ] && break; sleep 0.1; done
+node "$source/web/test.mjs" "$(cat url.txt)"

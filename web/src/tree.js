@@ -29,7 +29,7 @@ export function treeCanvas(canvas, story, arcs, winners, onPick) {
     const [w, h] = size();
     view.kx = (w - 40) / Math.max(1, place.depth - 1);
     view.ky = Math.min(18, (h - 30) / Math.max(1, place.high - place.low));
-    view.k = 1; view.x = 20; view.y = h / 2 - ((place.low + place.high) / 2) * view.ky;
+    view.k = 1; view.x = place.depth > 1 ? 20 : w / 2; view.y = h / 2 - ((place.low + place.high) / 2) * view.ky;
   };
   const sx = (i) => view.x + place.x[i] * view.kx * view.k;
   const sy = (i) => view.y + place.y[i] * view.ky * view.k;
