@@ -1094,6 +1094,7 @@ static bool is_wanted(const struct verify_request *request, enum input_family fa
     switch (request->depth) {
     case DEPTH_ONCE: return family == INPUT_NORMAL && n < 1;
     case DEPTH_BAR: return family == INPUT_NORMAL && n < VERIFY_BAR_CASES;
+    case DEPTH_CASE: return family == request->family && n < 1;
     case DEPTH_QUICK: return n < (is_core(family) ? request->seeds : 1);
     default: return n < request->seeds;
     }
@@ -1102,7 +1103,8 @@ static bool is_wanted(const struct verify_request *request, enum input_family fa
 static struct climb climb_of(const struct verify_request *request, bool first)
 {
     bool promote = request->depth == DEPTH_PROMOTE;
-    bool climbs = first && (promote || request->depth == DEPTH_QUICK);
+    bool climbs =
+        first && (promote || request->depth == DEPTH_QUICK || request->depth == DEPTH_CASE);
 
     return (struct climb){.rung = promote ? RUNG_PROMOTE : RUNG_CORRECT,
                           .launches = climbs    ? request->launches
@@ -1131,12 +1133,13 @@ static bool run_cases(struct gate *gate, const struct verify_request *request, s
     for (int64_t n = 0; n < most; n++) {
         for (enum input_family family = 0; family < INPUT_FAMILIES; family++) {
             struct climb climb = climb_of(request, first);
+            uint64_t key = request->depth == DEPTH_CASE ? request->key
+                                                        : derive(gate, "case", family, n);
 
             if (!is_wanted(request, family, n)) {
                 continue;
             }
-            if (!rig_draw(gate, rig, family, derive(gate, "case", family, n)) ||
-                !case_run(gate, rig, &climb)) {
+            if (!rig_draw(gate, rig, family, key) || !case_run(gate, rig, &climb)) {
                 return false;
             }
             first = false;

@@ -18,6 +18,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "fitness/device.h"
+#include "fitness/inputs.h"
 #include "fitness/job.h"
 
 enum { GATE_VERSION = 2 }; /* raised with every change of what passes; part of a judgement's key */
@@ -45,6 +46,7 @@ enum depth {
     DEPTH_QUICK,   /* three input families `seeds` times, each other one once */
     DEPTH_PROMOTE, /* every input family `seeds` times, each launched twice */
     DEPTH_BAR,     /* the historic bar: a hundred cases of unit normals, none off by 2e-3 */
+    DEPTH_CASE,    /* one case that is known by its family and key, to look at it again */
     DEPTHS,
 };
 
@@ -59,7 +61,9 @@ struct verify_request {
     enum depth depth;
     uint64_t secret; /* inputs are drawn from it */
     int64_t seeds;   /* at least 1 */
-    int launches; /* of the first case of QUICK and PROMOTE, whose outputs must be the same bits */
+    int launches; /* of the first case of QUICK, PROMOTE and CASE: their outputs must be the same */
+    enum input_family family; /* of CASE, as evidence tells them */
+    uint64_t key;
 };
 
 /*

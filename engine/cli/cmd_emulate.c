@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -139,6 +140,36 @@ static bool compile(struct cli *cli, struct trial *trial, struct err *err)
     return true;
 }
 
+/* Inputs as `evo show` names those of a case. */
+static bool read_inputs(struct cli *cli, struct emulate_request *request, struct err *err)
+{
+    const char *family = cli_value(cli, "inputs"), *key = cli_value(cli, "key"), *all = "";
+
+    if (family == NULL) {
+        return key == NULL || err_set(err, ERR_USER, "'--key' goes with '--inputs'");
+    }
+    request->known = true;
+    request->key = request->secret;
+    while (request->family < INPUT_FAMILIES &&
+           strcmp(input_family_names[request->family], family) != 0) {
+        request->family++;
+    }
+    if (request->family == INPUT_FAMILIES) {
+        for (int i = 0; i < INPUT_FAMILIES; i++) {
+            all = arena_printf(cli->arena, "%s %s", all, input_family_names[i]);
+        }
+        err_set(err, ERR_USER, "there are no inputs '%.64s'", family);
+        return err_hint(err, "there are%s; see docs/JUDGE.md", all);
+    }
+    if (key != NULL && (strlen(key) != 16 || strspn(key, "0123456789abcdef") != 16)) {
+        return err_set(err, ERR_USER, "'--key' is 16 hexadecimal digits, not '%.64s'", key);
+    }
+    if (key != NULL) {
+        request->key = strtoull(key, NULL, 16);
+    }
+    return true;
+}
+
 static bool read_options(struct cli *cli, struct emulate_request *request, struct err *err)
 {
     const char *sanitize = cli_value(cli, "sanitize");
@@ -153,9 +184,11 @@ static bool read_options(struct cli *cli, struct emulate_request *request, struc
     if (!cli_has(cli, "profile")) {
         request->profile_blocks = -1;
     }
-    return getrandom(&request->secret, sizeof request->secret, 0) ==
-               (ssize_t)sizeof request->secret ||
-           err_sys(err, "cannot draw a secret");
+    if (getrandom(&request->secret, sizeof request->secret, 0) !=
+        (ssize_t)sizeof request->secret) {
+        return err_sys(err, "cannot draw a secret");
+    }
+    return read_inputs(cli, request, err);
 }
 
 /* ---- telling ------------------------------------------------------------------------------- */
@@ -169,12 +202,15 @@ static void print_findings(struct cli *cli, const struct trial *trial)
 
     problem_text(&trial->request.problem, shape);
     emulated_print_findings(cli->arena, &source, e->findings, e->finding_count, e->findings_total);
-    printf("%s%s%s on %s, %s", style_on(stdout, pass ? STYLE_GOOD : STYLE_BAD),
-           verdict_names[e->verdict], style_off(stdout), e->chip, shape);
-    if (e->compared) {
-        printf(": largest error %.3g where %.3g is allowed", e->error_max, e->error_allowed);
-    } else if (e->finding_count == 0) {
-        printf(": %s", e->reason);
+    printf("%s%s%s on %s", style_on(stdout, pass ? STYLE_GOOD : STYLE_BAD),
+           verdict_names[e->verdict], style_off(stdout), e->chip);
+    if (!pass && e->finding_count == 0) {
+        printf(": %s", e->reason); /* which names the shape */
+    } else if (e->compared) {
+        printf(", %s: largest error %.3g where %.3g is allowed", shape, e->error_max,
+               e->error_allowed);
+    } else {
+        printf(", %s", shape);
     }
     printf("\n%s lane instructions, %s\n", text_count(cli->arena, (int64_t)e->lane_ops),
            text_duration(cli->arena, (int64_t)e->ms));

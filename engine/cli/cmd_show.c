@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/ladder.h"
 #include "cli/source.h"
 #include "cli/text.h"
 
@@ -10,9 +11,9 @@
 struct facts {
     struct kernel_row kernel;
     struct build_facts *builds;
-    struct case_result *cases;
+    struct ladder ladder;
     struct metric_value *metrics;
-    int64_t build_count, case_count, metric_count;
+    int64_t build_count, metric_count;
 };
 
 static bool read_facts(struct cli *cli, const char *id, struct facts *facts, struct err *err)
@@ -25,10 +26,11 @@ static bool read_facts(struct cli *cli, const char *id, struct facts *facts, str
                       &facts->build_count, err)) {
         return false;
     }
-    return row->judgement == 0 || (query_cases(cli->store, cli->arena, row->judgement,
-                                               &facts->cases, &facts->case_count, err) &&
-                                   query_metrics(cli->store, cli->arena, row->judgement,
-                                                 &facts->metrics, &facts->metric_count, err));
+    return ladder_read(cli, &facts->kernel, facts->builds, facts->build_count, &facts->ladder,
+                       err) &&
+           (row->judgement == 0 ||
+            query_metrics(cli->store, cli->arena, row->judgement, &facts->metrics,
+                          &facts->metric_count, err));
 }
 
 static const char *problem_name(const struct facts *facts, int problem)
@@ -36,13 +38,6 @@ static const char *problem_name(const struct facts *facts, int problem)
     return problem >= 0 && problem < facts->kernel.problem_count
                ? facts->kernel.problems[problem].problem
                : NULL;
-}
-
-/* A slow device's gate judges on shapes of its own: such a case names them. */
-static const char *case_shape(const struct facts *facts, const struct case_result *result)
-{
-    return result->shape != NULL && *result->shape != '\0' ? result->shape
-                                                           : problem_name(facts, result->problem);
 }
 
 /* ---- as text ---- */
@@ -71,9 +66,12 @@ static void print_who(struct arena *arena, const struct candidate_row *row)
            text_hash12(arena, &row->code_key), text_hash12(arena, &row->plan_key));
 }
 
-static void print_verdict(struct arena *arena, const struct kernel_row *kernel)
+/* Why it failed and how to see it again, or how fast it is. */
+static void print_verdict(struct arena *arena, const struct facts *facts)
 {
+    const struct kernel_row *kernel = &facts->kernel;
     const struct candidate_row *row = &kernel->candidate;
+    const struct promotion_facts *promotion = &kernel->promotion;
     bool pass = row->verdict == VERDICT_PASS;
 
     if (row->state != CANDIDATE_DONE) {
@@ -82,7 +80,10 @@ static void print_verdict(struct arena *arena, const struct kernel_row *kernel)
     }
     printf("%s%s%s%s%s%s\n", style_on(stdout, pass ? STYLE_GOOD : STYLE_BAD),
            verdict_names[row->verdict], style_off(stdout), row->replayed ? " (replayed)" : "",
-           row->reason[0] != '\0' ? ": " : "", row->reason);
+           pass ? "" : ": ", facts->ladder.why);
+    if (facts->ladder.again[0] != '\0') {
+        printf("to see it again: %s\n", facts->ladder.again);
+    }
     if (row->score.us > 0) {
         printf("%s, 95 %% in %s, %.2f TFLOP/s", text_us(arena, row->score.us),
                text_interval(arena, &row->score), kernel_flops(kernel) / row->score.us * 1e-6);
@@ -90,6 +91,14 @@ static void print_verdict(struct arena *arena, const struct kernel_row *kernel)
             printf(", %s over the seed's founder", text_gain(arena, kernel->gain_over_founder));
         }
         printf(", on %s\n", kernel->device);
+    }
+    if (promotion->searched != 0) {
+        printf("promoted%s: judged again by a fresh judge after %s candidates; the search saw %s\n",
+               pass ? "" : " in vain", text_count(arena, promotion->tried),
+               text_us(arena, promotion->score.us));
+    }
+    if (promotion->searched != 0 && promotion->quarantine[0] != '\0') {
+        printf("in quarantine until then: %s\n", promotion->quarantine);
     }
 }
 
@@ -159,35 +168,6 @@ static const char *number_text(struct arena *arena, double value)
     return isnan(value) ? NULL : arena_printf(arena, "%.4g", value);
 }
 
-static void print_cases(struct arena *arena, const struct facts *facts)
-{
-    static const char *const heads[] = {"rung",          "inputs",  "shape", "verdict",
-                                        "largest error", "allowed", "rows",  "reason"};
-    struct table *table = table_new(arena, "llllrrrl", heads);
-
-    if (facts->case_count == 0) {
-        return;
-    }
-    for (int64_t i = 0; i < facts->case_count; i++) {
-        const struct case_result *result = &facts->cases[i];
-        const char *cells[] = {
-            rung_names[result->rung],
-            result->family,
-            case_shape(facts, result),
-            verdict_names[result->verdict],
-            number_text(arena, result->error_max),
-            number_text(arena, result->error_allowed),
-            arena_printf(arena, "%lld/%lld", (long long)result->rows_checked,
-                         (long long)result->rows_total),
-            result->reason,
-        };
-
-        table_row(table, result->verdict == VERDICT_PASS ? STYLE_PLAIN : STYLE_BAD, cells);
-    }
-    heading("the gate");
-    table_print(table, stdout);
-}
-
 static void print_metrics(struct arena *arena, const struct facts *facts)
 {
     static const char *const heads[] = {"metric", "shape", "value", "unit"};
@@ -217,10 +197,10 @@ static void print_metrics(struct arena *arena, const struct facts *facts)
 static void print_facts(struct arena *arena, const struct facts *facts)
 {
     print_who(arena, &facts->kernel.candidate);
-    print_verdict(arena, &facts->kernel);
+    print_verdict(arena, facts);
     print_problems(arena, &facts->kernel);
     print_builds(arena, facts);
-    print_cases(arena, facts);
+    ladder_print(arena, &facts->ladder);
     print_metrics(arena, facts);
 }
 
@@ -263,26 +243,6 @@ static json_t *builds_json(const struct facts *facts)
     return list;
 }
 
-static json_t *cases_json(const struct facts *facts)
-{
-    json_t *list = json_array();
-
-    for (int64_t i = 0; i < facts->case_count; i++) {
-        const struct case_result *result = &facts->cases[i];
-        json_t *object = json_pack(
-            "{s:o, s:o, s:o, s:o, s:o, s:o}", "rung", json_text(rung_names[result->rung]), "inputs",
-            json_text(result->family), "problem", json_text(case_shape(facts, result)),
-            "verdict", json_text(verdict_names[result->verdict]), "error_max",
-            json_number(result->error_max), "error_allowed", json_number(result->error_allowed));
-
-        json_object_set_new(object, "rows_checked", json_integer(result->rows_checked));
-        json_object_set_new(object, "rows_total", json_integer(result->rows_total));
-        json_object_set_new(object, "reason", json_text(result->reason));
-        json_array_append_new(list, object);
-    }
-    return list;
-}
-
 static json_t *facts_json(const struct facts *facts)
 {
     const struct kernel_row *kernel = &facts->kernel;
@@ -311,7 +271,9 @@ static json_t *facts_json(const struct facts *facts)
                                                       : json_null());
     json_object_set_new(object, "problems", problems);
     json_object_set_new(object, "builds", builds_json(facts));
-    json_object_set_new(object, "cases", cases_json(facts));
+    json_object_set_new(object, "promotion", json_promotion(&kernel->promotion));
+    json_object_set_new(object, "failure", ladder_failure_json(&facts->ladder));
+    json_object_set_new(object, "cases", ladder_cases_json(&facts->ladder));
     json_object_set_new(object, "metrics", metrics);
     return object;
 }

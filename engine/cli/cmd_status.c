@@ -54,18 +54,22 @@ static void print_best(struct arena *arena, const struct status_row *row)
 }
 
 /*
- * What the best was judged on, where that is not the workload alone: a slow device's gate has
- * shapes of its own.
+ * What the search judges on, where that is not the workload alone: a slow device's gate has shapes
+ * of its own. A promotion's shapes are drawn anew each time; `evo show` tells them.
  */
 static bool print_judged(struct cli *cli, struct err *err)
 {
     struct kernel_row kernel;
     struct case_result *cases;
     const char *text = "", *last = "";
-    int64_t count;
+    int64_t judgement, count;
 
-    if (!cli_candidate(cli, "best", &kernel, err) ||
-        !query_cases(cli->store, cli->arena, kernel.candidate.judgement, &cases, &count, err)) {
+    if (!cli_candidate(cli, "best", &kernel, err)) {
+        return false;
+    }
+    judgement = kernel.promotion.searched != 0 ? kernel.promotion.searched
+                                               : kernel.candidate.judgement;
+    if (!query_cases(cli->store, cli->arena, judgement, &cases, &count, err)) {
         return false;
     }
     for (int64_t i = 0; i < count; i++) {

@@ -126,7 +126,9 @@ const struct command command_table[] = {
      1,
      1,
      "everything about one candidate",
-     "Genes, parents, verdict and why, times, resources, the gate's cases and metrics. With "
+     "Genes, parents, verdict and why, times, resources, the rungs of the ladder and metrics. Of "
+     "one that failed: at which rung, on which shape and inputs, which element, by how much, and a "
+     "command line that shows it again. With "
      "--source the CUDA source, rendered again from the templates stored in the database and "
      "compared with the recorded hash. ID is n147, r2.n147 or best.",
      "evo show best --source",
@@ -296,6 +298,8 @@ const struct command command_table[] = {
      "evo emulate best --sanitize all --profile\n"
      "evo emulate k.cu --launch 'k<<<4, 64>>>(in f32 x[256], out f32 y[256])'",
      {{"shape", 0, "S", "the shape of the call (default: a small one)"},
+      {"inputs", 0, "FAMILY", "inputs of this family of the gate (default: normal)"},
+      {"key", 0, "HEX", "those drawn by this key, as 'evo show' names them (default: any)"},
       {"launch", 0, "L", "of a file that evo did not export (default: as the file says)"},
       {"sanitize", 0, "LIST", "all, none, or of bounds,initialised,races,async (default: all)"},
       {"profile", 0, NULL, "count what it does and model its time"},

@@ -4,10 +4,8 @@
 #include "base/fault.h"
 #include "base/log.h"
 
-enum {
-    STREAM_PROMOTION = 0x9307e, /* of the run's secret: the search's inputs come from another */
-    CASES_MIN = 3,              /* of each input family and shape */
-};
+/* Of the run's secret; the search's inputs come from another. */
+enum { STREAM_PROMOTION = 0x9307e };
 
 /* The lower end of the gain's interval over the best so far must be above this. */
 static const double GAIN_MIN = 1.005;
@@ -117,9 +115,6 @@ void engine_fill_promotion(struct engine *engine, const struct flight *flight, i
 
     job->effort = EFFORT_PROMOTE;
     job->secret = rng_u64(&rng);
-    if (job->cases_per_family < CASES_MIN) {
-        job->cases_per_family = CASES_MIN;
-    }
     for (int i = 0; i < flight->image_count; i++) {
         programs[i] = &flight->images[i].program;
     }

@@ -1,16 +1,18 @@
 /*
  * emulate -- one call of a program on the emulated device, for a person who wants to look inside.
  *
- * The program goes through one case of the gate (normal inputs, one launch, its output compared
- * with FP64) under the sanitizers asked for; whatever they found is told, not only the first. Then,
- * if asked, the same call is profiled. In-process: no worker, no GPU, no CUDA. Owner: evo emulate
- * and the tests. Threads: those of the machine; calls come from one.
+ * The program goes through one case of the gate (normal inputs, or those of a case that is known
+ * from evidence; its output is compared with FP64) under the sanitizers asked for; whatever they
+ * found is told, not only the first. Then, if asked, the same call is profiled. In-process: no
+ * worker, no GPU, no CUDA. Owner: evo emulate and the tests. Threads: those of the machine; calls
+ * come from one.
  */
 #ifndef EVO_EMU_EMULATE_H
 #define EVO_EMU_EMULATE_H
 
 #include "fitness/emu/findings.h"
 #include "fitness/emu/model.h"
+#include "fitness/inputs.h"
 #include "fitness/job.h"
 
 struct emulate_request {
@@ -20,6 +22,9 @@ struct emulate_request {
     unsigned sanitize;      /* of sanitize_parse */
     int64_t profile_blocks; /* run for the profile: -1: none, 0: all */
     uint64_t secret;        /* the inputs are drawn from it */
+    bool known; /* or these inputs, launched twice */
+    enum input_family family;
+    uint64_t key;
 };
 
 struct emulation {
@@ -30,7 +35,7 @@ struct emulation {
     int finding_count;
     int64_t findings_total; /* as often as they were made */
     bool atomics;           /* were used on global memory: the order between blocks is open */
-    bool compared;          /* with FP64: */
+    bool compared;          /* with FP64, where the error is nearest its limit: */
     double error_max, error_allowed;
     uint64_t ops, lane_ops; /* of the last kernel of the call */
     double ms;              /* of the host, for the case */

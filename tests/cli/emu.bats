@@ -238,3 +238,67 @@ END
     grep -q 'not as written: ptxas: (C7510) .*wgmma.mma_async instructions are serialized' show.txt
     grep -q '^image 0: .*(C7510)' show.txt
 }
+
+# A family whose FAULT gene damages it: 1 drops the last key, 2 writes a row past its own, 3 is only
+# wrong on longer sequences than the workload has, 4 does not compile.
+faulty_family() {
+    mkdir mine
+    cp -r "$EVO_SOURCE/templates/include" mine/
+    sed -e 's/^EVO_GENE(WARPS/EVO_GENE(FAULT, range(0, 4, 1), "what is wrong")\n&/' \
+        -e 's/const int visible = evo_visible<CAUSAL>(problem, row);/const int visible = evo_visible<CAUSAL>(problem, row) - (FAULT == 1 || (FAULT == 3 \&\& problem.kv_len > 500));/' \
+        -e 's/store_floats<Type, VEC>(head.o + row \*/store_floats<Type, VEC>(head.o + (row + (FAULT == 2)) */' \
+        -e 's/^using Type/static_assert(FAULT != 4, "as the test asked");\n&/' \
+        "$EVO_SOURCE/templates/attention_scalar.cu" > mine/faulty.cu
+    cat > faulty.yaml <<END
+name: faulty
+workload: [1x1x41/70x64]
+families: [faulty]
+templates: mine
+founders: [faulty FAULT=3, faulty FAULT=0, faulty FAULT=1, faulty FAULT=2, faulty FAULT=4]
+budget: {evaluations: 5}
+workers: {device: emu}
+END
+}
+
+# again ID: the command line that `evo show` gives is run, and must find the same.
+again() {
+    evo show "$1" > show.txt
+    cat show.txt
+    command=$(sed -n 's/^to see it again: //p' show.txt)
+    [ -n "$command" ]
+    run bash -c "$command"
+    echo "$output"
+    [ "$status" -eq "$2" ] && [[ "$output" == *"$3"* ]]
+}
+
+@test "show tells why each candidate failed, and its command line shows that again" {
+    need_compiler
+    faulty_family
+    evo start --seed faulty.yaml --foreground
+    # Passed by the search, refuted by its promotion on a shape that the search never saw.
+    again n0 4 "wrong on emulated H200: 1x1x"
+    grep -q -E '^wrong: at its promotion, at rung (correct|promote) on 1x1x[0-9]+/[0-9]+x64 with inputs [a-z_]+: .*, [0-9.]+ times as much as it may be$' show.txt
+    grep -q -E '^promoted in vain: judged again by a fresh judge after 1 candidates; the search saw [0-9.]+ us$' show.txt
+    grep -q -E '^search +measure +- +[0-9.]+ us$' show.txt
+    evo show n1 > show.txt
+    grep -q -E '^promotion +measure +- +[0-9.]+ us$' show.txt
+    grep -q -E '^promotion +promote +([0-9]+)/\1 ' show.txt
+    run ! grep -q 'again:' show.txt
+    again n2 4 "wrong on emulated H200: 1x1x41/70x64 on "
+    grep -q -E '^wrong: at rung correct on 1x1x41/70x64 with inputs [a-z_]+: the output is off by .* at batch 0, head 0, row [0-9]+, column [0-9]+ \(expected [-0-9.e]+, got [-0-9.e]+\), where .* is allowed, [0-9.]+ times as much as it may be$' show.txt
+    # The very same element: the inputs are those of the case.
+    element=$(grep -o 'at batch.*got [-0-9.e]*' show.txt | head -1)
+    [[ "$output" == *"$element"* ]]
+    evo show n2 --json > show.json
+    is_json show.json
+    [ "$(field show.json '$.failure.case.rung')" = correct ]
+    [ "$(field show.json '$.failure.times_allowed > 1')" != 0 ]
+    again n3 4 "write"
+    grep -q -E '^out_of_bounds: at rung ' show.txt
+    again n4 0 "as the test asked"
+    grep -q -E '^no_compile: .*static' show.txt
+    # A database elsewhere is named.
+    mkdir elsewhere
+    mv evo.db* elsewhere/
+    evo show n2 --db elsewhere/evo.db | grep -q "^to see it again: evo emulate n2 --db 'elsewhere/evo.db' --shape"
+}
