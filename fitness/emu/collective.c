@@ -45,6 +45,25 @@ static struct shuffle shuffle_plan(int mode, const uint32_t *b, const uint32_t *
     return plan;
 }
 
+/* What a lane takes from one that is not in the mask, or has ended, is undefined. */
+static void check_sources(struct warp *warp, const struct op *op, const struct shuffle *plan,
+                          lanes active)
+{
+    lanes there = reg32(warp, op->src[3])[__builtin_ctz(active)] & warp->alive;
+    if (there == ALL) {
+        return;
+    }
+    FOR_LANES(lane, active)
+    {
+        if ((there >> plan->from[lane] & 1) == 0) {
+            finding_add(warp, op, FINDING_BARRIER, lane, 0, NULL,
+                        "it reads lane %d, which %s", plan->from[lane],
+                        warp->alive >> plan->from[lane] & 1 ? "is not in its mask" : "has ended");
+            return;
+        }
+    }
+}
+
 /* src: a, b, c, mask; dst: d [, p]; extra: the plan when it is known. */
 static enum step run_shuffle(struct warp *warp, const struct op *op, lanes active)
 {
@@ -56,6 +75,7 @@ static enum step run_shuffle(struct warp *warp, const struct op *op, lanes activ
         made = shuffle_plan(op->mode, reg32(warp, op->src[1]), reg32(warp, op->src[2]));
         plan = &made;
     }
+    check_sources(warp, op, plan, active);
     for (int lane = 0; lane < LANES; lane++) {
         result[lane] = a[plan->from[lane]];
     }

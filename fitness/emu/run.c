@@ -668,6 +668,13 @@ static enum step masked_groups(struct warp *warp, const struct op *op, lanes rea
             finding_add(warp, op, FINDING_BARRIER, __builtin_ctz(group & ~mask[first]), 0, NULL,
                         "a lane is not in the mask 0x%08x that it gives", mask[first]);
         }
+        lanes apart = mask[first] & warp->alive & ~group;
+        if (apart != 0 && op->run != control_warp_barrier) { /* there they may stand elsewhere */
+            int other = __builtin_ctz(apart);
+            finding_add(warp, op, FINDING_BARRIER, first, 0, NULL,
+                        "it gives the mask 0x%08x, and lane %d, which is in it, 0x%08x",
+                        mask[first], other, mask[other]);
+        }
         rest &= ~group;
         lanes all = group;
         if (op->run == control_warp_barrier) {

@@ -1287,6 +1287,21 @@ static void a_deadlock_names_who_waits_where(void **state)
                    FINDING_BARRIER, "some lanes of a warp only");
 }
 
+static void misused_masks_are_told(void **state)
+{
+    (void)state;
+    expect_finding(small("setp.lt.u32 %p1, %t, 16; selp.b32 %r4, 0xffff, 0xffff0000, %p1;"
+                         "shfl.sync.bfly.b32 %r1, %t, 16, 31, %r4; st.global.u32 [%o], %r1;"),
+                   FINDING_BARRIER, "it reads lane 16, which is not in its mask");
+    expect_finding(small("setp.ge.u32 %p1, %t, 16; @%p1 ret;"
+                         "shfl.sync.bfly.b32 %r1, %t, 16, 31, -1; st.global.u32 [%o], %r1;"),
+                   FINDING_BARRIER, "it reads lane 16, which has ended");
+    expect_finding(small("setp.lt.u32 %p1, %t, 16; selp.b32 %r4, -1, 0xffff0000, %p1;"
+                         "shfl.sync.bfly.b32 %r1, %t, 1, 31, %r4; st.global.u32 [%o], %r1;"),
+                   FINDING_BARRIER, "it gives the mask 0xffffffff, and lane 16, which is in it, "
+                                    "0xffff0000");
+}
+
 static void misused_barriers_are_told(void **state)
 {
     (void)state;
@@ -1478,6 +1493,7 @@ int main(void)
         cmocka_unit_test(barriers_reduce_predicates),
         cmocka_unit_test(warps_that_have_ended_are_not_waited_for),
         cmocka_unit_test(a_deadlock_names_who_waits_where),
+        cmocka_unit_test(misused_masks_are_told),
         cmocka_unit_test(misused_barriers_are_told),
         cmocka_unit_test(budgets_and_traps_end_a_run),
         cmocka_unit_test(a_register_that_nobody_wrote_is_told_when_it_matters),
