@@ -12,6 +12,7 @@ enum {
     LONG_KEYS = 301,
     SHORT_ROWS = 71,
     SQUARE = 165,
+    FEW_KEYS = 23,
 };
 
 static bool is_whole(const struct shapes *shapes, int image)
@@ -40,7 +41,7 @@ static void add(struct shapes *shapes, const struct problem *problem, int image)
 
 static void derive(struct shapes *shapes, const struct problem *from, int image)
 {
-    struct problem longer = *from, square = *from;
+    struct problem longer = *from, square = *from, blind;
     int64_t share = from->heads / from->kv_heads;
 
     share = share < SHARE_MAX ? share : SHARE_MAX;
@@ -55,6 +56,12 @@ static void derive(struct shapes *shapes, const struct problem *from, int image)
     square.q_len = square.kv_len = SQUARE;
     add(shapes, &longer, image);
     add(shapes, &square, image);
+    if (from->causal) { /* rows that see no key, whole blocks of them */
+        blind = longer;
+        blind.q_len = SQUARE;
+        blind.kv_len = FEW_KEYS;
+        add(shapes, &blind, image);
+    }
 }
 
 static const struct problem *first_of_image(const struct shapes *shapes, int image)
@@ -106,7 +113,16 @@ void shapes_choose(struct shapes *shapes, const struct hello *judge, const struc
 
 /* ---- shapes that the search never sees ---- */
 
-enum held { HELD_UNDER, HELD_OVER, HELD_TILE, HELD_PART, HELD_LONG, HELD_ODD, HELD_COUNT };
+enum held {
+    HELD_UNDER,
+    HELD_OVER,
+    HELD_TILE,
+    HELD_PART,
+    HELD_LONG,
+    HELD_ODD,
+    HELD_BLIND, /* rows that see no key, where the problem is causal */
+    HELD_COUNT
+};
 
 enum { HELD_TRIES = 8 }; /* draws until one is new and supported */
 
@@ -162,6 +178,10 @@ static struct problem held_problem(enum held held, const struct problem *like,
         problem.kv_heads = 3;
         rows = draw(rng, 1, slow ? 24 : 2 * tile->rows);
         keys = draw(rng, 1, slow ? 24 : 2 * tile->keys);
+        break;
+    case HELD_BLIND:
+        rows = tile->rows + draw(rng, 1, tile->rows);
+        keys = draw(rng, 1, tile->rows - 1);
         break;
     default: /* whole tiles */
         break;
@@ -220,7 +240,7 @@ void shapes_hold_out(struct shapes *shapes, const struct program *const *program
     for (enum held held = 0; held < HELD_COUNT; held++) {
         for (int image = 0; image < JOB_IMAGES_MAX; image++) {
             const struct problem *like = first_of_image(shapes, image);
-            bool found = like == NULL;
+            bool found = like == NULL || (held == HELD_BLIND && !like->causal);
 
             for (int i = 0; i < HELD_TRIES && !found && shapes->count < JOB_PROBLEMS_MAX; i++) {
                 const struct program *program = programs[image];

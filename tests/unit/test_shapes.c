@@ -71,14 +71,15 @@ static void derived_shapes_share_keys_among_heads_as_the_workload_does(void **st
     struct shapes shapes = chosen(&emulated, workload, 2, NULL);
 
     (void)state;
-    assert_int_equal(shapes.count, 6);
-    for (int i = 2; i < 6; i++) {
+    assert_int_equal(shapes.count, 7); /* three for the causal one */
+    for (int i = 2; i < 7; i++) {
         const struct problem *p = &shapes.list[i].problem;
 
-        assert_int_equal(shapes.list[i].image, i >= 4);
-        assert_true(problem_same_static(p, &shapes.list[i >= 4].problem));
+        assert_int_equal(shapes.list[i].image, i >= 5);
+        assert_true(problem_same_static(p, &shapes.list[i >= 5].problem));
         assert_int_equal(p->heads / p->kv_heads, 4);
     }
+    assert_true(shapes.list[4].problem.q_len > shapes.list[4].problem.kv_len + 128);
 }
 
 static void shapes_of_the_seed_take_the_place_of_derived_ones(void **state)
@@ -151,8 +152,10 @@ static void what_is_held_out_lies_around_the_programs_tiles(void **state)
         struct shapes shapes = held_out(&program, false, draw);
         const struct shape *list = shapes.list;
 
-        assert_int_equal(shapes.count, 2 + 2 * 6);
-        for (int i = 2; i < shapes.count; i++) {
+        assert_int_equal(shapes.count, 2 + 2 * 6 + 1); /* the last is for causal problems */
+        assert_true(list[14].problem.q_len > list[14].problem.kv_len + 1);
+        assert_int_equal(list[14].image, 1);
+        for (int i = 2; i < shapes.count - 1; i++) {
             assert_int_equal(list[i].use, USE_GATE);
             assert_int_equal(list[i].image, i % 2);
             assert_true(problem_same_static(&list[i].problem, &list[i % 2].problem));
@@ -212,8 +215,8 @@ static void an_emulated_device_can_afford_what_is_held_out(void **state)
     for (uint64_t draw = 0; draw < 100; draw++) {
         struct shapes shapes = held_out(draw % 2 ? &program : &plain, true, draw);
 
-        assert_int_equal(shapes.count, 2 + 2 * 2 + 2 * 6);
-        for (int i = 6; i < shapes.count; i++) {
+        assert_int_equal(shapes.count, 2 + 2 + 3 + 2 * 6 + 1);
+        for (int i = 7; i < shapes.count; i++) {
             assert_true(problem_flops(&shapes.list[i].problem) <= 0x1.1p24);
         }
     }
