@@ -8,6 +8,8 @@
  * was made for and how it goes wrong:
  *
  *     FAKE=causal,bf16,lse    the kernel's static properties
+ *     FAKE=maps               its first four arguments are tensor maps, which the driver's function
+ *                             of this file made: addresses and strides are theirs
  *     FAKE=...,bad_row        one element of the last row is off by a half
  *     FAKE=...,bad_lse        one log-sum-exp is off by a half
  *     FAKE=...,nan            one element is not a number
@@ -108,13 +110,75 @@ static void attend(const struct problem *p, const uint16_t *q, const uint16_t *k
     free(weight);
 }
 
+/* What a tensor map is here, in the 128 bytes of the driver's. */
+struct map {
+    uint16_t *at;
+    uint64_t sizes[4], strides[3];
+    uint32_t box[4];
+};
+
+enum { FLOAT16 = 6, BFLOAT16 = 9, SWIZZLE_128B = 3, L2_128B = 2 }; /* as the driver counts them */
+
+static int encode(void *place, int type, uint32_t rank, void *at, const uint64_t *sizes,
+                  const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave,
+                  int swizzle, int promotion, int fill)
+{
+    struct map map = {.at = at};
+    int wrong = (uintptr_t)place % 64 != 0 || rank != 4 || interleave != 0 || fill != 0 ||
+                type != (asked("bf16") ? BFLOAT16 : FLOAT16) || promotion != L2_128B ||
+                swizzle < 0 || swizzle > SWIZZLE_128B || (uintptr_t)at % 16 != 0;
+
+    for (int i = 0; i < 4 && !wrong; i++) {
+        map.sizes[i] = sizes[i];
+        map.box[i] = box[i];
+        wrong = box[i] == 0 || box[i] > 256 || steps[i] != 1 || (i > 1 && box[i] != 1);
+        if (i < 3) {
+            map.strides[i] = strides[i];
+            wrong = wrong || strides[i] % 16 != 0;
+        }
+    }
+    wrong = wrong || (swizzle > 0 && box[0] * 2 > 16u << swizzle);
+    memcpy(place, &map, sizeof map);
+    return wrong;
+}
+
+int cudaGetDriverEntryPointByVersion(const char *symbol, void **function, unsigned version,
+                                     unsigned long long flags, int *result)
+{
+    int (*found)() = encode;
+
+    (void)flags;
+    *result = strcmp(symbol, "cuTensorMapEncodeTiled") != 0 || version < 12000;
+    memcpy(function, &found, sizeof found);
+    return 0;
+}
+
+/* The tensor's address and strides are the map's; its sizes must be the problem's. */
+static uint16_t *mapped(const struct map *map, const struct problem *p, int rows, int heads,
+                        long long strides[3])
+{
+    for (int i = 0; i < 3; i++) {
+        strides[i] = (long long)map->strides[2 - i] / 2;
+    }
+    if (map->sizes[0] != (uint64_t)p->head_dim || map->sizes[1] != (uint64_t)rows ||
+        map->sizes[2] != (uint64_t)heads || map->sizes[3] != (uint64_t)p->batch) {
+        abort();
+    }
+    return map->at;
+}
+
 int cudaLaunchKernel(const void *function, struct dim3 grid, struct dim3 block, void **args,
                      size_t smem, void *stream)
 {
-    const struct problem *p = args[5];
-    const uint16_t *q = *(uint16_t **)args[0], *k = *(uint16_t **)args[1],
-                   *v = *(uint16_t **)args[2];
-    uint16_t *o = *(uint16_t **)args[3], *last = NULL;
+    struct problem whole = *(const struct problem *)args[5], *p = &whole;
+    int maps = asked("maps");
+    const uint16_t *q = maps ? mapped(args[0], p, p->q_len, p->heads, p->q) : *(uint16_t **)args[0],
+                   *k = maps ? mapped(args[1], p, p->kv_len, p->kv_heads, p->k)
+                             : *(uint16_t **)args[1],
+                   *v = maps ? mapped(args[2], p, p->kv_len, p->kv_heads, p->v)
+                             : *(uint16_t **)args[2];
+    uint16_t *o = maps ? mapped(args[3], p, p->q_len, p->heads, p->o) : *(uint16_t **)args[3];
+    uint16_t *last = NULL;
     float *lse = *(float **)args[4];
 
     (void)function, (void)smem, (void)stream;

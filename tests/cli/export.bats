@@ -201,6 +201,55 @@ END
     FAKE=bf16,lse wrong 2 4 2 33 65
 }
 
+@test "the maps that a launcher makes are those of its tensors" {
+    need_nvcc
+    command -v cc > /dev/null || skip "there is no cc"
+    cc -std=c11 -O2 -Wall -Wextra -Werror -c "$EVO_SOURCE/tests/cudart_fake.c" -o fake.o
+    mkdir templates
+    cat > templates/mapped.cu <<'END'
+/*
+ * mapped -- every tensor through a map.
+ */
+#include "include/evo.cuh"
+#include "include/attention.cuh"
+
+EVO_GIVEN(HEAD_DIM, "columns")
+EVO_GENE(ROWS, pow2(32, 64), "rows in a block")
+EVO_TENSOR_MAP(q_map, Q, (64, ROWS), 128, "rows of Q")
+EVO_TENSOR_MAP(k_map, K, (32, 2 * ROWS), 64, "tiles of K")
+EVO_TENSOR_MAP(v_map, V, (HEAD_DIM, min(8, ROWS)), 0, "tiles of V")
+EVO_TENSOR_MAP(o_map, O, (16, ROWS), 32, "rows of O")
+EVO_LAUNCH(mapped, (ceil_div(q_len, ROWS), heads, batch), ROWS, 0, (q_map, k_map, v_map, o_map, LSE, problem))
+
+extern "C" __global__ void mapped(const __grid_constant__ evo_tensor_map q_map, const __grid_constant__ evo_tensor_map k_map,
+                                  const __grid_constant__ evo_tensor_map v_map, const __grid_constant__ evo_tensor_map o_map,
+                                  float *LSE, evo_problem problem)
+{
+    if (problem.q_len < 0)
+        LSE[0] = (float)(q_map.opaque[0] + k_map.opaque[0] + v_map.opaque[0] + o_map.opaque[0]);
+}
+END
+    cat > seed.yaml <<END
+workload: [1x8x512x64, "2x8/2x100/300x128:causal:bf16:lse:bshd"]
+families: [mapped]
+templates: templates
+budget: {evaluations: 1}
+workers: {judges: "$EVO_BIN/evo-worker-fake", compile: 1}
+END
+    evo start --seed seed.yaml --db maps.db
+    right() { run ./try "$@"; echo "$output"; [ "$status" -eq 0 ] && [[ "$output" == *": ok; "* ]]; }
+    evo export n0 --db maps.db --shape 1x8x512x64 -o kernel.cu
+    nvcc_clean -cudart none -DEVO_MAIN kernel.cu fake.o -o try
+    FAKE=maps right
+    FAKE=maps right 2 4 2 33 65
+    FAKE=maps,bf16 run ./try 1 1 1 16 16 # halves are mapped as halves
+    [[ "$output" == *"error 1"* ]]
+    evo export n0 --db maps.db --shape 2x8/2x100/300x128:causal:bf16:lse:bshd -o kernel.cu
+    nvcc_clean -cudart none -DEVO_MAIN kernel.cu fake.o -o try
+    FAKE=maps,causal,bf16,lse right
+    FAKE=maps,causal,bf16,lse right 3 6 2 65 33
+}
+
 @test "several kernels, workspaces and refused shapes leave with their launcher" {
     mkdir templates
     cat > templates/split.cu <<'END'
@@ -311,7 +360,7 @@ END
     told "$(line 'evo:device-begin'):1" "'// evo:device-end' is missing"
     { cat kernel.cu; printf 'a\0b\n'; } > d.cu
     told "$(($(wc -l < kernel.cu) + 1)):1" "NUL byte"
-    for file in "$EVO_SOURCE/README.md" "$EVO_SOURCE/templates/attention_tiled.cu" /dev/null; do
+    for file in "$EVO_SOURCE/README.md" /dev/null; do
         run evo verify "$file"
         [ "$status" -eq 2 ]
         [[ "$output" == *"the line '// evo:program-begin' is missing"* ]]
