@@ -301,4 +301,27 @@ again() {
     mkdir elsewhere
     mv evo.db* elsewhere/
     evo show n2 --db elsewhere/evo.db | grep -q "^to see it again: evo emulate n2 --db 'elsewhere/evo.db' --shape"
+
+@test "a grid that is no multiple of its clusters is refused with both numbers" {
+    need_compiler
+    cat > seed.yaml <<END
+workload: [1x1x40x64]
+families: [attention_cluster]
+founders: [attention_cluster CLUSTER=4 STAGES=2 MOVE=1]
+templates: $EVO_SOURCE/tests/data/templates
+search: {lag: 1}
+budget: {evaluations: 1}
+workers: {device: emu, compile: 1}
+END
+    evo start --seed seed.yaml --foreground
+    evo export n0 -o cluster.cu
+    sed 's/^\(.. evo: kernel attention_cluster | [^|]*\) |/\1 + 1 |/' cluster.cu > uneven.cu
+    ! cmp -s cluster.cu uneven.cu
+    run evo verify uneven.cu --device emu
+    [ "$status" -eq 4 ]
+    [[ "$output" == *"kernel 'attention_cluster' has 5 blocks along x in its grid, no multiple of the 4 in its clusters"* ]]
+    # Nor is there a device of another kind for it.
+    run evo check seed.yaml --for sm_100
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"clusters and setmaxnreg as used here are the architecture 90's: 100 == 90 is false"* ]]
 }
