@@ -16,6 +16,7 @@ int cmd_export(int argc, char **argv);
 int cmd_gate(int argc, char **argv);
 int cmd_genes(int argc, char **argv);
 int cmd_help(int argc, char **argv);
+int cmd_insights(int argc, char **argv);
 int cmd_lineage(int argc, char **argv);
 int cmd_record(int argc, char **argv);
 int cmd_report(int argc, char **argv);

@@ -149,6 +149,18 @@ const struct command command_table[] = {
      "sources as a unified diff.",
      "evo diff n0 best",
      {{"genes", 0, NULL, "only the genes"}, DB, JSON}},
+    {"insights",
+     GROUP_LOOK,
+     cmd_insights,
+     "",
+     0,
+     0,
+     "what single steps of genes were worth",
+     "Wherever a child differs from its first parent in one gene, the two are an experiment. Tells "
+     "for each step of each gene what it did to the time, with its 95 % interval and the number of "
+     "pairs, and how often the child failed; sure effects first.",
+     "evo insights -n 10",
+     {{"count", 'n', "N", "how many steps; 0: all (default: 40)"}, DB, RUN, JSON}},
     {"report",
      GROUP_LOOK,
      cmd_report,
