@@ -61,7 +61,7 @@ static bool print_judged(struct cli *cli, struct err *err)
 {
     struct kernel_row kernel;
     struct case_result *cases;
-    const char *text = "", *last = "";
+    const char *text = ","; /* ", A, B," */
     int64_t judgement, count;
 
     if (!cli_candidate(cli, "best", &kernel, err)) {
@@ -78,12 +78,13 @@ static bool print_judged(struct cli *cli, struct err *err)
         if (*shape == '\0' && cases[i].problem >= 0 && cases[i].problem < kernel.problem_count) {
             shape = kernel.problems[cases[i].problem].problem;
         }
-        if (strcmp(shape, last) != 0) { /* cases of a shape stand in a row */
-            text = arena_printf(cli->arena, "%s%s%s", text, *text != '\0' ? ", " : "", shape);
-            last = shape;
+        if (strstr(text, arena_printf(cli->arena, ", %s,", shape)) == NULL) {
+            text = arena_printf(cli->arena, "%s %s,", text, shape);
         }
     }
-    line("judged on", "%s; times are modelled", text);
+    if (strlen(text) > 2) {
+        line("judged on", "%.*s; times are modelled", (int)strlen(text) - 3, text + 2);
+    }
     return true;
 }
 
