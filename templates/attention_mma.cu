@@ -6,11 +6,11 @@
  * tells) and multiplies these with the tile of values: the order of work of FlashAttention-2. Tiles
  * come by cp.async into a ring, swizzled, so that ldmatrix reads them without bank conflicts.
  *
- * Keys are shared out three ways: a tile after another, over sets of warps of a block (KEY_SETS),
- * and over blocks (SPLITS). Sets and blocks have a softmax each; their results are merged in shared
- * memory, and by whichever block comes last. With few rows, more sets keep more of the machine
- * busy; with few tiles for each set, all of them fit the ring and every load is under way before
- * the first product (arrive_apart).
+ * Keys are shared out in four ways: a tile after another, over sets of warps of a block (KEY_SETS),
+ * over the blocks of a cluster (CLUSTER), and over clusters (SPLITS). All have a softmax of their
+ * own; results are merged in shared memory, in each other's shared memory, and by way of L2. With
+ * few rows, sets and clusters keep more of the machine busy; with few tiles for each, all of them
+ * fit the ring, and every load is under way before the first product.
  *
  * Numerics: FP32 by default; weights are rounded to 16 bits, their sums are taken before that. FP16
  * scores (QkSum) overflow beyond 65504; an FP16 product (PvSum) is summed in FP16 within one tile
@@ -77,13 +77,10 @@ EVO_CHOICE(QkSum, (as_float, as_half), "what the tensor cores sum scores in")
 EVO_CHOICE(PvSum, (as_float, as_half), "what they sum a tile's weighted V in")
 
 EVO_LET(SET_WARPS, BLOCK_M / (16 * ROW_TILES), "warps of a set")
-EVO_LET(WARPS, SET_WARPS *KEY_SETS, "warps in a block")
+EVO_LET(WARPS, SET_WARPS * KEY_SETS, "warps in a block")
 EVO_LET(THREADS, 32 * WARPS, "threads in a block")
 EVO_LET(SHARES, KEY_SETS * CLUSTER * SPLITS, "shares into which the keys of a row go")
-EVO_LET(PARTS,
-        EVO_IS(Arrival, arrive_quarters) ? 4
-        : EVO_IS(Arrival, arrive_halves) ? 2
-                                         : 1,
+EVO_LET(PARTS, 1 + EVO_IS(Arrival, arrive_halves) + 3 * EVO_IS(Arrival, arrive_quarters),
         "parts of a tile that are waited for one by one")
 EVO_LET(TILE_BYTES, 2 * BLOCK_N * HEAD_DIM, "a tile of K, or of V")
 EVO_LET(QUERY_BYTES,
@@ -178,7 +175,17 @@ struct block_place {
         first_row = row_block * BLOCK_M;
         split = rows % SPLITS;
         rank = blockIdx.x % CLUSTER;
-        row_of_all = ((long long)batch * problem.heads + head) * problem.q_len + first_row;
+        row_of_all = head_of_all(problem) * problem.q_len + first_row;
+    }
+    __device__ long long head_of_all(const evo_problem &problem) const
+    {
+        return (long long)batch * problem.heads + head;
+    }
+    /* Of the rows that the block merges: where its splits count themselves. */
+    __device__ long long counter(const evo_problem &problem) const
+    {
+        const int row_blocks = evo::ceil_div(problem.q_len, BLOCK_M);
+        return (head_of_all(problem) * row_blocks + row_block) * CLUSTER + rank;
     }
 };
 
@@ -233,7 +240,6 @@ struct warp_rows {
     const key_ring &ring;
     query_fragments<Query, HEAD_DIM, ROW_TILES> query;
     int first_row, whole; /* of the warp; tiles below `whole` hide no key from the block's rows */
-    float factor;         /* of the exponents */
     float output[ROW_TILES][HEAD_DIM / 2];
     online_rows rows[ROW_TILES];
     score_sums ahead; /* of the tile that comes next, if the schedule works ahead */
@@ -287,7 +293,8 @@ struct warp_rows {
                 online_mask(score, {evo_visible<CAUSAL>(problem, row) - key,
                                     evo_visible<CAUSAL>(problem, row + 8) - key});
             }
-            online_softmax<Rescale, FIRST, CAUSAL, POLYNOMIALS>(score, output[i], rows[i], factor);
+            online_softmax<Rescale, FIRST, CAUSAL, POLYNOMIALS>(score, output[i], rows[i],
+                                                                softmax_factor(problem));
 #pragma unroll
             for (int n = 0; n < BLOCK_N / 4; n++)
                 weights[i][n / 4][n % 4] = pack<Type>(score[2 * n], score[2 * n + 1]);
@@ -424,21 +431,64 @@ __device__ inline void put_result(const warp_rows &mine, float *to, int my_row)
     });
 }
 
+using Splits = split_results<SPLITS, HEAD_DIM, WIDTH>;
+
+/* Merges the results of all sets of the cluster, of which each block takes some rows. */
+__device__ inline void merge_sets(const attention_head &head, const evo_problem &problem,
+                                  const block_place &place, unsigned results, const Splits &splits)
+{
+    const int skipped = place.rank * MERGED_ROWS, first_row = place.first_row + skipped;
+    /* The i-th float of the n-th result. */
+    const auto at = [&](int n, int i) {
+        return cluster_address<CLUSTER>(results + n % KEY_SETS * SET_BYTES + 4 * i, n / KEY_SETS);
+    };
+    const auto merge = [&](int row, int column, int turn) {
+        const auto merged = merge_columns<KEY_SETS * CLUSTER, WIDTH>(
+            softmax_factor(problem),
+            [&](int n) {
+                return cluster_load2<CLUSTER>(at(n, BLOCK_M * PITCH + 2 * (skipped + row)));
+            },
+            [&](int n, int i) {
+                return cluster_load4<CLUSTER>(
+                    at(n, (skipped + row) * PITCH + column + 4 * (i ^ turn)));
+            });
+        if constexpr (SPLITS == 1)
+            merge_store<Type, LSE>(head, problem, first_row + row, column, turn, merged);
+        else
+            splits.put(place.split, place.row_of_all + skipped + row, column, turn, merged);
+    };
+    merge_each<THREADS, MERGED_ROWS, HEAD_DIM, WIDTH>(problem.q_len - first_row, merge);
+    if constexpr (CLUSTER > 1)
+        cluster_sync<CLUSTER>(); /* others may still read this block's results */
+}
+
+/* Merges ROWS rows of all splits, from the first one on. */
+template <int COUNT, int ROWS>
+__device__ inline void merge_splits(const attention_head &head, const evo_problem &problem,
+                                    int first_row, long long row_of_all, const Splits &splits)
+{
+    const auto merge = [&](int row, int column, int turn) {
+        merge_store<Type, LSE>(
+            head, problem, first_row + row, column, turn,
+            splits.merge(row_of_all + row, column, turn, softmax_factor(problem)));
+    };
+    merge_each<COUNT, ROWS, HEAD_DIM, WIDTH>(problem.q_len - first_row, merge);
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) in_clusters_of(EVO_VALUE_CLUSTER)
     attention(const evo_half *Q, const evo_half *K, const evo_half *V, evo_half *O, float *lse,
               float *results, unsigned *arrivals, evo_problem problem)
 {
     extern __shared__ __align__(1024) unsigned char memory[];
-    const unsigned shared = shared_address(memory), places = shared + QUERY_BYTES;
+    const unsigned shared = shared_address(memory), rings = shared + QUERY_BYTES;
     const block_place place(problem);
     const attention_head head = evo_head(problem, place.batch, place.head, Q, K, V, O, lse);
     const evo_half *const q = head.q + place.first_row * problem.q[2];
     const int rows_left = problem.q_len - place.first_row;
     const int my_row = threadIdx.x / 32 % SET_WARPS * (16 * ROW_TILES); /* the warp's first */
-    const float factor = softmax_factor(problem);
 
-    /* Everything that fits sets out. */
-    const key_ring ring(problem, head, place, places);
+    /* Everything that finds room sets out. */
+    const key_ring ring(problem, head, place, rings);
     if constexpr (Query::FROM_SHARED)
         copy_swizzled<THREADS, BLOCK_M, HEAD_DIM, PREFETCH>(shared, q, problem.q[2], rows_left,
                                                             threadIdx.x);
@@ -452,62 +502,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) in_clusters_of(EVO
                       ring,
                       {},
                       place.first_row + my_row,
-                      evo_visible<CAUSAL>(problem, place.first_row) / BLOCK_N,
-                      factor};
+                      evo_visible<CAUSAL>(problem, place.first_row) / BLOCK_N};
     mine.query.begin(shared + my_row * ROW_BYTES, q + my_row * problem.q[2], problem.q[2],
                      rows_left - my_row);
     mine.run();
     if constexpr (SHARES == 1) {
         store_output(mine, memory, head, place.first_row, my_row);
     } else {
-        /* The results of all sets of the cluster are merged, by each block for some rows. */
+        const Splits splits(results, problem);
         ring.sync(); /* the set's result takes the place of its ring */
         put_result(mine, (float *)(memory + QUERY_BYTES + ring.set * SET_BYTES), my_row);
         cluster_sync<CLUSTER>();
-        const split_results<SPLITS, HEAD_DIM, WIDTH> splits(results, problem);
-        const int skipped = place.rank * MERGED_ROWS;
-        merge_each<THREADS, MERGED_ROWS, HEAD_DIM, WIDTH>(
-            rows_left - skipped, [&](int row, int column, int turn) {
-                row += skipped;
-                const auto at = [&](int n, int i) {
-                    return cluster_address<CLUSTER>(places + n % KEY_SETS * SET_BYTES + 4 * i,
-                                                    n / KEY_SETS);
-                };
-                const auto merged = merge_columns<KEY_SETS * CLUSTER, WIDTH>(
-                    factor,
-                    [&](int n) { return cluster_load2<CLUSTER>(at(n, BLOCK_M * PITCH + 2 * row)); },
-                    [&](int n, int i) {
-                        return cluster_load4<CLUSTER>(at(n, row * PITCH + column + 4 * (i ^ turn)));
-                    });
-                if constexpr (SPLITS == 1)
-                    merge_store<Type, LSE>(head, problem, place.first_row + row, column, turn,
-                                           merged);
-                else
-                    splits.put(place.split, place.row_of_all + row, column, turn, merged);
-            });
-        if constexpr (CLUSTER > 1)
-            cluster_sync<CLUSTER>(); /* others may still read this block's results */
-        if constexpr (SPLITS == 1 || EVO_IS(Meet, meet_kernel))
-            return;
-
-        /* The block that comes last finds the results of all splits. The count wraps to 0. */
-        unsigned *const arrived = arrivals +
-                                  ((place.batch * problem.heads + place.head) *
-                                       (long long)evo::ceil_div(problem.q_len, BLOCK_M) +
-                                   place.row_block) *
-                                      CLUSTER +
-                                  place.rank;
-        __threadfence();
-        __syncthreads();
-        if (!__syncthreads_or(threadIdx.x == 0 && atomicInc(arrived, SPLITS - 1) == SPLITS - 1))
-            return;
-        __threadfence();
-        merge_each<THREADS, MERGED_ROWS, HEAD_DIM, WIDTH>(
-            rows_left - skipped, [&](int row, int column, int turn) {
-                row += skipped;
-                merge_store<Type, LSE>(head, problem, place.first_row + row, column, turn,
-                                       splits.merge(place.row_of_all + row, column, turn, factor));
-            });
+        merge_sets(head, problem, place, rings, splits);
+        if constexpr (SPLITS > 1 && EVO_IS(Meet, meet_last))
+            if (splits.came_last(arrivals + place.counter(problem)))
+                merge_splits<THREADS, MERGED_ROWS>(
+                    head, problem, place.first_row + place.rank * MERGED_ROWS,
+                    place.row_of_all + place.rank * MERGED_ROWS, splits);
     }
 }
 
@@ -515,15 +526,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) in_clusters_of(EVO
 extern "C" __global__ void __launch_bounds__(COMBINE_THREADS)
     combine(evo_half *O, float *lse, float *results, evo_problem problem)
 {
-    const int first_row = blockIdx.x * COMBINE_ROWS, rows_left = problem.q_len - first_row;
-    const attention_head head = evo_head(problem, blockIdx.z, blockIdx.y, O, O, O, O, lse);
-    const split_results<SPLITS, HEAD_DIM, WIDTH> splits(results, problem);
-    const long long row_of_all =
-        ((long long)blockIdx.z * problem.heads + blockIdx.y) * problem.q_len + first_row;
-    merge_each<COMBINE_THREADS, COMBINE_ROWS, HEAD_DIM, WIDTH>(
-        rows_left, [&](int row, int column, int turn) {
-            merge_store<Type, LSE>(
-                head, problem, first_row + row, column, turn,
-                splits.merge(row_of_all + row, column, turn, softmax_factor(problem)));
-        });
+    const int first_row = blockIdx.x * COMBINE_ROWS;
+    const long long head_of_all = (long long)blockIdx.z * problem.heads + blockIdx.y;
+    merge_splits<COMBINE_THREADS, COMBINE_ROWS>(
+        evo_head(problem, blockIdx.z, blockIdx.y, O, O, O, O, lse), problem, first_row,
+        head_of_all * problem.q_len + first_row, Splits(results, problem));
 }

@@ -108,6 +108,19 @@ template <int SPLITS, int COLUMNS, int WIDTH> struct split_results {
             factor, [&](int n) { return __ldcg(statistics(n, row)); },
             [&](int n, int i) { return __ldcg(columns(n, row, column + 4 * (i ^ turn))); });
     }
+    /*
+     * Whether this block is the last of its splits to come here, and so finds the results of all of
+     * them: what a block wrote is in L2 before it counts. The last count wraps to 0.
+     */
+    __device__ bool came_last(unsigned *count) const
+    {
+        __threadfence();
+        __syncthreads();
+        const bool last =
+            __syncthreads_or(threadIdx.x == 0 && atomicInc(count, SPLITS - 1) == SPLITS - 1);
+        __threadfence();
+        return last;
+    }
 
   private:
     __device__ float4 *columns(int split, long long row, int column) const
