@@ -20,6 +20,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "fitness/job.h"
+#include "fitness/physics.h"
 #include "fitness/plan.h"
 #include "fitness/stats.h"
 
@@ -114,6 +115,9 @@ enum device_status device_encode_maps(const struct plan *plan, struct device_buf
 /* Launches all kernels of a call, its zero_call workspaces first, and waits for the end. */
 enum device_status device_call(struct device_module *module, const struct plan *plan,
                                const struct device_buffers *buffers, struct err *err);
+
+/* What bounds any kernel on this device; clock_mhz is the highest that it may have. */
+struct physics_device device_peaks(void);
 
 /* How many sets of buffers device_measure wants to rotate through. */
 int device_sets(void);

@@ -1134,6 +1134,22 @@ enum device_status device_call(struct device_module *module, const struct plan *
     return cuda_settle(cuda_enqueue_call(module, plan, buffers, err), err);
 }
 
+struct physics_device device_peaks(void)
+{
+    /* kHz and bits; two transfers a clock. */
+    double memory_khz = attribute(CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE);
+    double bus_bits = attribute(CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH);
+
+    return (struct physics_device){
+        .arch = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) * 10 +
+                attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
+        .sms = gpu.sms,
+        .clock_mhz = attribute(CU_DEVICE_ATTRIBUTE_CLOCK_RATE) / 1e3,
+        .dram_gb_s = 2 * memory_khz * bus_bits / 8 / 1e6,
+        .l2_bytes = attribute(CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE),
+    };
+}
+
 double device_occupancy(struct device_module *module, const struct plan *plan)
 {
     const struct plan_kernel *kernel = &plan->kernels[0];

@@ -58,6 +58,22 @@ bool rung_parse(const char *text, enum rung *rung)
 
 /* ---- evidence ---- */
 
+struct case_result case_blank(int problem, enum rung rung)
+{
+    return (struct case_result){.problem = problem,
+                                .rung = rung,
+                                .family = "",
+                                .verdict = VERDICT_PASS,
+                                .error_max = NAN,
+                                .error_allowed = NAN,
+                                .frobenius = NAN,
+                                .frobenius_allowed = NAN,
+                                .worst = {-1, -1, -1, -1},
+                                .expected = NAN,
+                                .got = NAN,
+                                .reason = ""};
+}
+
 static void tally_add(struct rung_tally *tally, const struct case_result *row)
 {
     double before = tally->error_max / tally->error_allowed;

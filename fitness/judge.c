@@ -25,7 +25,9 @@
 #include "fitness/image.h"
 #include "fitness/jitter.h"
 #include "fitness/job.h"
+#include "fitness/physics.h"
 #include "fitness/reference.h"
+#include "fitness/score.h"
 #include "fitness/sandbox.h"
 #include "fitness/stats.h"
 #include "fitness/verify.h"
@@ -236,19 +238,10 @@ static bool run_gate(struct session *s, struct err *err)
 static bool no_twin(struct session *s, int image, const char *why)
 {
     for (int i = 0; i < s->job->problem_count; i++) {
-        struct case_result row = {.problem = i,
-                                  .rung = RUNG_RACE,
-                                  .family = "",
-                                  .verdict = VERDICT_UNSUPPORTED,
-                                  .error_max = NAN,
-                                  .error_allowed = NAN,
-                                  .frobenius = NAN,
-                                  .frobenius_allowed = NAN,
-                                  .worst = {-1, -1, -1, -1},
-                                  .expected = NAN,
-                                  .got = NAN};
+        struct case_result row = case_blank(i, RUNG_RACE);
 
         if (s->job->problems[i].image == image) {
+            row.verdict = VERDICT_UNSUPPORTED;
             row.reason = arena_printf(s->arena, "not run: %s", why);
             case_record(s->result, &row);
             return true;
@@ -385,6 +378,49 @@ static void decide_timing(struct session *s, int problem, const struct err *err)
     }
 }
 
+/* What the few samples against the bound were good for. */
+static void tell_quick(struct session *s, int problem, double bound_us,
+                       const struct measured *measured)
+{
+    struct case_result row = case_blank(problem, RUNG_QUICK);
+
+    if (bound_us <= 0 || measured->modelled) {
+        return;
+    }
+    if (measured->timing.quick) {
+        row.reason =
+            arena_printf(s->arena, "all of %d samples are above %.6g us: no more were taken",
+                         measured->timing.span_count, bound_us);
+    }
+    case_record(s->result, &row);
+}
+
+/* A time that cannot be is a bug of somebody's: the clock's, the gate's, never a fast kernel. */
+static bool check_floor(struct session *s, int problem, const struct measured *measured)
+{
+    const struct timing *timing = &measured->timing;
+    struct physics_device device = device_peaks();
+    struct case_result row = case_blank(problem, RUNG_TIMED);
+    struct physics_floor floor;
+    struct score score;
+
+    if (!isnan(measured->sm_clock_mhz)) {
+        device.clock_mhz = measured->sm_clock_mhz;
+    }
+    floor = physics_floor(&device, &s->job->problems[problem].problem, false);
+    metric_add(s->result, problem, METRIC_FLOOR_US, floor.us > 0 ? floor.us : NAN, floor.text);
+    if (!score_of_samples(timing->span_us, timing->span_count, timing->tick_us, &score) ||
+        score.us >= floor.us) {
+        return true;
+    }
+    row.verdict = VERDICT_INVALID;
+    row.reason = arena_printf(s->arena,
+                              "%.4g us are impossible: %s, and nothing is faster than 0.95 of that",
+                              score.us, floor.text);
+    case_record(s->result, &row);
+    return decided(s, VERDICT_INVALID, "%s", row.reason);
+}
+
 /* Times one problem and verifies what the timed calls left behind. */
 static bool measure_problem(struct session *s, int problem, struct err *err)
 {
@@ -406,7 +442,8 @@ static bool measure_problem(struct session *s, int problem, struct err *err)
     }
     if (s->status == DEVICE_OK) {
         add_measured(s, problem, &measured);
-        if (!measured.modelled) {
+        tell_quick(s, problem, request.bound_us, &measured);
+        if (check_floor(s, problem, &measured) && !measured.modelled) {
             s->status = verify_sets_check(s->arena, sets, s->result, err);
         }
     }

@@ -125,20 +125,12 @@ enum verdict verify_verdict_of(enum device_status status)
 
 static struct case_result case_new(const struct gate *gate, enum rung rung, const struct rig *rig)
 {
-    return (struct case_result){.problem = gate->subject->problem_index,
-                                .rung = rung,
-                                .family = input_family_names[rig->family],
-                                .seed = rig->key,
-                                .verdict = VERDICT_PASS,
-                                .error_max = NAN,
-                                .error_allowed = NAN,
-                                .frobenius = NAN,
-                                .frobenius_allowed = NAN,
-                                .expected = NAN,
-                                .got = NAN,
-                                .rows_total = problem_rows(gate->subject->problem),
-                                .worst = {-1, -1, -1, -1},
-                                .reason = ""};
+    struct case_result row = case_blank(gate->subject->problem_index, rung);
+
+    row.family = input_family_names[rig->family];
+    row.seed = rig->key;
+    row.rows_total = problem_rows(gate->subject->problem);
+    return row;
 }
 
 static bool case_fail(struct gate *gate, struct case_result *row, enum verdict verdict,

@@ -768,6 +768,15 @@ enum device_status emu_profile(struct device_module *module, const struct plan *
 
 int device_sets(void) { return 1; }
 
+struct physics_device device_peaks(void)
+{
+    return (struct physics_device){.arch = emu.chip->arch,
+                                   .sms = emu.chip->sms,
+                                   .clock_mhz = emu.chip->clock_mhz,
+                                   .dram_gb_s = emu.chip->dram_gb_s,
+                                   .l2_bytes = emu.chip->l2_bytes};
+}
+
 static void add_metric(struct measured *measured, enum metric metric, double value)
 {
     measured->metrics[measured->metric_count].metric = metric;

@@ -574,6 +574,12 @@ static void the_judge_passes_and_times_what_is_right(void **state)
     assert_int_equal(result->timings[0].span_count, 8);
     assert_true(metric_of(result, 0, METRIC_GRAPH_US) > 0);
     assert_true(isnan(metric_of(result, 1, METRIC_OCCUPANCY)));
+    assert_true(fabs(metric_of(result, 0, METRIC_FLOOR_US) - 0.95 * 0.1) < 1e-6);
+    assert_int_equal(result->tallies[0][RUNG_QUICK].total, 0); /* no bound */
+    assert_int_equal(result->tallies[0][RUNG_TIMED].passed, 4);
+    job.problems[0].bound_us = 1e9;
+    result = judge_ask(&judge, &job);
+    assert_int_equal(result->tallies[0][RUNG_QUICK].passed, 1);
     assert_true(metric_of(result, -1, METRIC_GATE_MS) > 0);
     assert_true(result->device_ms > 0);
 
@@ -649,6 +655,7 @@ static void the_judge_explains_what_it_rejects(void **state)
         {"refused", "pair_sm_90a", VERDICT_NO_LAUNCH, "refused", false},
         {"illegal", "pair_sm_90a", VERDICT_OUT_OF_BOUNDS, "illegal address", true},
         {"right", "runtime_sm_90a", VERDICT_INVALID, "calls '", false},
+        {"too_fast", "pair_sm_90a", VERDICT_INVALID, "0.01 us are impossible", false},
         {"trapped", "pair_sm_90a", VERDICT_CRASH, "trapped", true},
         {"lost", "pair_sm_90a", VERDICT_CRASH, "down", true},
     };
