@@ -17,8 +17,8 @@
 #define EVO_HONEST_CUH
 
 #include "copy.cuh"
-#include "mma.cuh"
 #include "reduce.cuh"
+#include "wmma.cuh"
 
 enum : int {
     CHEAT_THREADS = 64,
