@@ -12,6 +12,7 @@ enum {
     LONG_KEYS = 301,
     SHORT_ROWS = 71,
     SQUARE = 165,
+    FEW_ROWS = 19,
     FEW_KEYS = 23,
 };
 
@@ -41,7 +42,7 @@ static void add(struct shapes *shapes, const struct problem *problem, int image)
 
 static void derive(struct shapes *shapes, const struct problem *from, int image)
 {
-    struct problem longer = *from, square = *from, blind;
+    struct problem longer = *from, square = *from, many = *from;
     int64_t share = from->heads / from->kv_heads;
 
     share = share < SHARE_MAX ? share : SHARE_MAX;
@@ -56,12 +57,12 @@ static void derive(struct shapes *shapes, const struct problem *from, int image)
     square.q_len = square.kv_len = SQUARE;
     add(shapes, &longer, image);
     add(shapes, &square, image);
-    if (from->causal) { /* rows that see no key, whole blocks of them */
-        blind = longer;
-        blind.q_len = SQUARE;
-        blind.kv_len = FEW_KEYS;
-        add(shapes, &blind, image);
-    }
+    /* Every stride another; where the problem is causal, whole blocks of rows that see no key. */
+    many.batch = many.kv_heads = 2;
+    many.heads = share * many.kv_heads;
+    many.q_len = from->causal ? SQUARE : FEW_ROWS;
+    many.kv_len = FEW_KEYS;
+    add(shapes, &many, image);
 }
 
 static const struct problem *first_of_image(const struct shapes *shapes, int image)
