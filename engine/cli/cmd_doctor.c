@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -29,6 +30,12 @@ struct doctor {
     struct environment environment;
     struct selftest selftests[SELFTESTS_MAX];
     int selftest_count;
+    struct alarms {
+        const char *device;
+        int64_t judged, failed;
+        int kernels;
+        double seconds;
+    } alarms;
 };
 
 /* ---- asking ---- */
@@ -80,6 +87,50 @@ static bool is_well(const struct doctor *doctor)
     return well;
 }
 
+static const char *what_text(struct arena *arena, const struct specimen *specimen)
+{
+    return arena_printf(arena, "%s%s%s", specimen->planted->name,
+                        *specimen->genes != '\0' ? " " : "", specimen->genes);
+}
+
+/*
+ * --controls N: correct kernels, judged again and again with fresh inputs, until there are N
+ * judgements. What fails is told at once.
+ */
+static bool count_false_alarms(struct doctor *doctor, int64_t wanted, struct err *err)
+{
+    struct alarms *alarms = &doctor->alarms;
+    struct arena *arena = doctor->cli->arena, *round;
+    struct batch batch = {.fleet = fleet_new()};
+    int64_t start = clock_now_ms();
+    bool done, ok = setup_staff_device(arena, cli_value(doctor->cli, "device"), JUDGE_DEADLINE_MS,
+                                       batch.fleet, err);
+
+    while (ok && alarms->judged < wanted) {
+        struct selftest selftest;
+
+        batch.arena = round = arena_new();
+        ok = selftest_run(&batch, SELFTEST_CONTROLS, &selftest, &done, err);
+        for (int i = 0; ok && i < selftest.count; i++) {
+            const struct specimen *one = &selftest.specimens[i];
+
+            if (!one->ok) {
+                fprintf(stderr, "false alarm: %s: %s\n", what_text(round, one), one->reason);
+            }
+        }
+        if (ok) {
+            alarms->judged += selftest.count;
+            alarms->failed += selftest.failed;
+            alarms->kernels = selftest.count;
+            alarms->device = arena_dup(arena, selftest.device);
+        }
+        arena_free(round);
+    }
+    alarms->seconds = (double)(clock_now_ms() - start) / 1e3;
+    fleet_free(batch.fleet);
+    return ok;
+}
+
 /* ---- telling: text ---- */
 
 static void print_environment(const struct environment *environment)
@@ -123,12 +174,6 @@ static int by_rank(const void *a, const void *b)
 
     order = order != 0 ? order : strcmp(x->planted->name, y->planted->name);
     return order != 0 ? order : strcmp(x->genes, y->genes);
-}
-
-static const char *what_text(struct arena *arena, const struct specimen *specimen)
-{
-    return arena_printf(arena, "%s%s%s", specimen->planted->name,
-                        *specimen->genes != '\0' ? " " : "", specimen->genes);
 }
 
 static void print_selftest(struct arena *arena, const struct selftest *selftest)
@@ -273,12 +318,37 @@ static bool tell(struct doctor *doctor, struct err *err)
     return true;
 }
 
+static bool tell_false_alarms(struct doctor *doctor, struct err *err)
+{
+    const struct alarms *alarms = &doctor->alarms;
+
+    doctor->cli->exit_code = alarms->failed == 0 ? EXIT_OK : EXIT_NO;
+    if (cli_has(doctor->cli, "json")) {
+        return cli_json(json_pack("{s:o, s:I, s:I, s:i, s:o}", "device", json_text(alarms->device),
+                                  "judgements", (json_int_t)alarms->judged, "false_alarms",
+                                  (json_int_t)alarms->failed, "kernels", alarms->kernels, "seconds",
+                                  json_number(alarms->seconds)),
+                        err);
+    }
+    printf("%lld judgements of %d correct kernels on %s: %lld false alarms, in %.0f s\n",
+           (long long)alarms->judged, alarms->kernels, alarms->device, (long long)alarms->failed,
+           alarms->seconds);
+    return true;
+}
+
 static bool body(struct cli *cli, struct err *err)
 {
     struct doctor *doctor = arena_alloc(cli->arena, sizeof *doctor);
+    int64_t controls;
     bool text = !cli_has(cli, "json") && !cli_has(cli, "markdown");
 
     doctor->cli = cli;
+    if (!cli_number(cli, "controls", 1, 10 * 1000 * 1000, 0, &controls, err)) {
+        return false;
+    }
+    if (controls > 0) {
+        return count_false_alarms(doctor, controls, err) && tell_false_alarms(doctor, err);
+    }
     doctor->emulated = trial_is_emulated(cli->arena, cli_value(cli, "device"));
     environment_look(cli->arena, doctor->emulated, &doctor->environment);
     if (text) {

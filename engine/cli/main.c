@@ -230,6 +230,7 @@ const struct command command_table[] = {
      "evo doctor",
      {{"device", 0, "DEVICE", "auto, cuda:N or emu (default: auto)"},
       {"quick", 0, NULL, "one variant of each planted kernel, as at a start"},
+      {"controls", 0, "N", "only correct kernels, N judgements of them; none may fail"},
       {"markdown", 0, NULL, "print the table of docs/cheats.md instead"},
       JSON}},
     {"export",

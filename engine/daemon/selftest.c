@@ -71,6 +71,8 @@ static void fill_job(struct arena *arena, const struct specimen *specimen,
                      const struct selftest *selftest, const struct program *program,
                      struct judge_job **out)
 {
+    bool timed = selftest->extent != SELFTEST_CONTROLS && wants_time(specimen->expected);
+
     struct judge_job *job = arena_alloc(arena, sizeof *job);
 
     job->genes = "";
@@ -80,7 +82,7 @@ static void fill_job(struct arena *arena, const struct specimen *specimen,
         job->problems[i].problem = specimen->planted->problems[i];
         job->problems[i].use = USE_WHOLE;
     }
-    job->effort = wants_time(specimen->expected)        ? EFFORT_MEASURE
+    job->effort = timed                                 ? EFFORT_MEASURE
                   : wants_race_gate(specimen->expected) ? EFFORT_PROMOTE
                                                         : EFFORT_CORRECT;
     job->cases_per_family = selftest->emulated ? CASES_EMULATED : CASES_GPU;
@@ -120,17 +122,20 @@ static bool make_item(struct arena *arena, const struct specimen *specimen,
     return ok || err_in(err, "%s", planted->path);
 }
 
-static bool is_asked(const struct expectation *expected, enum selftest_extent extent, int variant)
+static bool is_asked(const struct planted *planted, const struct expectation *expected,
+                     enum selftest_extent extent, int variant)
 {
     bool waits = strstr(expected->rungs, " deadline ") != NULL;
 
-    return extent == SELFTEST_FULL || (variant == 0 && !waits);
+    return extent == SELFTEST_FULL ||
+           (extent == SELFTEST_CONTROLS ? planted->kind == PLANTED_CONTROL
+                                        : variant == 0 && !waits);
 }
 
 /* Every variant of one planted kernel that is asked for. */
 static bool add_planted(struct arena *arena, const struct planted *planted,
-                        enum selftest_extent extent, const struct hello *judge,
-                        struct selftest *selftest, struct batch_item *items, struct err *err)
+                        const struct hello *judge, struct selftest *selftest,
+                        struct batch_item *items, struct err *err)
 {
     const struct expectation *expected = planted_expects(planted, judge->backend);
     struct givens givens = setup_givens(&planted->problems[0], judge);
@@ -138,8 +143,9 @@ static bool add_planted(struct arena *arena, const struct planted *planted,
     struct genome genome = {0};
     bool first = true;
 
-    for (int variant = 0; expected != NULL && is_asked(expected, extent, variant) &&
-                          planted_next(planted, &givens, &first, &genome, values);
+    for (int variant = 0;
+         expected != NULL && is_asked(planted, expected, selftest->extent, variant) &&
+         planted_next(planted, &givens, &first, &genome, values);
          variant++) {
         struct specimen *specimen = &selftest->specimens[selftest->count];
 
@@ -194,7 +200,8 @@ static const char *check_time(struct arena *arena, const struct selftest *selfte
     const struct expectation *expected = specimen->expected;
     double us = specimen->us, other;
 
-    if (expected->time == TIME_ANY || specimen->verdict != VERDICT_PASS) {
+    if (expected->time == TIME_ANY || specimen->verdict != VERDICT_PASS ||
+        selftest->extent == SELFTEST_CONTROLS) {
         return "";
     }
     other = time_beside(selftest, specimen);
@@ -247,6 +254,7 @@ static bool run(const struct batch *batch, const struct corpus *corpus, const st
     int64_t start = clock_now_us();
 
     *selftest = (struct selftest){
+        .extent = extent,
         .device = arena_dup(arena, judge->device),
         .version = arena_dup(arena, judge->version),
         .sandbox = arena_dup(arena, judge->sandbox),
@@ -257,7 +265,7 @@ static bool run(const struct batch *batch, const struct corpus *corpus, const st
         return err_sys(err, "cannot draw a secret");
     }
     for (int i = 0; i < corpus->count; i++) {
-        if (!add_planted(arena, &corpus->list[i], extent, judge, selftest, items, err)) {
+        if (!add_planted(arena, &corpus->list[i], judge, selftest, items, err)) {
             return false;
         }
     }

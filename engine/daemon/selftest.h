@@ -22,6 +22,7 @@
 enum selftest_extent {
     SELFTEST_CORE, /* one variant of each, none that waits for a deadline */
     SELFTEST_FULL,
+    SELFTEST_CONTROLS, /* the correct ones alone, by the gate and without the clock */
 };
 
 /* One variant of a planted kernel, and what became of it. */
@@ -37,6 +38,7 @@ struct specimen {
 };
 
 struct selftest {
+    enum selftest_extent extent;
     const char *device, *version, *sandbox; /* of the judge */
     bool emulated;
     uint64_t secret; /* one for all: what is compared is timed on the same inputs */

@@ -1,0 +1,51 @@
+#!/bin/bash
+# abuse.sh -- kernels that hang, trap, stray, overflow their stack or starve for registers, N of each
+# in a row (50): the right verdict each time, and the next correct kernel is as fast as before.
+#
+#     abuse.sh BIN [N] [DEVICE] [CORPUS]
+#
+# A correct kernel is timed before, and after each series; all within TOLERANCE (0.01) of the first.
+# CORPUS is the folder of planted kernels (fitness/cheats beside this script).
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+bin=$1 count=${2:-50} device=${3:-cuda:0} corpus=${4:-$here/../../fitness/cheats}
+tolerance=${TOLERANCE:-0.01}
+[ "$device" = emu ] || [ -e /dev/nvidiactl ] || { echo "skipped: no NVIDIA GPU here"; exit 77; }
+[ -x "$bin/evo-compile" ] || { echo "skipped: there is no NVRTC here"; exit 77; }
+command -v sqlite3 >/dev/null || { echo "skipped: sqlite3 is not installed"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/corpus/include" "$work/control/include"
+cp "$corpus"/include/*.cuh "$work/corpus/include/"
+cp "$corpus"/include/*.cuh "$work/control/include/"
+cp "$corpus/honest.cu" "$work/control/"
+
+value() { sqlite3 :memory: "SELECT json_extract(CAST(readfile('$1') AS TEXT), '$2')"; }
+
+# The time of the correct kernel, in us; it must pass.
+correct() {
+    EVO_CHEATS="$work/control" "$bin/evo" doctor --device "$device" --json >"$work/control.json"
+    value "$work/control.json" '$.selftests[0].kernels[0].us'
+}
+
+before=$(correct)
+echo "before: $before us"
+for name in loop_forever trap illegal_address misaligned stack_overflow register_starved; do
+    rm -f "$work"/corpus/*.cu
+    for i in $(seq "$count"); do # copies: a corpus is judged in one go by the same judge
+        cp "$corpus/$name.cu" "$work/corpus/${name}_$i.cu"
+    done
+    if EVO_CHEATS="$work/corpus" "$bin/evo" doctor --device "$device" --json >"$work/abuse.json"; then
+        failed=0
+    else
+        failed=$(value "$work/abuse.json" '$.selftests[0].failed')
+    fi
+    judged=$(value "$work/abuse.json" '$.selftests[0].count')
+    [ "$judged" -eq "$count" ] || { echo "$name: $judged of $count were judged"; exit 1; }
+    [ "$failed" -eq 0 ] || { echo "$name: $failed of $count got another verdict"; exit 1; }
+    after=$(correct)
+    awk -v a="$before" -v b="$after" -v t="$tolerance" -v n="$name" -v c="$count" 'BEGIN {
+        off = b / a - 1
+        printf "%d x %s: the right verdict each, then %.3f us (%+.2f %%)\n", c, n, b, 100 * off
+        exit off > t || off < -t }' || { echo "$name: the next correct kernel is off by more"; exit 1; }
+done
