@@ -118,5 +118,7 @@ bool cli_json(json_t *value, struct err *err);
 void help_overview(FILE *out);
 void help_command(FILE *out, const struct command *command);
 void help_manual(FILE *out); /* evo.1 */
+/* A completion script; an unknown shell is ERR_USER. */
+bool help_completion(FILE *out, const char *shell, struct err *err);
 
 #endif

@@ -9,6 +9,9 @@ static bool help(struct cli *cli, struct err *err)
         help_manual(stdout);
         return true;
     }
+    if (cli_has(cli, "completion")) {
+        return help_completion(stdout, cli_value(cli, "completion"), err);
+    }
     if (cli->operand_count == 0) {
         help_overview(stdout);
         return true;

@@ -390,7 +390,8 @@ const struct command command_table[] = {
      "explain a command, with an example",
      "Without a command: all of them.",
      "evo help start",
-     {{"man", 0, NULL, "print the manual page evo.1 (mdoc)"}}},
+     {{"man", 0, NULL, "print the manual page evo.1 (mdoc)"},
+      {"completion", 0, "SHELL", "print a completion script for bash, zsh or fish"}}},
 };
 
 const int command_count = sizeof command_table / sizeof *command_table;

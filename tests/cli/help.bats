@@ -98,3 +98,22 @@ commands() {
         grep -q "^\.It Cm $key :" "$EVO_SOURCE/docs/evo-seed.5"
     done < keys.txt
 }
+
+@test "completions name every command and option, and are scripts that their shells read" {
+    for shell in bash zsh fish; do
+        evo help --completion "$shell" > "evo.$shell"
+        for command in $(commands); do
+            grep -q "\b$command\b" "evo.$shell"
+        done
+        grep -q -- "at-least" "evo.$shell"
+        ! command -v "$shell" >/dev/null || "$shell" -n "evo.$shell"
+    done
+    run bash -c 'source evo.bash; COMP_WORDS=(evo be); COMP_CWORD=1; _evo; echo "${COMPREPLY[@]}"'
+    [ "$output" = "best bench-search" ]
+    run bash -c 'source evo.bash; COMP_WORDS=(evo start --strategy h); COMP_CWORD=3; _evo; echo "${COMPREPLY[@]}"'
+    [ "$output" = hill ]
+    run bash -c 'source evo.bash; COMP_WORDS=(evo gate best --at); COMP_CWORD=3; _evo; echo "${COMPREPLY[@]}"'
+    [ "$output" = --at-least ]
+    run evo help --completion tcsh
+    [ "$status" = 2 ]
+}
