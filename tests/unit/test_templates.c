@@ -3,6 +3,9 @@
  * every device and problem, changes the machine code, and breaks no rule of the contract.
  *
  * What is built is a sample that is drawn the same way each time. EVO_THOROUGH=1 builds far more.
+ * One family a call, or all in the folder:
+ *
+ *     test_templates attention_tiled
  */
 #include <errno.h>
 #include <poll.h>
@@ -28,6 +31,7 @@
 #include "genome/render.h"
 
 enum {
+    FAMILIES_MAX = 32,
     SKIPPED = 77, /* CTest's word for it is in CMakeLists.txt */
     WORKERS = 2,
     ANSWER_MS = 120 * 1000,
@@ -39,13 +43,9 @@ enum {
     CONTEXTS = 10,      /* of each value, for EVO_THOROUGH: single mutations from anywhere */
     SPILL_BYTES_MAX = 128, /* of a kernel */
     PAIR_GENOMES = 10,  /* of a family, that cover pairs of values */
-    COVERED_VALUES = 8, /* of a gene, at most */
+    COVERED_VALUES = 16, /* of a gene, at most */
     PAIRS_MAX = GENES_MAX * COVERED_VALUES * GENES_MAX * COVERED_VALUES,
 };
-
-static const char *const names[] = {"attention_scalar", "attention_tiled", "attention_wmma",
-                                    "attention_mma"};
-enum { FAMILIES = sizeof names / sizeof *names };
 
 static const struct target {
     const char *arch;
@@ -63,6 +63,8 @@ struct setting {
 };
 
 static const struct setting plain = {.target = targets, .head_dim = 64};
+/* Some values are of use under a causal mask alone. */
+static const struct setting causal = {.target = targets, .head_dim = 64, .causal = 1};
 
 struct candidate {
     struct setting setting;
@@ -75,7 +77,9 @@ struct candidate {
 static struct {
     struct arena *arena;
     struct template_set *set;
-    struct family *families[FAMILIES];
+    const char *only; /* NULL: every family in the folder */
+    struct family *families[FAMILIES_MAX];
+    int family_count;
     bool thorough;
     struct peer {
         struct proc proc;
@@ -388,6 +392,27 @@ static struct genome base_of(const struct setting *setting, int family)
 
 /* Fixtures ------------------------------------------------------------------------------------- */
 
+static void read_families(void)
+{
+    struct err err = {0};
+
+    for (int i = 0; i < all.set->count; i++) {
+        const char *file = all.set->files[i].name;
+        size_t length = strlen(file);
+
+        if (strchr(file, '/') == NULL && length > 3 && strcmp(file + length - 3, ".cu") == 0) {
+            const char *name = arena_printf(all.arena, "%.*s", (int)length - 3, file);
+
+            assert_true(all.family_count < FAMILIES_MAX);
+            if ((all.only == NULL || strcmp(name, all.only) == 0) &&
+                !template_set_family(all.set, name, &all.families[all.family_count++], &err)) {
+                fail_msg("%s", err.what);
+            }
+        }
+    }
+    assert_true(all.family_count > 0);
+}
+
 static int set_up(void **state)
 {
     struct err err = {0};
@@ -399,11 +424,7 @@ static int set_up(void **state)
     if (!template_set_load(all.set, EVO_SOURCE_DIR "/templates", &err)) {
         fail_msg("%s", err.what);
     }
-    for (int i = 0; i < FAMILIES; i++) {
-        if (!template_set_family(all.set, names[i], &all.families[i], &err)) {
-            fail_msg("%s", err.what);
-        }
-    }
+    read_families();
     for (int i = 0; i < WORKERS; i++) {
         peer_start(&all.peers[i]);
     }
@@ -424,19 +445,6 @@ static int tear_down(void **state)
 
 /* Tests ---------------------------------------------------------------------------------------- */
 
-static void the_families_are_those_in_the_folder(void **state)
-{
-    int count = 0;
-
-    (void)state;
-    for (int i = 0; i < all.set->count; i++) {
-        const char *name = all.set->files[i].name;
-
-        count += strchr(name, '/') == NULL && strstr(name, ".cu") != NULL;
-    }
-    assert_int_equal(count, FAMILIES);
-}
-
 /* Two genomes that differ in one gene alone, of which one has this value. */
 struct mutation {
     int gene, at;
@@ -444,8 +452,8 @@ struct mutation {
 };
 
 /* From the base at first, then from anywhere. */
-static bool mutation_find(int family, const struct genome *base, struct mutation *mutation,
-                          int round)
+static bool mutation_find_in(const struct setting *setting, int family, const struct genome *base,
+                             struct mutation *mutation, int round)
 {
     struct rng rng = rng_at(2, (uint32_t)family,
                             (uint64_t)(mutation->gene * 1000 + mutation->at) * 1000 +
@@ -458,20 +466,27 @@ static bool mutation_find(int family, const struct genome *base, struct mutation
     wanted[mutation->gene] = mutation->at;
     with.at[mutation->gene] = (uint8_t)mutation->at;
     for (int draw = 0; draw < 100; draw++) {
-        if ((draw == 0 && round == 0) ? feasible(&plain, &with)
-                                      : genome_with(&plain, family, wanted, &rng, &with)) {
+        if ((draw == 0 && round == 0) ? feasible(setting, &with)
+                                      : genome_with(setting, family, wanted, &rng, &with)) {
             for (int away = 1; away < count; away++) {
                 without = with;
                 without.at[mutation->gene] = (uint8_t)((mutation->at + away) % count);
-                if (feasible(&plain, &without)) {
-                    mutation->with = candidate_for(&plain, &with);
-                    mutation->without = candidate_for(&plain, &without);
+                if (feasible(setting, &without)) {
+                    mutation->with = candidate_for(setting, &with);
+                    mutation->without = candidate_for(setting, &without);
                     return true;
                 }
             }
         }
     }
     return false;
+}
+
+static bool mutation_find(int family, const struct genome *base, struct mutation *mutation,
+                          int round)
+{
+    return mutation_find_in(&plain, family, base, mutation, round) ||
+           mutation_find_in(&causal, family, base, mutation, round);
 }
 
 static int all_mutations(int family, struct mutation *mutations)
@@ -496,7 +511,7 @@ static int show_mutations(int family, const struct genome *base, struct mutation
         const struct gene *gene = &all.families[family]->genes[mutations[i].gene];
 
         if (!mutation_find(family, base, &mutations[i], round)) {
-            fail_msg("%s: no feasible genome has %s=%s and another value beside it", names[family],
+            fail_msg("%s: no feasible genome has %s=%s and another value beside it", all.families[family]->name,
                      gene->name, gene_value_text(all.arena, gene, mutations[i].at));
         }
     }
@@ -516,7 +531,7 @@ static void every_value_of_every_gene_builds_and_changes_the_machine_code(void *
     static struct mutation mutations[GENES_MAX * GENE_VALUES_MAX];
 
     (void)state;
-    for (int family = 0; family < FAMILIES; family++) {
+    for (int family = 0; family < all.family_count; family++) {
         struct genome base = base_of(&plain, family);
         int left = all_mutations(family, mutations);
 
@@ -526,7 +541,7 @@ static void every_value_of_every_gene_builds_and_changes_the_machine_code(void *
         if (left > 0) {
             const struct gene *gene = &all.families[family]->genes[mutations[0].gene];
 
-            fail_msg("%s: %s=%s changes nothing", names[family], gene->name,
+            fail_msg("%s: %s=%s changes nothing", all.families[family]->name, gene->name,
                      gene_value_text(all.arena, gene, mutations[0].at));
         }
     }
@@ -541,7 +556,7 @@ static void a_single_mutation_changes_the_machine_code_anywhere(void **state)
     if (!all.thorough) {
         skip();
     }
-    for (int family = 0; family < FAMILIES; family++) {
+    for (int family = 0; family < all.family_count; family++) {
         struct genome base = base_of(&plain, family);
         int aliases = 0;
 
@@ -627,7 +642,7 @@ static void most_pairs_of_values_build(void **state)
     static struct cover some, whole;
 
     (void)state;
-    for (int family = 0; family < FAMILIES; family++) {
+    for (int family = 0; family < all.family_count; family++) {
         int count = ask_for_cover(&plain, family, true, all.thorough ? 1000 : PAIR_GENOMES, &some);
 
         memset(&whole, 0, sizeof whole);
@@ -639,10 +654,25 @@ static void most_pairs_of_values_build(void **state)
             assert_true(genome_with(&plain, family, wanted, &rng, &genome));
             cover_add(&whole, NULL, &genome, true, true);
         }
-        print_message("%s: %d genomes hold %d of %d pairs of values\n", names[family], count,
+        print_message("%s: %d genomes hold %d of %d pairs of values\n", all.families[family]->name, count,
                       some.count, whole.count);
         build_all();
     }
+}
+
+/* Some families are for one architecture; all are for the first target. */
+static bool is_for(int family, const struct setting *setting)
+{
+    struct rng rng = rng_at(5, (uint32_t)family, 0);
+    struct genome genome;
+    int wanted[GENES_MAX];
+
+    want_any(wanted);
+    if (genome_with(setting, family, wanted, &rng, &genome)) {
+        return true;
+    }
+    assert_true(setting->target != targets);
+    return false;
 }
 
 static void every_family_builds_for_every_device_and_problem(void **state)
@@ -650,13 +680,16 @@ static void every_family_builds_for_every_device_and_problem(void **state)
     static struct cover cover;
 
     (void)state;
-    for (int family = 0; family < FAMILIES; family++) {
+    for (int family = 0; family < all.family_count; family++) {
         for (int target = 0; target < TARGETS; target++) {
             for (int variant = 0; variant < 16; variant++) {
                 struct setting setting = {
                     .target = &targets[target], .head_dim = variant & 1 ? 128 : 64,
                     .causal = variant >> 1 & 1, .bf16 = variant >> 2 & 1, .lse = variant >> 3 & 1};
 
+                if (!is_for(family, &setting)) {
+                    continue;
+                }
                 /* Without thoroughness each of the four alone and all of them, or just these. */
                 if (all.thorough) {
                     ask_for_cover(&setting, family, false, 1000, &cover);
@@ -677,7 +710,7 @@ static void every_family_builds_for_every_device_and_problem(void **state)
 static void few_kernels_spill_and_those_little(void **state)
 {
     (void)state;
-    for (int family = 0; family < FAMILIES; family++) {
+    for (int family = 0; family < all.family_count; family++) {
         int count = 0, spilling = 0;
         int64_t most = 0;
 
@@ -690,7 +723,7 @@ static void few_kernels_spill_and_those_little(void **state)
                 most = bytes > most ? bytes : most;
             }
         }
-        print_message("%s: %d of %d kernels spill, at most %lld bytes\n", names[family], spilling,
+        print_message("%s: %d of %d kernels spill, at most %lld bytes\n", all.families[family]->name, spilling,
                       count, (long long)most);
         assert_true(spilling * 5 <= count);
         assert_in_range(most, 0, SPILL_BYTES_MAX);
@@ -699,14 +732,27 @@ static void few_kernels_spill_and_those_little(void **state)
 
 /* One genome, by name -------------------------------------------------------------------------- */
 
+/* The index of attention_tiled; without it the test is skipped. */
+static int tiled_family(void)
+{
+    for (int i = 0; i < all.family_count; i++) {
+        if (strcmp(all.families[i]->name, "attention_tiled") == 0) {
+            return i;
+        }
+    }
+    skip();
+    return -1;
+}
+
 static struct genome tiled(const char *genes)
 {
     static const char founder[] = "BLOCK_M=32 BLOCK_N=64 WARPS=4 BARRIERS=6";
-    struct genome genome = {.family = 1};
+    int family = tiled_family();
+    struct genome genome = {.family = (uint16_t)family};
     struct err err = {0};
 
-    if (!genome_parse(all.families[1], founder, &genome, &err) ||
-        !genome_parse(all.families[1], genes, &genome, &err)) {
+    if (!genome_parse(all.families[family], founder, &genome, &err) ||
+        !genome_parse(all.families[family], genes, &genome, &err)) {
         fail_msg("%s", err.what);
     }
     return genome;
@@ -730,7 +776,7 @@ static void refused(int target, const char *genes, const char *arithmetic)
     int64_t values[FAMILY_SYMBOLS_MAX];
     struct refusal refusal;
 
-    assert_false(family_feasible(all.families[1], &genome, &givens, values, &refusal));
+    assert_false(family_feasible(all.families[genome.family], &genome, &givens, values, &refusal));
     if (strstr(refusal.text, arithmetic) == NULL) {
         fail_msg("'%s' is not in '%s'", arithmetic, refusal.text);
     }
@@ -747,10 +793,9 @@ static void a_tile_that_does_not_fit_is_refused_with_the_arithmetic(void **state
             "must fit in shared memory: 241664 <= 232448 is false");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_families_are_those_in_the_folder),
         cmocka_unit_test(a_tile_of_64_rows_is_built),
         cmocka_unit_test(a_tile_that_does_not_fit_is_refused_with_the_arithmetic),
         cmocka_unit_test(every_value_of_every_gene_builds_and_changes_the_machine_code),
@@ -764,5 +809,6 @@ int main(void)
         printf("skipped: there is no evo-compile to build the families with\n");
         return SKIPPED;
     }
+    all.only = argc > 1 ? argv[1] : NULL;
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
