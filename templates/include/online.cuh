@@ -34,10 +34,10 @@ __device__ inline float exp2_fast(float x)
  */
 __device__ inline float exp2_polynomial(float x)
 {
-    x = fmaxf(x, -126); /* 2^-126 and less is nothing, and must not wrap around */
     const float shifted = x + 12582912.0f, f = x - (shifted - 12582912.0f);
     const float y = fmaf(fmaf(fmaf(0.05517167f, f, 0.24261112f), f, 0.69326099f), f, 0.99992807f);
-    return __int_as_float(__float_as_int(y) + (__float_as_int(shifted) << 23));
+    const float z = __int_as_float(__float_as_int(y) + (__float_as_int(shifted) << 23));
+    return x < -126 ? 0 : z; /* nothing: the exponent has wrapped around, or x is -inf */
 }
 
 /* The statistics of a lane's two rows: largest raw score, and this lane's part of the sum. */
@@ -84,15 +84,14 @@ template <int N> __device__ inline void online_mask(float (&score)[N], const int
 }
 
 /*
- * Scores become weights, and are added to the sums. FIRST: nothing was gathered before. Otherwise
- * the output and the sums are put on the new scale. Of eight exponentials POLYNOMIALS take the FMA
- * pipe.
+ * Scores become weights, and are added to the sums. FIRST: nothing was gathered before; otherwise
+ * the sums are put on the new scale, and whether the output has to follow (by `shrink`) is the
+ * answer, the same in the whole warp. Of eight exponentials POLYNOMIALS take the FMA pipe.
  */
-template <class Rescale, int FIRST, int GUARD, int POLYNOMIALS, int N, int M>
-__device__ inline void online_softmax(float (&score)[N], float (&output)[M], online_rows &rows,
-                                      float factor)
+template <class Rescale, int FIRST, int GUARD, int POLYNOMIALS, int N>
+__device__ inline bool online_weights(float (&score)[N], online_rows &rows, float factor,
+                                      float (&shrink)[2])
 {
-    float shrink[2];
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         float peak = score[2 * r];
@@ -116,11 +115,26 @@ __device__ inline void online_softmax(float (&score)[N], float (&output)[M], onl
             }
         rows.sum[r] = FIRST ? sum : rows.sum[r] * shrink[r] + sum;
     }
-    if constexpr (!FIRST)
-        if (!Rescale::VOTES || __any_sync(0xffffffff, shrink[0] != 1 || shrink[1] != 1))
+    return !FIRST &&
+           (!Rescale::VOTES || __any_sync(0xffffffff, shrink[0] != 1 || shrink[1] != 1));
+}
+
+/* The rows' factors times what a lane holds of the rows. */
+template <int N> __device__ inline void online_scale(float (&x)[N], const float (&factor)[2])
+{
 #pragma unroll
-            for (int i = 0; i < M; i++)
-                output[i] *= shrink[i / 2 % 2];
+    for (int i = 0; i < N; i++)
+        x[i] *= factor[i / 2 % 2];
+}
+
+/* Both, where the output is at hand. */
+template <class Rescale, int FIRST, int GUARD, int POLYNOMIALS, int N, int M>
+__device__ inline void online_softmax(float (&score)[N], float (&output)[M], online_rows &rows,
+                                      float factor)
+{
+    float shrink[2];
+    if (online_weights<Rescale, FIRST, GUARD, POLYNOMIALS>(score, rows, factor, shrink))
+        online_scale(output, shrink);
 }
 
 /* The four lanes' parts of the sums, added up. */
