@@ -17,6 +17,13 @@
 #define in_clusters_of_4 __cluster_dims__(4, 1, 1)
 #define in_clusters_of_8 __cluster_dims__(8, 1, 1)
 
+__device__ inline unsigned cluster_rank()
+{
+    unsigned rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+
 /*
  * All threads of the cluster meet, and see what the others wrote before. Without a cluster this is
  * the block's barrier. A block must not end while others read its memory.
@@ -31,7 +38,7 @@ template <int CLUSTER> __device__ inline void cluster_sync()
                          : "memory");
 }
 
-/* 2 or 4 floats at a shared address of the block with this rank in the cluster. */
+/* The same place in the shared memory of the block with this rank. */
 template <int CLUSTER> __device__ inline unsigned cluster_address(unsigned address, int rank)
 {
     unsigned there = address;
@@ -39,6 +46,7 @@ template <int CLUSTER> __device__ inline unsigned cluster_address(unsigned addre
         asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
     return there;
 }
+/* 2 or 4 floats at such an address. */
 template <int CLUSTER> __device__ inline float2 cluster_load2(unsigned address)
 {
     float2 x;
