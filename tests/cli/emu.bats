@@ -301,6 +301,7 @@ again() {
     mkdir elsewhere
     mv evo.db* elsewhere/
     evo show n2 --db elsewhere/evo.db | grep -q "^to see it again: evo emulate n2 --db 'elsewhere/evo.db' --shape"
+}
 
 @test "a grid that is no multiple of its clusters is refused with both numbers" {
     need_compiler
