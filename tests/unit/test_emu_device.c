@@ -15,18 +15,11 @@
 
 #include <cmocka.h>
 
-#include "base/rng.h"
-#include "daemon/trial.h"
-#include "fitness/emu/emulate.h"
+#include "emu_family.h"
 #include "fitness/jitter.h"
 #include "fitness/verify.h"
-#include "genome/render.h"
 
-enum {
-    DRAWS = 20000,     /* genomes drawn for one that is feasible and has a value */
-    ROUNDS = 3,        /* times each value is run, in other company and on other shapes */
-    COVER_DRAWS = 300, /* feasible genomes among which the one that covers most is taken */
-};
+enum { ROUNDS = 3 }; /* times each value is run, in other company and on other shapes */
 
 /* Problems in turn: each type, mask and width meets some genome. */
 static const char *const shapes[] = {
@@ -34,130 +27,6 @@ static const char *const shapes[] = {
     "1x1x70/135x128:bshd", "1x2x52/97x64:causal:lse", "1x1x35/131x128:causal:bf16",
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
-
-static struct {
-    struct arena *arena;
-    struct template_set *set;
-    struct family *family;
-    struct problem problem;
-    struct givens givens;
-    bool seen[GENES_MAX][GENE_VALUES_MAX];
-    int left; /* values not seen yet */
-    uint64_t draw;
-} all;
-
-static void choose_problem(int number)
-{
-    struct problem *p = &all.problem;
-    struct err err = {0};
-
-    if (!problem_parse(shapes[number % SHAPES], p, &err)) {
-        fail_msg("%s", err.what);
-    }
-    all.givens = (struct givens){.values = {[GIVEN_HEAD_DIM] = p->head_dim,
-                                            [GIVEN_CAUSAL] = p->causal,
-                                            [GIVEN_BF16] = p->dtype == DTYPE_BF16,
-                                            [GIVEN_LSE] = p->lse,
-                                            [GIVEN_DEVICE_SMEM_MAX] = chip_find("")->smem_block,
-                                            [GIVEN_DEVICE_ARCH] = chip_find("")->arch}};
-}
-
-/* ---- genomes that cover every value --------------------------------------------------------- */
-
-static int64_t *values_of(const struct genome *genome)
-{
-    static int64_t values[FAMILY_SYMBOLS_MAX];
-
-    return family_feasible(all.family, genome, &all.givens, values, NULL) ? values : NULL;
-}
-
-/* A feasible genome with this value; false: none was found among DRAWS. */
-static bool draw(int gene, int value, struct genome *genome)
-{
-    for (int i = 0; i < DRAWS; i++) {
-        struct rng rng = rng_at(7, 1, all.draw++);
-
-        *genome = (struct genome){0};
-        for (int g = 0; g < all.family->gene_count; g++) {
-            genome->at[g] = (uint8_t)rng_below(&rng, (uint32_t)all.family->genes[g].count);
-        }
-        genome->at[gene] = (uint8_t)value;
-        if (values_of(genome) != NULL) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static int news_of(const struct genome *genome)
-{
-    int news = 0;
-
-    for (int g = 0; g < all.family->gene_count; g++) {
-        news += !all.seen[g][genome->at[g]];
-    }
-    return news;
-}
-
-static void mark(int gene, int value)
-{
-    all.left -= !all.seen[gene][value];
-    all.seen[gene][value] = true;
-}
-
-static void first_unseen(int *gene, int *value)
-{
-    for (*gene = 0; *gene < all.family->gene_count; ++*gene) {
-        for (*value = 0; *value < all.family->genes[*gene].count; ++*value) {
-            if (!all.seen[*gene][*value]) {
-                return;
-            }
-        }
-    }
-    fail_msg("nothing is left to see");
-}
-
-/* Of many feasible genomes with a value not seen yet, the one with most of them. */
-static bool choose_genome(struct genome *best)
-{
-    int gene, value, most = 0;
-
-    first_unseen(&gene, &value);
-    for (int i = 0; i < COVER_DRAWS; i++) {
-        struct genome genome;
-
-        if (!draw(gene, value, &genome)) {
-            return false;
-        }
-        if (news_of(&genome) > most) {
-            most = news_of(&genome);
-            *best = genome;
-        }
-    }
-    return true;
-}
-
-/* ---- running one ------------------------------------------------------------------------------
- */
-
-static void compile(const char *source, const struct program *program, struct built *built)
-{
-    struct compile_job job = {.source = source,
-                              .source_bytes = strlen(source),
-                              .name = arena_printf(all.arena, "%s.cu", all.family->name),
-                              .arch = "sm_90a",
-                              .options = {"-lineinfo"},
-                              .option_count = 1,
-                              .entry_count = program->kernel_count};
-    struct err err = {0};
-
-    for (int i = 0; i < job.entry_count; i++) {
-        job.entries[i] = program->kernels[i].name;
-    }
-    if (!trial_compile(all.arena, &job, built, &err)) {
-        fail_msg("%s", err.what);
-    }
-}
 
 /* What is right and free of races gives the same bits however its warps are delayed. */
 static void delay(const struct judge_image *image, const char *text)
@@ -199,27 +68,15 @@ static void run_genome(const struct genome *genome, bool delayed)
 {
     const char *text = genome_text(all.arena, all.family, genome);
     struct emulation *emulation = arena_alloc(all.arena, sizeof *emulation);
-    struct judge_image image = {0};
+    struct judge_image image;
     struct emulate_request request = {
         .image = &image, .problem = all.problem, .profile_blocks = 2, .secret = 1 + all.draw};
     char shape[PROBLEM_TEXT_MAX];
-    struct buf source = {0};
-    struct built built;
     struct err err = {0};
 
-    assert_true(family_program(all.arena, all.family, values_of(genome), &image.program, &err));
     assert_true(sanitize_parse("all", &request.sanitize, &err));
-    assert_true(render_source(all.set, all.family, genome, &all.givens, &source, &err));
-    compile(source.data, &image.program, &built);
-    buf_free(&source);
     problem_text(&all.problem, shape);
-    if (built.verdict != VERDICT_NONE) {
-        fail_msg("%s on %s does not compile: %s", text, shape, built.reason);
-    }
-    image.ptx = built.ptx;
-    image.ptx_bytes = built.ptx_bytes;
-    image.cubin = built.cubin;
-    image.cubin_bytes = built.cubin_bytes;
+    build(genome, &image);
     if (!emulate(all.arena, &request, emulation, &err)) {
         fail_msg("%s on %s: %s", text, shape, err.what);
     }
@@ -244,20 +101,14 @@ static void run_round(int *number, bool delayed)
 {
     int infeasible = 0;
 
-    memset(all.seen, 0, sizeof all.seen);
-    for (int g = 0; g < all.family->gene_count; g++) {
-        all.left += all.family->genes[g].count;
-    }
-    for (; all.left > 0; ++*number) {
+    for (forget_genomes(); all.left > 0; ++*number) {
         struct genome genome;
         int gene, value;
 
-        choose_problem(*number);
+        choose_problem(shapes[*number % SHAPES]);
         if (choose_genome(&genome)) {
             run_genome(&genome, delayed);
-            for (int g = 0; g < all.family->gene_count; g++) {
-                mark(g, genome.at[g]);
-            }
+            mark_genome(&genome);
             infeasible = 0;
         } else if (++infeasible == SHAPES) { /* for no problem */
             first_unseen(&gene, &value);
@@ -282,15 +133,9 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_value_of_every_gene_is_right_and_race_free),
     };
-    struct err err = {0};
     int failed;
 
-    all.arena = arena_new();
-    all.set = template_set_new(all.arena);
-    if (!template_set_load(all.set, EVO_SOURCE_DIR "/templates", &err) ||
-        !template_set_load(all.set, EVO_SOURCE_DIR "/tests/data/templates", &err) ||
-        !template_set_family(all.set, argc > 1 ? argv[1] : "attention_scalar", &all.family, &err)) {
-        fprintf(stderr, "%s\n", err.what);
+    if (!family_open(argc > 1 ? argv[1] : "attention_scalar")) {
         return 1;
     }
     failed = cmocka_run_group_tests(tests, NULL, NULL);
