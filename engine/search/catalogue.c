@@ -183,22 +183,40 @@ bool catalogue_add(struct catalogue *catalogue, const struct genome *genome, int
     return true;
 }
 
-void catalogue_close(struct catalogue *catalogue)
+static void place_point(struct catalogue *catalogue, int at)
+{
+    struct point point = axes_point(&catalogue->axes, &catalogue->genomes[at]);
+
+    for (int d = 0; d < catalogue->axes.dims; d++) {
+        catalogue->cloud.at[(size_t)d * (size_t)catalogue->cloud.stride + (size_t)at] =
+            point.at[d];
+    }
+}
+
+void catalogue_close(struct catalogue *catalogue, int room)
 {
     struct cloud *cloud = &catalogue->cloud;
-    size_t dims = (size_t)catalogue->axes.dims;
+    int most = catalogue->count > room ? catalogue->count : room;
 
     cloud->count = catalogue->count;
-    cloud->stride = (catalogue->count + CLOUD_LANES - 1) / CLOUD_LANES * CLOUD_LANES;
+    cloud->stride = (most + CLOUD_LANES - 1) / CLOUD_LANES * CLOUD_LANES;
     free(cloud->at);
-    cloud->at = xcalloc(dims * (size_t)cloud->stride + 1, sizeof *cloud->at);
+    cloud->at = xcalloc((size_t)catalogue->axes.dims * (size_t)cloud->stride + 1,
+                        sizeof *cloud->at);
     for (int i = 0; i < catalogue->count; i++) {
-        struct point point = axes_point(&catalogue->axes, &catalogue->genomes[i]);
-
-        for (size_t d = 0; d < dims; d++) {
-            cloud->at[d * (size_t)cloud->stride + (size_t)i] = point.at[d];
-        }
+        place_point(catalogue, i);
     }
+}
+
+bool catalogue_append(struct catalogue *catalogue, const struct genome *genome, int numerics)
+{
+    if (catalogue->count == catalogue->cloud.stride ||
+        !catalogue_add(catalogue, genome, numerics)) {
+        return false;
+    }
+    catalogue->cloud.count = catalogue->count;
+    place_point(catalogue, catalogue->count - 1);
+    return true;
 }
 
 /* ---- every legal genome ---- */
@@ -278,7 +296,7 @@ bool catalogue_list(struct catalogue *catalogue, const struct search_space *spac
                      : list_combinations(catalogue, space, family);
 
     if (whole) {
-        catalogue_close(catalogue);
+        catalogue_close(catalogue, 0);
     } else {
         catalogue_clear(catalogue);
     }

@@ -47,9 +47,13 @@ struct catalogue {
 struct catalogue *catalogue_new(const struct family *family);
 void catalogue_free(struct catalogue *catalogue);
 
-/* Adds a genome that is not in it yet; catalogue_close makes its points, after the last. */
+/*
+ * Adds a genome; false: it is in it already. catalogue_close makes points of them, with room for
+ * `room` in all; then catalogue_append adds genome and point, if there is room.
+ */
 bool catalogue_add(struct catalogue *catalogue, const struct genome *genome, int numerics);
-void catalogue_close(struct catalogue *catalogue);
+void catalogue_close(struct catalogue *catalogue, int room);
+bool catalogue_append(struct catalogue *catalogue, const struct genome *genome, int numerics);
 void catalogue_clear(struct catalogue *catalogue);
 int catalogue_find(const struct catalogue *catalogue, const struct genome *genome); /* or -1 */
 

@@ -9,10 +9,22 @@
 #include "base/arena.h"
 
 enum {
-    BLOCK = CLOUD_LANES, /* a row of them stays in the nearest cache */
+    BLOCK = CLOUD_LANES, /* rows of so many candidates stay in a near cache */
     FIT_STEPS = 30,
     ROWS_GROW = 32,
 };
+
+/*
+ * Loops over a block are compiled twice, and the processor's own width is chosen when the program
+ * starts: lanes do not mix, so the bits are the same. Sanitizers start too late for that choice.
+ */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define WIDE
+#endif
+#define INLINE static inline __attribute__((always_inline))
 
 /* Priors of the logarithms of scales and noise, and where a fit begins. */
 static const double SCALE_MEAN = 0.3, NOISE_MEAN = -6.0, NOISE_SPREAD = 2.0;
@@ -64,6 +76,23 @@ struct fit {
     double *slopes; /* dK/d(squared distance) of each pair */
 };
 
+/* Four sums side by side: a chain of additions would wait for each other. */
+static double dot(const double *a, const double *b, int count)
+{
+    double sums[4] = {0};
+    int i = 0;
+
+    for (; i + 4 <= count; i += 4) {
+        for (int lane = 0; lane < 4; lane++) {
+            sums[lane] += a[i + lane] * b[i + lane];
+        }
+    }
+    for (; i < count; i++) {
+        sums[0] += a[i] * b[i];
+    }
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
 /* K = L L' in place, the lower half; the sum of log L_ii, or NAN. */
 static double factorise(double (*k)[SURROGATE_FIT_MAX], int n)
 {
@@ -71,11 +100,8 @@ static double factorise(double (*k)[SURROGATE_FIT_MAX], int n)
 
     for (int i = 0; i < n; i++) {
         for (int j = 0; j <= i; j++) {
-            double sum = k[i][j];
+            double sum = k[i][j] - dot(k[i], k[j], j);
 
-            for (int m = 0; m < j; m++) {
-                sum -= k[i][m] * k[j][m];
-            }
             if (i != j) {
                 k[i][j] = sum / k[j][j];
             } else if (sum > 1e-12) {
@@ -96,22 +122,12 @@ static void invert(double (*l)[SURROGATE_FIT_MAX], double (*out)[SURROGATE_FIT_M
         memset(out[j], 0, (size_t)n * sizeof out[j][0]);
         out[j][j] = 1.0 / l[j][j];
         for (int i = j + 1; i < n; i++) {
-            double sum = 0;
-
-            for (int m = j; m < i; m++) {
-                sum += l[i][m] * out[j][m];
-            }
-            out[j][i] = -sum / l[i][i];
+            out[j][i] = -dot(&l[i][j], &out[j][j], i - j) / l[i][i];
         }
     }
     for (int i = 0; i < n; i++) { /* K^-1 = L^-T L^-1; [j][i] with j < i is not read any more */
         for (int j = 0; j <= i; j++) {
-            double sum = 0;
-
-            for (int m = i; m < n; m++) {
-                sum += out[i][m] * out[j][m];
-            }
-            l[i][j] = sum;
+            l[i][j] = dot(&out[i][i], &out[j][i], n - i);
         }
     }
 }
@@ -278,40 +294,49 @@ void kernel_fit(struct kernel *kernel, const struct point *points, const double 
     free(fit.inverse);
 }
 
-/* ---- the posterior over a cloud ---- */
+/* ---- the posterior ---- */
 
 struct posterior {
-    const struct cloud *cloud;
     struct kernel kernel;
     int points_max, points, solid;
     struct point *at;
     double *factor; /* row i begins at i * points_max */
     double *by_target, *by_one; /* L^-1 y and L^-1 1 */
     double target_target, target_one, one_one; /* their products */
-    float *rows; /* [points][stride] */
-    int rows_room;
+    double mean, signal;                       /* as settled: the constant, and the spread */
+
+    const struct cloud *cloud; /* NULL: nothing is watched */
+    size_t stride, rows_room;  /* of the cloud; rows that fit */
+    float *rows;               /* [points][stride] */
     float *target_sum, *one_sum, *explained; /* of each candidate, over the solid rows */
     float *narrowed;                         /* explained, and by the pending rows too */
-    double mean, signal;                     /* as settled: the constant, and the spread */
 };
 
-struct posterior *posterior_new(const struct cloud *cloud, int points_max)
+struct posterior *posterior_new(int points_max)
 {
     struct posterior *posterior = xcalloc(1, sizeof *posterior);
-    size_t stride = (size_t)cloud->stride, points = (size_t)points_max;
+    size_t points = (size_t)points_max;
 
     assert(points_max > 0 && points_max <= SURROGATE_POINTS_MAX);
-    posterior->cloud = cloud;
     posterior->points_max = points_max;
     posterior->at = xcalloc(points, sizeof *posterior->at);
     posterior->factor = xcalloc(points * points, sizeof *posterior->factor);
     posterior->by_target = xcalloc(points, sizeof *posterior->by_target);
     posterior->by_one = xcalloc(points, sizeof *posterior->by_one);
-    posterior->target_sum = xcalloc(stride, sizeof(float));
-    posterior->one_sum = xcalloc(stride, sizeof(float));
-    posterior->explained = xcalloc(stride, sizeof(float));
-    posterior->narrowed = xcalloc(stride, sizeof(float));
     return posterior;
+}
+
+static void forget_cloud(struct posterior *posterior)
+{
+    free(posterior->rows);
+    free(posterior->target_sum);
+    free(posterior->one_sum);
+    free(posterior->explained);
+    free(posterior->narrowed);
+    posterior->rows = posterior->target_sum = posterior->one_sum = NULL;
+    posterior->explained = posterior->narrowed = NULL;
+    posterior->stride = posterior->rows_room = 0;
+    posterior->cloud = NULL;
 }
 
 void posterior_free(struct posterior *posterior)
@@ -319,28 +344,20 @@ void posterior_free(struct posterior *posterior)
     if (posterior == NULL) {
         return;
     }
+    forget_cloud(posterior);
     free(posterior->at);
     free(posterior->factor);
     free(posterior->by_target);
     free(posterior->by_one);
-    free(posterior->rows);
-    free(posterior->target_sum);
-    free(posterior->one_sum);
-    free(posterior->explained);
-    free(posterior->narrowed);
     free(posterior);
 }
 
 void posterior_begin(struct posterior *posterior, const struct kernel *kernel)
 {
-    size_t bytes = (size_t)posterior->cloud->stride * sizeof(float);
-
     posterior->kernel = *kernel;
     posterior->points = posterior->solid = 0;
     posterior->target_target = posterior->target_one = posterior->one_one = 0;
-    memset(posterior->target_sum, 0, bytes);
-    memset(posterior->one_sum, 0, bytes);
-    memset(posterior->explained, 0, bytes);
+    posterior->cloud = NULL;
 }
 
 int posterior_points(const struct posterior *posterior) { return posterior->points; }
@@ -352,39 +369,46 @@ void posterior_cut(struct posterior *posterior, int points)
     posterior->points = points;
 }
 
-static float *row_of(const struct posterior *posterior, int row)
+static double *factor_of(const struct posterior *posterior, int row)
 {
-    return posterior->rows + (size_t)row * (size_t)posterior->cloud->stride;
+    return posterior->factor + (size_t)row * (size_t)posterior->points_max;
 }
 
-/* Matern 3/2 of squared distances, in place; e^-q by 2^n times a polynomial, the same anywhere. */
-static void matern_block(float *restrict squared)
+static float *row_of(const struct posterior *posterior, int row)
+{
+    return posterior->rows + (size_t)row * posterior->stride;
+}
+
+/* ---- blocks of candidates ---- */
+
+/* e^x for x in [-80, 0]: 2^n times a polynomial, the same anywhere. */
+INLINE float power_of_e(float x)
+{
+    float power = 1.44269504f * x;
+    int32_t whole = (int32_t)(power - 0.5f), bits = (whole + 127) << 23;
+    float f = power - (float)whole, scale;
+
+    memcpy(&scale, &bits, sizeof scale);
+    return scale * (1.0f + f * (0.693147181f + f * (0.240226507f + f * (0.0555041087f +
+           f * (0.00961812911f + f * (0.00133335581f + f * 0.000154035304f))))));
+}
+
+/* Matern 3/2 of squared distances, in place. */
+INLINE void matern_block(float *restrict squared)
 {
     for (int i = 0; i < BLOCK; i++) {
         float q = sqrtf(3.0f * squared[i]);
-        float small = q < 80.0f ? q : 80.0f;
-        float power = -1.44269504f * small;
-        int32_t whole = (int32_t)(power - 0.5f);
-        float f = power - (float)whole;
-        float two_f = 1.0f + f * (0.693147181f + f * (0.240226507f + f * (0.0555041087f +
-                      f * (0.00961812911f + f * (0.00133335581f + f * 0.000154035304f)))));
-        int32_t bits = (whole + 127) << 23;
-        float scale;
 
-        memcpy(&scale, &bits, sizeof scale);
-        squared[i] = (1.0f + q) * two_f * scale;
+        squared[i] = (1.0f + q) * power_of_e(q < 80.0f ? -q : -80.0f);
     }
 }
 
-static void distance_block(const struct posterior *posterior, const struct point *point, int first,
-                           float *restrict out)
+INLINE void distance_block(const struct kernel *kernel, const struct cloud *cloud,
+                           const struct point *point, int first, float *restrict out)
 {
-    const struct kernel *kernel = &posterior->kernel;
-
     memset(out, 0, BLOCK * sizeof *out);
     for (int d = 0; d < kernel->dims; d++) {
-        const float *restrict at =
-            posterior->cloud->at + (size_t)d * (size_t)posterior->cloud->stride + first;
+        const float *restrict at = cloud->at + (size_t)d * (size_t)cloud->stride + first;
         float centre = point->at[d], scale = (float)kernel->scale[d], apart = scale * scale;
 
         if (kernel->label[d]) {
@@ -401,7 +425,7 @@ static void distance_block(const struct posterior *posterior, const struct point
     }
 }
 
-static void subtract_rows(float *restrict out, const float *rows, size_t stride,
+INLINE void subtract_rows(float *restrict out, const float *rows, size_t stride,
                           const double *factor, int count)
 {
     int k = 0;
@@ -427,111 +451,205 @@ static void subtract_rows(float *restrict out, const float *rows, size_t stride,
 }
 
 /* Rows [from, to) of BLOCK candidates: by blocks, so that earlier rows are still near. */
-static void fill_block(struct posterior *posterior, int from, int to, int first)
+WIDE static void fill_block(struct posterior *posterior, int from, int to, int first)
 {
-    size_t stride = (size_t)posterior->cloud->stride;
-
     for (int row = from; row < to; row++) {
-        const double *factor = posterior->factor + (size_t)row * (size_t)posterior->points_max;
+        const double *factor = factor_of(posterior, row);
         float *out = row_of(posterior, row) + first, scale = (float)(1.0 / factor[row]);
 
-        distance_block(posterior, &posterior->at[row], first, out);
+        distance_block(&posterior->kernel, posterior->cloud, &posterior->at[row], first, out);
         matern_block(out);
-        subtract_rows(out, posterior->rows + first, stride, factor, row);
+        subtract_rows(out, posterior->rows + first, posterior->stride, factor, row);
         for (int i = 0; i < BLOCK; i++) {
             out[i] *= scale;
         }
     }
 }
 
+/* The sums of BLOCK candidates over the solid rows [from, to). */
+WIDE static void sum_block(struct posterior *posterior, int from, int to, int first)
+{
+    float *restrict target_sum = posterior->target_sum + first;
+    float *restrict one_sum = posterior->one_sum + first;
+    float *restrict explained = posterior->explained + first;
+
+    for (int row = from; row < to; row++) {
+        const float *restrict mine = row_of(posterior, row) + first;
+        float target = (float)posterior->by_target[row], one = (float)posterior->by_one[row];
+
+        for (int i = 0; i < BLOCK; i++) {
+            target_sum[i] += target * mine[i];
+            one_sum[i] += one * mine[i];
+            explained[i] += mine[i] * mine[i];
+        }
+    }
+}
+
+/* Of BLOCK candidates: the sum over solid points of weight times covariance, and the largest. */
+WIDE static void screen_block(const struct posterior *posterior, const struct cloud *cloud,
+                              const float *weights, int first, float *restrict mean,
+                              float *restrict nearest)
+{
+    float covariance[BLOCK];
+
+    memset(mean, 0, BLOCK * sizeof *mean);
+    memset(nearest, 0, BLOCK * sizeof *nearest);
+    for (int row = 0; row < posterior->solid; row++) {
+        distance_block(&posterior->kernel, cloud, &posterior->at[row], first, covariance);
+        matern_block(covariance);
+        for (int i = 0; i < BLOCK; i++) {
+            mean[i] += weights[row] * covariance[i];
+            nearest[i] = covariance[i] > nearest[i] ? covariance[i] : nearest[i];
+        }
+    }
+}
+
+/* ---- learning ---- */
+
 /* The factor's row for the point at `row`. */
 static void extend_factor(struct posterior *posterior, int row)
 {
-    size_t width = (size_t)posterior->points_max;
-    double *mine = posterior->factor + (size_t)row * width;
-    double rest = 1.0 + posterior->kernel.noise + JITTER;
+    double *mine = factor_of(posterior, row), rest = 1.0 + posterior->kernel.noise + JITTER;
 
     for (int j = 0; j < row; j++) {
-        const double *other = posterior->factor + (size_t)j * width;
-        double sum = kernel_value(&posterior->kernel, &posterior->at[row], &posterior->at[j]);
+        const double *other = factor_of(posterior, j);
 
-        for (int k = 0; k < j; k++) {
-            sum -= mine[k] * other[k];
-        }
-        mine[j] = sum / other[j];
-        rest -= mine[j] * mine[j];
+        mine[j] = (kernel_value(&posterior->kernel, &posterior->at[row], &posterior->at[j]) -
+                   dot(mine, other, j)) / other[j];
     }
+    rest -= dot(mine, mine, row);
     mine[row] = sqrt(rest > 1e-10 ? rest : 1e-10);
+}
+
+static void make_room(struct posterior *posterior, int rows)
+{
+    size_t room = (size_t)rows + ROWS_GROW, most = (size_t)posterior->points_max;
+
+    if ((size_t)rows > posterior->rows_room) {
+        posterior->rows_room = room < most ? room : most;
+        posterior->rows = xrealloc(posterior->rows,
+                                   posterior->rows_room * posterior->stride * sizeof(float));
+    }
 }
 
 void posterior_add(struct posterior *posterior, const struct point *points, int count)
 {
     int from = posterior->points, to = from + count;
-    size_t stride = (size_t)posterior->cloud->stride;
 
     assert(to <= posterior->points_max);
-    if (to > posterior->rows_room) {
-        posterior->rows_room = to + ROWS_GROW < posterior->points_max ? to + ROWS_GROW
-                                                                      : posterior->points_max;
-        posterior->rows = xrealloc(posterior->rows,
-                                   (size_t)posterior->rows_room * stride * sizeof(float));
-    }
     for (int i = 0; i < count; i++) {
         posterior->at[from + i] = points[i];
         extend_factor(posterior, from + i);
     }
     posterior->points = to;
-    for (int first = 0; first < posterior->cloud->count; first += BLOCK) {
-        fill_block(posterior, from, to, first);
+    if (posterior->cloud != NULL) {
+        make_room(posterior, to);
+        for (int first = 0; first < posterior->cloud->count; first += BLOCK) {
+            fill_block(posterior, from, to, first);
+        }
     }
 }
 
 void posterior_solidify(struct posterior *posterior, double y)
 {
     int row = posterior->solid;
-    const double *factor = posterior->factor + (size_t)row * (size_t)posterior->points_max;
-    const float *restrict mine = row_of(posterior, row);
-    float *restrict target_sum = posterior->target_sum, *restrict one_sum = posterior->one_sum;
-    float *restrict explained = posterior->explained;
-    double target = y, one = 1.0;
-    float target_f, one_f;
+    const double *factor = factor_of(posterior, row);
+    double target, one;
 
     assert(row < posterior->points);
-    for (int k = 0; k < row; k++) {
-        target -= factor[k] * posterior->by_target[k];
-        one -= factor[k] * posterior->by_one[k];
-    }
-    posterior->by_target[row] = target /= factor[row];
-    posterior->by_one[row] = one /= factor[row];
+    target = (y - dot(factor, posterior->by_target, row)) / factor[row];
+    one = (1.0 - dot(factor, posterior->by_one, row)) / factor[row];
+    posterior->by_target[row] = target;
+    posterior->by_one[row] = one;
     posterior->target_target += target * target;
     posterior->target_one += target * one;
     posterior->one_one += one * one;
-    target_f = (float)target;
-    one_f = (float)one;
-    for (int i = 0; i < posterior->cloud->stride; i++) {
-        target_sum[i] += target_f * mine[i];
-        one_sum[i] += one_f * mine[i];
-        explained[i] += mine[i] * mine[i];
-    }
     posterior->solid++;
+    for (int first = 0; posterior->cloud != NULL && first < posterior->cloud->count;
+         first += BLOCK) {
+        sum_block(posterior, row, row + 1, first);
+    }
+}
+
+static void set_constant(struct posterior *posterior)
+{
+    double rest;
+
+    posterior->mean = posterior->target_one / posterior->one_one;
+    rest = posterior->target_target - posterior->mean * posterior->target_one;
+    posterior->signal = sqrt((rest > 0 ? rest : 0) / posterior->solid) + 1e-9;
+}
+
+/* ---- asking ---- */
+
+void posterior_watch(struct posterior *posterior, const struct cloud *cloud, int from)
+{
+    int first = from / BLOCK * BLOCK; /* a block that was begun is done again, to the same bits */
+    size_t bytes = (size_t)cloud->stride * sizeof(float);
+
+    if (posterior->stride != (size_t)cloud->stride) {
+        forget_cloud(posterior);
+        posterior->stride = (size_t)cloud->stride;
+        posterior->target_sum = xmalloc(bytes + 1);
+        posterior->one_sum = xmalloc(bytes + 1);
+        posterior->explained = xmalloc(bytes + 1);
+        posterior->narrowed = xmalloc(bytes + 1);
+    }
+    posterior->cloud = cloud;
+    make_room(posterior, posterior->points);
+    for (; first < cloud->count; first += BLOCK) {
+        memset(posterior->target_sum + first, 0, BLOCK * sizeof(float));
+        memset(posterior->one_sum + first, 0, BLOCK * sizeof(float));
+        memset(posterior->explained + first, 0, BLOCK * sizeof(float));
+        fill_block(posterior, 0, posterior->points, first);
+        sum_block(posterior, 0, posterior->solid, first);
+    }
+}
+
+void posterior_screen(struct posterior *posterior, const struct cloud *cloud, float *mean,
+                      float *sd)
+{
+    double weights[SURROGATE_POINTS_MAX];
+    float rounded[SURROGATE_POINTS_MAX];
+    int solid = posterior->solid;
+
+    assert(solid > 0);
+    set_constant(posterior);
+    for (int i = solid - 1; i >= 0; i--) { /* L'^-1 of L^-1 (y - mean) */
+        weights[i] = posterior->by_target[i] - posterior->mean * posterior->by_one[i];
+        for (int j = i + 1; j < solid; j++) {
+            weights[i] -= factor_of(posterior, j)[i] * weights[j];
+        }
+        weights[i] /= factor_of(posterior, i)[i];
+        rounded[i] = (float)weights[i];
+    }
+    for (int first = 0; first < cloud->count; first += BLOCK) {
+        float nearest[BLOCK], known = (float)(1.0 + posterior->kernel.noise);
+
+        screen_block(posterior, cloud, rounded, first, mean + first, nearest);
+        for (int i = 0; i < BLOCK; i++) {
+            mean[first + i] += (float)posterior->mean;
+            sd[first + i] = (float)posterior->signal *
+                            sqrtf(fmaxf(1.0f - nearest[i] * nearest[i] / known,
+                                        (float)VARIANCE_MIN));
+        }
+    }
 }
 
 bool posterior_settle(struct posterior *posterior)
 {
     float *restrict narrowed = posterior->narrowed;
-    double rest;
+    int count = posterior->cloud->count;
 
     if (posterior->solid == 0) {
         return false;
     }
-    posterior->mean = posterior->target_one / posterior->one_one;
-    rest = posterior->target_target - posterior->mean * posterior->target_one;
-    posterior->signal = sqrt((rest > 0 ? rest : 0) / posterior->solid) + 1e-9;
-    memcpy(narrowed, posterior->explained, (size_t)posterior->cloud->stride * sizeof *narrowed);
+    set_constant(posterior);
+    memcpy(narrowed, posterior->explained, (size_t)count * sizeof *narrowed);
     for (int row = posterior->solid; row < posterior->points; row++) {
         const float *restrict mine = row_of(posterior, row);
 
-        for (int i = 0; i < posterior->cloud->stride; i++) {
+        for (int i = 0; i < count; i++) {
             narrowed[i] += mine[i] * mine[i];
         }
     }
@@ -553,13 +671,10 @@ void posterior_anywhere(struct posterior *posterior, const struct point *point, 
     double row[SURROGATE_POINTS_MAX], variance = 1.0, target = 0, one = 0;
 
     for (int j = 0; j < posterior->points; j++) {
-        const double *factor = posterior->factor + (size_t)j * (size_t)posterior->points_max;
-        double sum = kernel_value(&posterior->kernel, point, &posterior->at[j]);
+        const double *factor = factor_of(posterior, j);
 
-        for (int k = 0; k < j; k++) {
-            sum -= factor[k] * row[k];
-        }
-        row[j] = sum / factor[j];
+        row[j] = (kernel_value(&posterior->kernel, point, &posterior->at[j]) -
+                  dot(factor, row, j)) / factor[j];
         variance -= row[j] * row[j];
         if (j < posterior->solid) {
             target += posterior->by_target[j] * row[j];
@@ -570,10 +685,20 @@ void posterior_anywhere(struct posterior *posterior, const struct point *point, 
     *sd = posterior->signal * sqrt(variance > VARIANCE_MIN ? variance : VARIANCE_MIN);
 }
 
+/* ---- expected improvement ---- */
+
 double expected_improvement(double mean, double sd, double best)
 {
     double z = (best - mean) / sd;
 
     return (best - mean) * 0.5 * erfc(-z * 0.70710678118654752) +
            sd * 0.39894228040143268 * exp(-0.5 * z * z);
+}
+
+float improvement_most(float above, float sd)
+{
+    float z = -above / sd, square = z * z < 160.0f ? z * z : 160.0f;
+    float tail = 0.398942280f * power_of_e(-0.5f * square) / (1.0f + square);
+
+    return sd * ((z > 0 ? z : 0.0f) + tail) * 1.0001f;
 }

@@ -7,17 +7,19 @@
  * the posterior of what was seen under wide log-normal priors. The mean is a constant, estimated
  * with the rest.
  *
- * `struct posterior` holds a whole set of candidates against the points learned from: a row for
- * each point, of L^-1 K(points, candidates) with L the Cholesky factor, so that one more point
- * costs one pass over the rows, whatever the candidates are asked afterwards. Points behind the
- * solid ones are pending: they are expected to come out as predicted, which narrows the posterior
- * around them and moves nothing.
+ * `struct posterior` is what points and their targets say. Points behind the solid ones are
+ * pending: they are expected to come out as predicted, which narrows the posterior around them and
+ * moves nothing. Candidates are asked about in three ways: one anywhere, quadratic in the points;
+ * many at once by posterior_screen, linear, the sd being only what the nearest point leaves; and a
+ * cloud that is watched, for which a row of L^-1 K(points, candidates) is kept for each point, with
+ * L the Cholesky factor, so that one more point costs one pass over the rows.
  *
  * Every sum is taken in one fixed order, whether rows came one at a time or all at once, and no
  * operation depends on the compiler's options (see CMakeLists.txt: no contraction, no fast math),
  * so that a model rebuilt after a kill is the same to the last bit.
  *
- * Threads: one. Memory: rows as points are added, 4 bytes a candidate each.
+ * Threads: one. Memory: 8 bytes for each pair of points_max, 4 for each point and candidate that is
+ * watched.
  */
 #ifndef EVO_SEARCH_SURROGATE_H
 #define EVO_SEARCH_SURROGATE_H
@@ -49,19 +51,22 @@ struct kernel {
 void kernel_fit(struct kernel *kernel, const struct point *points, const double *y, int count);
 double kernel_value(const struct kernel *kernel, const struct point *a, const struct point *b);
 
-/* Candidates, coordinate by coordinate: that of candidate i in dimension d is at[d * stride + i].
+/*
+ * Candidates, coordinate by coordinate: that of candidate i in dimension d is at[d * stride + i].
+ * The stride is a multiple of CLOUD_LANES; what lies behind the last candidate is finite.
  */
 struct cloud {
     float *at;
-    int count, stride; /* stride is the next multiple of CLOUD_LANES */
+    int count, stride;
 };
 
-enum { CLOUD_LANES = 256 }; /* rows are worked on in blocks of as many */
+enum { CLOUD_LANES = 64 }; /* rows are worked on in blocks of as many */
 
 struct posterior;
 
-struct posterior *posterior_new(const struct cloud *cloud, int points_max);
+struct posterior *posterior_new(int points_max);
 void posterior_free(struct posterior *posterior);
+/* Forgets points and candidates. */
 void posterior_begin(struct posterior *posterior, const struct kernel *kernel);
 /* Appends points as pending; posterior_solidify gives the first pending one its target. */
 void posterior_add(struct posterior *posterior, const struct point *points, int count);
@@ -70,6 +75,17 @@ void posterior_cut(struct posterior *posterior, int points); /* keeps the first 
 int posterior_points(const struct posterior *posterior);
 int posterior_solid(const struct posterior *posterior);
 
+/*
+ * Means of candidates, and bounds of their sd, from the solid points, of which there is one at
+ * least; both arrays have room for the cloud's stride.
+ */
+void posterior_screen(struct posterior *posterior, const struct cloud *cloud, float *mean,
+                      float *sd);
+/*
+ * Watches these candidates; they must stay until posterior_begin. When some were appended, `from`
+ * is the first of them, else 0.
+ */
+void posterior_watch(struct posterior *posterior, const struct cloud *cloud, int from);
 /* Prepares for questions; until the next change. False: no solid point. */
 bool posterior_settle(struct posterior *posterior);
 void posterior_at(const struct posterior *posterior, int candidate, double *mean, double *sd);
@@ -78,5 +94,7 @@ void posterior_anywhere(struct posterior *posterior, const struct point *point, 
 
 /* The expected amount by which a normal variable falls below `best`. */
 double expected_improvement(double mean, double sd, double best);
+/* Quickly, a little more than that, for a mean that is so much above the best. */
+float improvement_most(float above, float sd);
 
 #endif

@@ -44,13 +44,14 @@ static double truth(const struct point *point)
 
 static struct posterior *learned(int points, int pending)
 {
-    struct posterior *posterior = posterior_new(&cloud, POINTS + 8);
+    struct posterior *posterior = posterior_new(POINTS + 8);
 
     posterior_begin(posterior, &kernel);
     posterior_add(posterior, candidates, points + pending);
     for (int i = 0; i < points; i++) {
         posterior_solidify(posterior, truth(&candidates[i]));
     }
+    posterior_watch(posterior, &cloud, 0);
     assert_true(posterior_settle(posterior));
     return posterior;
 }
@@ -102,6 +103,23 @@ static void rows_answer_as_the_points_themselves_do(void **state)
     posterior_free(posterior);
 }
 
+static void a_screen_means_the_same_and_doubts_no_less(void **state)
+{
+    struct posterior *posterior = learned(POINTS, 0);
+    float means[768], sds[768];
+
+    (void)state;
+    posterior_screen(posterior, &cloud, means, sds);
+    for (int i = 0; i < CANDIDATES; i++) {
+        double mean, sd;
+
+        posterior_at(posterior, i, &mean, &sd);
+        assert_true(fabs((double)means[i] - mean) < 1e-3);
+        assert_true((double)sds[i] > 0.99 * sd);
+    }
+    posterior_free(posterior);
+}
+
 static void assert_same(const struct posterior *a, const struct posterior *b)
 {
     for (int i = 0; i < CANDIDATES; i++) {
@@ -117,10 +135,13 @@ static void assert_same(const struct posterior *a, const struct posterior *b)
 static void one_at_a_time_or_all_at_once_is_the_same(void **state)
 {
     struct posterior *whole = learned(POINTS - 5, 5);
-    struct posterior *grown = posterior_new(&cloud, POINTS + 8);
+    struct posterior *grown = posterior_new(POINTS + 8);
+    struct cloud part = cloud;
 
     (void)state;
     posterior_begin(grown, &kernel);
+    part.count = 300; /* the others join late, in the middle of a block */
+    posterior_watch(grown, &part, 0);
     for (int i = 0; i < POINTS - 5; i++) { /* each pending for a while, with others that fail */
         posterior_add(grown, &candidates[i], 1);
         posterior_add(grown, &candidates[100 + i], 2);
@@ -128,12 +149,17 @@ static void one_at_a_time_or_all_at_once_is_the_same(void **state)
         posterior_cut(grown, i + 1);
         posterior_solidify(grown, truth(&candidates[i]));
         assert_true(posterior_settle(grown));
+        if (i == 10) {
+            part.count = CANDIDATES;
+            posterior_watch(grown, &part, 300);
+        }
     }
     posterior_add(grown, &candidates[POINTS - 5], 5);
     assert_int_equal(posterior_solid(grown), POINTS - 5);
     assert_true(posterior_settle(grown));
     assert_same(whole, grown);
     posterior_begin(grown, &kernel); /* and again from nothing */
+    posterior_watch(grown, &cloud, 0);
     assert_false(posterior_settle(grown));
     posterior_add(grown, candidates, POINTS);
     for (int i = 0; i < POINTS - 5; i++) {
@@ -196,6 +222,13 @@ static void improvement_is_expected_of_the_low_and_of_the_unknown(void **state)
     assert_true(expected_improvement(5, 1e-3, 0) < 1e-12);
     assert_true(expected_improvement(1, 2, 0) > expected_improvement(1, 1, 0));
     assert_true(expected_improvement(0.5, 1, 0) > expected_improvement(1, 1, 0));
+    for (int i = -140; i <= 140; i++) { /* the quick bound is one, and not a wide one */
+        double above = 0.05 * i, exact = expected_improvement(above, 0.7, 0);
+        double most = (double)improvement_most((float)above, 0.7f);
+
+        assert_true(most >= exact);
+        assert_true(most <= 1.6 * exact);
+    }
 }
 
 static void genes_become_coordinates(void **state)
@@ -236,6 +269,7 @@ int main(void)
         cmocka_unit_test(it_knows_what_it_was_told),
         cmocka_unit_test(it_predicts_what_it_was_not_told),
         cmocka_unit_test(rows_answer_as_the_points_themselves_do),
+        cmocka_unit_test(a_screen_means_the_same_and_doubts_no_less),
         cmocka_unit_test(one_at_a_time_or_all_at_once_is_the_same),
         cmocka_unit_test(what_is_pending_narrows_and_moves_nothing),
         cmocka_unit_test(a_fit_finds_what_matters),
