@@ -101,3 +101,10 @@ told() {
     [ "$status" -eq 2 ]
     [[ "$output" == *"the families are"* ]]
 }
+
+@test "every seed that comes with evo is right, here and on a Hopper GPU" {
+    for seed in "$EVO_SOURCE"/seeds/*.yaml; do
+        evo check "$seed" | grep -q "^seed ok"
+        evo check "$seed" --for sm_90 | grep -q "feasible"
+    done
+}
