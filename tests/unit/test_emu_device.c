@@ -19,7 +19,10 @@
 #include "fitness/jitter.h"
 #include "fitness/verify.h"
 
-enum { ROUNDS = 3 }; /* times each value is run, in other company and on other shapes */
+enum {
+    ROUNDS = 3,  /* times each value is run, in other company and on other shapes, */
+    ENOUGH = 20, /* unless so many genomes have been run by the end of a round */
+};
 
 /* Problems in turn: each type, mask and width meets some genome. */
 static const char *const shapes[] = {
