@@ -255,8 +255,11 @@ const struct command command_table[] = {
      1,
      1,
      "judge an exported file from that alone",
-     "Compiles an exported source, puts it through the whole gate and times it, on a device of "
-     "this machine; where there is no GPU, on the emulated one. A template will do as well: one "
+     "Compiles an exported source and judges it as what is to be called best is judged, every "
+     "input family and the race gate included, and times it, on a device of this machine; where "
+     "there is no GPU, on the emulated one. On a GPU it also has to stand the historic bar: a "
+     "hundred cases of 1x8x512x64, none off by 2e-3. The exit status is 4 when it failed. A "
+     "template will do as well: one "
      "kernel of it is judged, on the shapes that its head names, else on 1x8x512x64.",
      "evo verify winner.cu",
      {DEVICE, GENES, JSON}},

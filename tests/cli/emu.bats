@@ -24,7 +24,13 @@ need_compiler() {
     evo emulate best.cu --profile > emulate.txt
     grep -q "^pass on emulated H200" emulate.txt
     grep -q "modelled" emulate.txt
-    evo verify best.cu --device emu | grep -q "pass *on emulated H200"
+    evo verify best.cu --device emu > verify.txt
+    grep -q "pass *on emulated H200" verify.txt
+    grep -q "race .*1/1, the same bits under 8 jitters" verify.txt
+    evo verify best.cu --device emu --json > verify.json
+    # every family three times; the first case of all is on the rung before
+    jq -e '[.rungs[] | select(.rung == "promote")] | length > 0 and
+           all(.passed == 23 and .total == 23)' verify.json
 }
 
 @test "on one worker or several the lineage is the same" {
