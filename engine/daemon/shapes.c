@@ -14,6 +14,8 @@ enum {
     SQUARE = 165,
     FEW_ROWS = 19,
     FEW_KEYS = 23,
+    FEWEST_ROWS = 7,
+    MANY_KEYS = 1549,
 };
 
 static bool is_whole(const struct shapes *shapes, int image)
@@ -42,7 +44,7 @@ static void add(struct shapes *shapes, const struct problem *problem, int image)
 
 static void derive(struct shapes *shapes, const struct problem *from, int image)
 {
-    struct problem longer = *from, square = *from, many = *from;
+    struct problem longer = *from, square = *from, many = *from, deep = *from;
     int64_t share = from->heads / from->kv_heads;
 
     share = share < SHARE_MAX ? share : SHARE_MAX;
@@ -63,6 +65,11 @@ static void derive(struct shapes *shapes, const struct problem *from, int image)
     many.q_len = from->causal ? SQUARE : FEW_ROWS;
     many.kv_len = FEW_KEYS;
     add(shapes, &many, image);
+    /* Tiles enough for loops to run, where keys are split among blocks and warps. */
+    deep.batch = deep.heads = deep.kv_heads = 1;
+    deep.q_len = FEWEST_ROWS;
+    deep.kv_len = MANY_KEYS;
+    add(shapes, &deep, image);
 }
 
 static const struct problem *first_of_image(const struct shapes *shapes, int image)

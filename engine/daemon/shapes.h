@@ -5,9 +5,9 @@
  * so there each shape of the workload is judged as far as it can be afforded (in full, with one
  * launch, or not at all: its time is modelled from a few of its blocks), and the gate in full is
  * climbed on smaller shapes with the same static problem: those that the seed names (emu_shapes),
- * or three derived from each static problem, all ragged: one with more keys than queries, one
- * square, and a small one of several batches, heads and key heads, which where the problem is
- * causal has rows that see no key.
+ * or four derived from each static problem, all ragged: one with more keys than queries, one
+ * square, a small one of several batches, heads and key heads, which where the problem is causal
+ * has rows that see no key, and one of few rows and many keys.
  *
  * What is promoted is judged on more: shapes that the search never sees, drawn anew each time,
  * around the edges of the program's own tiles.
