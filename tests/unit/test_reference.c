@@ -219,6 +219,12 @@ static void the_half_baseline_is_worse_than_the_single_one(void **state)
     }
 }
 
+/* The distance of neighbouring halves at a value; the smallest there is at zero. */
+static double half_step(double value)
+{
+    return ldexp(1, value == 0 ? -24 : ilogb(value) - 10);
+}
+
 /* Row by row the prediction is an upper bound within a small factor; over all rows it is close. */
 static void the_predicted_noise_is_what_the_baseline_makes(void **state)
 {
@@ -235,7 +241,7 @@ static void the_predicted_noise_is_what_the_baseline_makes(void **state)
                 double error = 0, step = 0;
                 for (int64_t e = r * 64; e < r * 64 + 64; e++) {
                     error += pow(f.out.baseline[e] - f.out.exact[e], 2);
-                    step += pow(ldexp(1, ilogb(f.out.exact[e]) - 10), 2);
+                    step += pow(half_step(f.out.exact[e]), 2);
                 }
                 double variance = 64 * f.out.noise[r] * f.out.noise[r] + step / 12;
                 made += error;
@@ -244,7 +250,9 @@ static void the_predicted_noise_is_what_the_baseline_makes(void **state)
             }
             /* Where one key has all the weight the baseline is luckier than others may be. */
             bool sharp = family != INPUT_NORMAL && family != INPUT_OFFSET;
-            assert_true(sqrt(made / predicted) < high[numerics]);
+            /* Columns of INPUT_CODE are multiples of one another: a row is one draw, not 64. */
+            double most = family == INPUT_CODE ? 1.3 : high[numerics];
+            assert_true(sqrt(made / predicted) < most);
             assert_true(sharp || sqrt(made / predicted) > low[numerics]);
             discard(&f);
         }
