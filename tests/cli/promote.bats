@@ -119,6 +119,7 @@ promoted() { sqlite3 "${3:-evo.db}" "SELECT $1 FROM promotions ${2:+WHERE $2} OR
     evo start --seed seed.yaml --db killed.db --detach > started.txt
     await 20 eval '[ "$(promoted "count(*)" "" killed.db)" -gt 1 ]'
     kill -KILL "$(sed -n 's/^pid //p' started.txt)"
+    await 20 sh -c "evo status --db killed.db | grep -q stopped" # it takes a moment to die
     evo start --seed seed.yaml --db killed.db
     diff <(evo dump --db one.db) <(evo dump --db killed.db)
     diff <(promoted 'id, verdict, time_us, tried, quarantine' '' one.db) \
