@@ -67,6 +67,7 @@ static struct worker {
     struct compile_cache *cache; /* NULL: none */
     int64_t deadline_ms;
     const char *sandbox; /* what holds it */
+    const char *reads;   /* a folder of headers besides the toolkit's; NULL: none */
 } worker = {.deadline_ms = DEADLINE_MS};
 
 /* One run of NVRTC. */
@@ -534,7 +535,7 @@ static void confine(void)
         .readable = {"/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime",
                      "/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo", "/proc/self",
                      "/dev/urandom", "/dev/zero", "/opt/cuda", EVO_CUDA_HOME, getenv("CUDA_HOME"),
-                     getenv("CUDA_PATH"), folder_of_library(arena, symbol)},
+                     getenv("CUDA_PATH"), folder_of_library(arena, symbol), worker.reads},
         .writable = {worker.cache != NULL ? compile_cache_folder(worker.cache) : NULL, "/dev/null"},
         .closes_files = true,
         .closes_sockets = true,
@@ -597,6 +598,7 @@ static int usage(FILE *to, int code)
           "  --cache DIR       keep compiled code below DIR (default: $EVO_CACHE_DIR,\n"
           "                    $XDG_CACHE_HOME/evo or ~/.cache/evo)\n"
           "  --no-disk-cache   compile every source\n"
+          "  --read DIR        sources may include files of this folder too\n"
           "  --deadline-ms N   give a source up after N milliseconds (60000)\n", to);
     return code;
 }
@@ -610,6 +612,8 @@ static bool parse_arguments(int argc, char **argv, const char **folder, bool *us
             *use_cache = false;
         } else if (strcmp(argv[i], "--cache") == 0 && value != NULL) {
             *folder = argv[++i];
+        } else if (strcmp(argv[i], "--read") == 0 && value != NULL) {
+            worker.reads = argv[++i];
         } else if (strcmp(argv[i], "--deadline-ms") == 0 && value != NULL &&
                    str_to_i64(value, &worker.deadline_ms) && worker.deadline_ms > 0 &&
                    worker.deadline_ms < 1000 * 1000 * 1000) {

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/str.h"
 #include "daemon/fleet.h"
 #include "daemon/setup.h"
 
@@ -60,9 +61,15 @@ bool trial_compile_by(struct arena *arena, const struct compile_job *job, struct
                       struct hello *compiler, struct err *err)
 {
     const char *program = setup_program(arena, "evo-compile", err);
-    const char *argv[] = {program, NULL};
+    const char *argv[] = {program, NULL, NULL, NULL};
     struct fleet_event event;
 
+    for (int i = 0; i < job->option_count; i++) { /* its sandbox must know of a folder of headers */
+        if (str_starts(job->options[i], "-I")) {
+            argv[1] = "--read";
+            argv[2] = job->options[i] + 2;
+        }
+    }
     if (program == NULL || !ask(arena, ROLE_COMPILE, "compile", argv, compile_encode(arena, job),
                                 job->id, COMPILE_MS, compiler, &event, err)) {
         return false;

@@ -10,7 +10,7 @@ rm -rf "$folder"
 mkdir -p "$folder"
 cd "$folder"
 if [ -x "$bin/evo-compile" ]; then # sources and their differences are looked at as well
-    sed 's/evaluations: 24/evaluations: 6/' "$source/seeds/smoke.yaml" > seed.yaml
+    sed 's/evaluations: 24/evaluations: 4/' "$source/seeds/smoke.yaml" > seed.yaml
     "$bin/evo" start --seed seed.yaml --foreground >/dev/null 2>&1
 else
     cat > seed.yaml <<END
