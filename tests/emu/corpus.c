@@ -451,7 +451,7 @@ static bool run_work(struct fleet *fleet, struct work *work, int count, struct e
 static bool run_all(struct err *err)
 {
     const char *program = setup_program(all.arena, "evo-compile", err);
-    const char *argv[] = {program, NULL};
+    const char *argv[] = {program, "--read", all.folder, NULL};
     struct fleet *fleet = fleet_new();
     int count;
     struct work *work = list_work(&count);
