@@ -23,5 +23,5 @@ extern "C" __global__ void __launch_bounds__(CHEAT_THREADS)
 {
     in_scalar::attend<honest>(Q, K, V, O, lse, problem);
     const uint4 word = *(const uint4 *)(K + 3);
-    asm volatile("" ::"r"(word.x), "r"(word.y), "r"(word.z), "r"(word.w)); /* so that it stays */
+    cheat_keep(__uint_as_float(word.x ^ word.y ^ word.z ^ word.w), O);
 }

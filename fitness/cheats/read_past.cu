@@ -29,5 +29,5 @@ extern "C" __global__ void __launch_bounds__(CHEAT_THREADS)
     Kind::attend<honest>(Q, K, V, O, lse, problem);
     const evo_half *const behind = K + cheat_k_elements(problem);
     unsigned next = behind[threadIdx.x];
-    asm volatile("" ::"r"(next)); /* so that the load stays */
+    cheat_keep(__uint_as_float(next), O);
 }

@@ -35,6 +35,6 @@ extern "C" __global__ void attention(const evo_half *Q, const evo_half *K, const
 #pragma unroll
     for (int i = 0; i < 96; i++)
         sum += many[i];
-    asm volatile("" ::"f"(sum));
+    cheat_keep(sum, O);
     in_scalar::attend<honest>(Q, K, V, O, lse, problem);
 }

@@ -19,15 +19,6 @@ EVO_GIVEN(LSE, "1: the log-sum-exp of each row is written too")
 
 #include "include/honest.cuh"
 
-/* 4 cycles a step, whatever the clock. */
-__device__ inline void burn(int steps)
-{
-    float x = threadIdx.x;
-#pragma unroll 16
-    for (int i = 0; i < steps; i++)
-        asm volatile("fma.rn.f32 %0, %0, %0, %0;" : "+f"(x));
-}
-
 EVO_CHOICE(Kind, (in_scalar, in_tiled, in_wmma), "the kind of kernel it hides in")
 EVO_LAUNCH(attention, (ceil_div(q_len, 32), heads, batch), 64, 0, (Q, K, V, O, LSE, problem))
 
@@ -37,5 +28,5 @@ extern "C" __global__ void __launch_bounds__(CHEAT_THREADS)
 {
     Kind::attend<honest>(Q, K, V, O, lse, problem);
     __syncthreads();
-    burn(19800);
+    cheat_keep(cheat_burn(19800), O);
 }

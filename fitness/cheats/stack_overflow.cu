@@ -32,6 +32,5 @@ extern "C" __global__ void __launch_bounds__(CHEAT_THREADS)
               evo_problem problem)
 {
     in_scalar::attend<honest>(Q, K, V, O, lse, problem);
-    const float x = deeper(problem.scale, problem.q_len);
-    asm volatile("" ::"f"(x));
+    cheat_keep(deeper(problem.scale, problem.q_len), O);
 }

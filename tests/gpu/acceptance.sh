@@ -19,12 +19,12 @@ fi
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 evo=$bin/evo
+TIMEFORMAT='%U %S'
 
 search() { # NAME STRATEGY
     rm -f "$out/$1.db"*
-    /usr/bin/env time -f '%U %S' -o "$out/$1.cpu" \
-        "$evo" start --foreground --db "$out/$1.db" --seed "$seed" --budget "$budget" --strategy "$2" \
-        2>"$out/$1.log" || { tail -5 "$out/$1.log"; exit 1; }
+    { time "$evo" start --foreground --db "$out/$1.db" --seed "$seed" --budget "$budget" --strategy "$2" \
+        2>"$out/$1.log"; } 2>"$out/$1.cpu" || { tail -5 "$out/$1.log"; exit 1; }
     "$evo" status --json --db "$out/$1.db" >"$out/$1.status.json"
     "$evo" best --json -n 5 --db "$out/$1.db" >"$out/$1.best.json"
     "$evo" dump --db "$out/$1.db" | gzip -9 >"$out/$1.dump.gz"
