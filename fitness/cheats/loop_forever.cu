@@ -24,8 +24,7 @@ extern "C" __global__ void __launch_bounds__(CHEAT_THREADS)
     attention(const evo_half *Q, const evo_half *K, const evo_half *V, evo_half *O, float *lse,
               evo_problem problem)
 {
-    unsigned turns = problem.q_len;
-    while (turns != 0) /* always odd */
-        asm volatile("or.b32 %0, %0, 1;" : "+r"(turns));
+    while (clock64() != -1) /* a loop that reads nothing is taken for one that ends, and left out */
+        ;
     in_scalar::attend<honest>(Q, K, V, O, lse, problem);
 }
