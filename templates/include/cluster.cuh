@@ -38,6 +38,16 @@ template <int CLUSTER> __device__ inline void cluster_sync()
                          : "memory");
 }
 
+/* The same in two steps, with work between them. */
+__device__ inline void cluster_arrive()
+{
+    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+__device__ inline void cluster_wait()
+{
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
 /* The same place in the shared memory of the block with this rank. */
 template <int CLUSTER> __device__ inline unsigned cluster_address(unsigned address, int rank)
 {
@@ -76,6 +86,16 @@ template <int CLUSTER> __device__ inline float4 cluster_load4(unsigned address)
                      : "r"(address)
                      : "memory");
     return x;
+}
+/* 2 floats to such an address. */
+template <int CLUSTER> __device__ inline void cluster_store2(unsigned address, float2 x)
+{
+    if constexpr (CLUSTER == 1)
+        asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x.x), "f"(x.y)
+                     : "memory");
+    else
+        asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x.x), "f"(x.y)
+                     : "memory");
 }
 
 #endif
