@@ -89,6 +89,16 @@ struct point axes_point(const struct axes *axes, const struct genome *genome)
     return point;
 }
 
+int axes_odd(const struct axes *axes, const struct genome *genome)
+{
+    int count = 0;
+
+    for (int d = axes->plain; d < axes->dims; d++) {
+        count += axes->at[d][genome->at[axes->gene[d]]] > 0;
+    }
+    return count;
+}
+
 /* ---- the list ---- */
 
 uint64_t genome_key(const struct genome *genome)

@@ -32,6 +32,8 @@ struct axes {
 
 void axes_of_family(const struct family *family, struct axes *axes);
 struct point axes_point(const struct axes *axes, const struct genome *genome);
+/* How many genes that offer powers of two have another value. */
+int axes_odd(const struct axes *axes, const struct genome *genome);
 
 struct catalogue {
     struct axes axes;

@@ -8,11 +8,14 @@
 
 enum {
     DESIGN_MIN = 6,   /* genomes that a family is sampled with at least; else one a gene */
-    DESIGN_POOL = 24, /* of which the one farthest from all others is taken */
+    DESIGN_POOL = 200, /* of which the one farthest from all others is taken */
     ELITES = MODEL_ELITES,
     LOCAL_EVERY = 3, /* every third place is a neighbour of an elite */
     STREAM_DESIGN = 0xfffffffe,
 };
+
+/* How far a first genome counts as being, for each gene that is no power of two but could be. */
+static const double ODD_SHARE = 0.3;
 
 struct guide {
     const struct search_space *space;
@@ -188,7 +191,10 @@ static bool pick_anywhere(struct guide *guide, int numerics, struct pick *pick)
 
 /* ---- the first genomes of a family ---- */
 
-/* The farthest from all that is known among a few random genomes. */
+/*
+ * The farthest from all that is known among random genomes. Powers of two come first where a gene
+ * has others besides: most that is good on a GPU is among them.
+ */
 static bool pick_far(struct guide *guide, int64_t place, struct model *model, int numerics,
                      struct pick *pick)
 {
@@ -202,7 +208,8 @@ static bool pick_far(struct guide *guide, int64_t place, struct model *model, in
         if (!model_draw(model, numerics, &rng, &genome)) {
             break;
         }
-        distance = model_distance(model, &genome);
+        distance = fmin(model_distance(model, &genome), SURROGATE_DIMS_MAX) *
+                   pow(ODD_SHARE, axes_odd(&model->field->axes, &genome));
         if (distance > most) {
             most = distance;
             pick->genome = genome;

@@ -24,9 +24,11 @@ enum {
 };
 
 static const double SLOW_SHARE = 0.6, SLOW_SLOPE = 0.2;
-/* Where nothing was ever measured much is expected for ever; if all of it fails, it is tried last.
+/*
+ * Where nothing was ever measured much is expected for ever; if all of it fails, it is tried after
+ * all else, however little is expected there.
  */
-static const double HOPELESS = 0.005, LAST_RESORT = 1e-9;
+static const double HOPELESS = 0.005;
 
 /* ---- life ---- */
 
@@ -90,16 +92,22 @@ void model_mark(struct model *model, int64_t place, const struct genome *genome)
     model->pending[model->pending_count++] = (struct trial){.place = place, .genome = *genome};
 }
 
+static void record_values(const struct model *model, const struct trial *trial,
+                          struct record (*values)[GENE_VALUES_MAX])
+{
+    for (int i = 0; i < family_of(model)->gene_count; i++) {
+        values[i][trial->genome.at[i]].tried++;
+        values[i][trial->genome.at[i]].passed += trial->good;
+    }
+}
+
 void model_fold(struct model *model, const struct trial *trial)
 {
     if (model->pending_count > 0 && model->pending[0].place == trial->place) {
         memmove(model->pending, model->pending + 1,
                 (size_t)--model->pending_count * sizeof *model->pending);
     }
-    for (int i = 0; i < family_of(model)->gene_count; i++) {
-        model->values[i][trial->genome.at[i]].tried++;
-        model->values[i][trial->genome.at[i]].passed += trial->good;
-    }
+    record_values(model, trial, model->values);
     model->good_count += trial->good;
     model->trials = grown(model->trials, model->trial_count, &model->trial_room,
                           sizeof *model->trials);
@@ -301,16 +309,16 @@ static void feed_late(struct model *model, int first)
  * By what is near, and by each value alone, because in a large space nothing is near. A value that
  * never passed speaks against a genome, soon loudly: most failures have one cause.
  */
-static double odds_of(const struct model *model, const struct genome *genome, float passed,
-                      float tried)
+static double odds_of(const struct record (*values)[GENE_VALUES_MAX], int genes,
+                      const struct genome *genome, float passed, float tried)
 {
     double least = ((double)passed + 0.5) / ((double)tried + 0.5);
 
-    for (int gene = 0; gene < family_of(model)->gene_count; gene++) {
-        int at = genome->at[gene];
+    for (int gene = 0; gene < genes; gene++) {
+        const struct record *record = &values[gene][genome->at[gene]];
 
-        if (model->values[gene][at].passed == 0) {
-            double more = 1.0 + model->values[gene][at].tried;
+        if (record->passed == 0) {
+            double more = 1.0 + record->tried;
 
             least = fmin(least, 1.0 / (more * more));
         }
@@ -321,7 +329,8 @@ static double odds_of(const struct model *model, const struct genome *genome, fl
 static double odds_of_candidate(const struct model *model, int at)
 {
     return model->passed == NULL ? 1.0
-                                 : odds_of(model, &model->field->genomes[at], model->passed[at],
+                                 : odds_of(model->values, family_of(model)->gene_count,
+                                           &model->field->genomes[at], model->passed[at],
                                            model->tried[at]);
 }
 
@@ -334,7 +343,7 @@ static double odds_anywhere(const struct model *model, const struct genome *geno
         return 1.0;
     }
     feed_point(model, point, first_fed(model->epoch), model->trial_count, &passed, &tried);
-    return odds_of(model, genome, passed, tried);
+    return odds_of(model->values, family_of(model)->gene_count, genome, passed, tried);
 }
 
 /* ---- the process at an epoch ---- */
@@ -516,10 +525,12 @@ static void rank_prospects(struct model *model, const struct catalogue *source, 
     size_t room = (size_t)source->cloud.stride + 1;
     float *mean = xmalloc(room * sizeof *mean), *sd = xmalloc(room * sizeof *sd);
     float *passed = xcalloc(room, sizeof *passed), *tried = xcalloc(room, sizeof *tried);
+    struct record(*values)[GENE_VALUES_MAX] = xcalloc(GENES_MAX, sizeof *values);
     double best = INFINITY;
     bool failed = false;
 
-    for (int i = 0; i < epoch; i++) {
+    for (int i = 0; i < epoch; i++) { /* later ones are known only to those who stayed alive */
+        record_values(model, &model->trials[i], values);
         failed = failed || !model->trials[i].good;
         best = model->trials[i].good ? fmin(best, model->trials[i].y) : best;
     }
@@ -528,9 +539,12 @@ static void rank_prospects(struct model *model, const struct catalogue *source, 
     }
     posterior_screen(model->posterior, &source->cloud, mean, sd);
     for (int i = 0; i < source->count; i++) {
+        double odds = !failed ? 1.0 : odds_of(values, family_of(model)->gene_count,
+                                              &source->genomes[i], passed[i], tried[i]);
+
         prospects[i].at = i;
-        prospects[i].gain = improvement_most(mean[i] - (float)(best - model->centre), sd[i]) *
-                            (passed[i] + 0.5f) / (tried[i] + 0.5f);
+        prospects[i].gain = odds < HOPELESS ? 0 : (float)odds *
+            improvement_most(mean[i] - (float)(best - model->centre), sd[i]);
     }
     for (int i = 0; i < epoch; i++) {
         int at = catalogue_find(source, &model->trials[i].genome);
@@ -544,6 +558,7 @@ static void rank_prospects(struct model *model, const struct catalogue *source, 
     free(sd);
     free(passed);
     free(tried);
+    free(values);
 }
 
 static void pool_add(const struct model *model, struct catalogue *pool,
@@ -793,16 +808,19 @@ bool model_refresh(struct model *model)
 static void consider(struct choice *choice, const struct genome *genome, double mean, double sd,
                      double odds, double best)
 {
-    double weight = odds * (odds < HOPELESS ? LAST_RESORT : 1.0), gain;
+    bool hopeless = odds < HOPELESS;
+    double gain;
 
     if (choice->found &&
-        (double)improvement_most((float)(mean - best), (float)sd) * weight < choice->gain) {
+        (hopeless > choice->hopeless ||
+         (hopeless == choice->hopeless &&
+          (double)improvement_most((float)(mean - best), (float)sd) * odds < choice->gain))) {
         return;
     }
-    gain = expected_improvement(mean, sd, best) * weight;
-    if (!choice->found || gain > choice->gain) {
+    gain = expected_improvement(mean, sd, best) * odds;
+    if (!choice->found || hopeless < choice->hopeless || gain > choice->gain) {
         *choice = (struct choice){.genome = *genome, .mean = mean, .sd = sd, .odds = odds,
-                                  .gain = gain, .found = true};
+                                  .gain = gain, .hopeless = hopeless, .found = true};
     }
 }
 

@@ -36,6 +36,11 @@ struct trial {
     double y; /* log us, if good */
 };
 
+/* Outcomes of genomes that have one value of a gene. */
+struct record {
+    int tried, passed;
+};
+
 struct model {
     const struct search_space *space;
     const struct seen *seen; /* genomes that were proposed, or may not be (genome_key) */
@@ -59,9 +64,7 @@ struct model {
 
     float *passed, *tried; /* of each candidate: weights of outcomes near it; NULL: all passed */
     int fed;               /* outcomes in them */
-    struct {
-        int tried, passed;
-    } values[GENES_MAX][GENE_VALUES_MAX]; /* outcomes of genomes with this value of a gene */
+    struct record values[GENES_MAX][GENE_VALUES_MAX];
 };
 
 void model_begin(struct model *model, const struct search_space *space, const struct seen *seen,
@@ -84,10 +87,13 @@ struct choice {
     double mean, sd; /* of log us */
     double odds;     /* of passing */
     double gain;     /* the expected fall of the best log us, times the odds */
-    bool found;
+    bool hopeless, found;
 };
 
-/* The candidate of this class of which most is expected, if of more than `choice` so far. */
+/*
+ * The candidate of this class of which most is expected, if of more than `choice` so far; what is
+ * hopeless is less than anything else.
+ */
 void model_consider(const struct model *model, int numerics, double best, struct choice *choice);
 /* The same among the neighbours of a trial: one gene differs. */
 void model_consider_near(struct model *model, const struct trial *elite, double best,

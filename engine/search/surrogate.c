@@ -12,6 +12,7 @@ enum {
     BLOCK = CLOUD_LANES, /* rows of so many candidates stay in a near cache */
     FIT_STEPS = 30,
     ROWS_GROW = 32,
+    FACTORS = 4, /* coordinates multiplied before a division */
 };
 
 /*
@@ -27,36 +28,32 @@ enum {
 #define INLINE static inline __attribute__((always_inline))
 
 /* Priors of the logarithms of scales and noise, and where a fit begins. */
-static const double SCALE_MEAN = 0.3, NOISE_MEAN = -6.0, NOISE_SPREAD = 2.0;
+static const double SCALE_MEAN = -0.2, NOISE_MEAN = -6.0, NOISE_SPREAD = 2.0;
 static const double LOG_SCALE_MIN = -3.0, LOG_SCALE_MAX = 3.4;
 static const double LOG_NOISE_MIN = -11.0, LOG_NOISE_MAX = 0.0;
 static const double JITTER = 1e-8, VARIANCE_MIN = 1e-6;
 
 /* ---- the covariance ---- */
 
-static double squared_step(const struct kernel *kernel, int dim, const struct point *a,
-                           const struct point *b)
+static double step_of(const struct kernel *kernel, int dim, const struct point *a,
+                      const struct point *b)
 {
     double step = (double)a->at[dim] - (double)b->at[dim];
 
-    return kernel->label[dim] ? step != 0 : step * step;
-}
-
-static double matern(double squared)
-{
-    double q = sqrt(3.0 * squared);
-
-    return (1.0 + q) * exp(-q);
+    return kernel->label[dim] ? step != 0 : fabs(step);
 }
 
 double kernel_value(const struct kernel *kernel, const struct point *a, const struct point *b)
 {
-    double squared = 0;
+    double over = 1, under = 1;
 
     for (int d = 0; d < kernel->dims; d++) {
-        squared += squared_step(kernel, d, a, b) * kernel->scale[d] * kernel->scale[d];
+        double u = step_of(kernel, d, a, b) * kernel->scale[d];
+
+        over *= 1.0 + 1.5 * u;
+        under *= 1.0 + 0.5 * u;
     }
-    return matern(squared);
+    return over / (under * under * under);
 }
 
 /* ---- fitting ---- */
@@ -69,11 +66,11 @@ double kernel_value(const struct kernel *kernel, const struct point *a, const st
 struct fit {
     int count, dims;
     const double *y;
-    float (*steps)[SURROGATE_DIMS_MAX]; /* squared, of each pair i > j, at i (i - 1) / 2 + j */
+    float (*steps)[SURROGATE_DIMS_MAX]; /* of each pair i > j, at i (i - 1) / 2 + j */
     double (*k)[SURROGATE_FIT_MAX];       /* the factor below its diagonal and on it */
     double (*inverse)[SURROGATE_FIT_MAX]; /* of the factor, then of K */
     double alpha[SURROGATE_FIT_MAX];
-    double *slopes; /* dK/d(squared distance) of each pair */
+    double *off; /* K of each pair */
 };
 
 /* Four sums side by side: a chain of additions would wait for each other. */
@@ -134,23 +131,23 @@ static void invert(double (*l)[SURROGATE_FIT_MAX], double (*out)[SURROGATE_FIT_M
 
 static void fill_covariance(struct fit *fit, const double *theta)
 {
-    double weights[SURROGATE_DIMS_MAX], noise = exp(theta[fit->dims]);
+    double scales[SURROGATE_DIMS_MAX], noise = exp(theta[fit->dims]);
     int pair = 0;
 
     for (int d = 0; d < fit->dims; d++) {
-        weights[d] = exp(2.0 * theta[d]);
+        scales[d] = exp(theta[d]);
     }
     for (int i = 0; i < fit->count; i++) {
         for (int j = 0; j < i; j++, pair++) {
-            double squared = 0, q, fall;
+            double over = 1, under = 1;
 
             for (int d = 0; d < fit->dims; d++) {
-                squared += (double)fit->steps[pair][d] * weights[d];
+                double u = (double)fit->steps[pair][d] * scales[d];
+
+                over *= 1.0 + 1.5 * u;
+                under *= 1.0 + 0.5 * u;
             }
-            q = sqrt(3.0 * squared);
-            fall = exp(-q);
-            fit->k[i][j] = (1.0 + q) * fall;
-            fit->slopes[pair] = -1.5 * fall;
+            fit->k[i][j] = fit->off[pair] = over / (under * under * under);
         }
         fit->k[i][i] = 1.0 + noise + JITTER;
     }
@@ -172,8 +169,8 @@ static double prior(const struct fit *fit, const double *theta, double *gradient
 
 static double evaluate(struct fit *fit, const double *theta, double *gradient)
 {
-    double weights[SURROGATE_DIMS_MAX], sums[SURROGATE_DIMS_MAX] = {0}, logs, q = 0, trace = 0,
-                                        value;
+    double scales[SURROGATE_DIMS_MAX], sums[SURROGATE_DIMS_MAX] = {0}, logs, q = 0, trace = 0,
+                                       value;
     int n = fit->count, pair = 0;
 
     fill_covariance(fit, theta);
@@ -193,20 +190,24 @@ static double evaluate(struct fit *fit, const double *theta, double *gradient)
     }
     q = q > 1e-12 ? q : 1e-12;
     value = 0.5 * n * log(q / n) + logs + prior(fit, theta, gradient);
+    for (int d = 0; d < fit->dims; d++) {
+        scales[d] = exp(theta[d]);
+    }
     for (int i = 0; i < n; i++) {
         for (int j = 0; j < i; j++, pair++) {
             double w = fit->k[i][j] - n / q * fit->alpha[i] * fit->alpha[j];
-            double slope = w * fit->slopes[pair]; /* the pair counts twice, and half of it */
+            double share = w * fit->off[pair]; /* the pair counts twice, and half of it */
 
-            for (int d = 0; d < fit->dims; d++) {
-                sums[d] += slope * (double)fit->steps[pair][d];
+            for (int d = 0; d < fit->dims; d++) { /* d log K / d log scale */
+                double u = (double)fit->steps[pair][d] * scales[d];
+
+                sums[d] -= share * 1.5 * u * u / ((1.0 + 1.5 * u) * (1.0 + 0.5 * u));
             }
         }
         trace += fit->k[i][i] - n / q * fit->alpha[i] * fit->alpha[i];
     }
     for (int d = 0; d < fit->dims; d++) {
-        weights[d] = exp(2.0 * theta[d]);
-        gradient[d] += 2.0 * sums[d] * weights[d];
+        gradient[d] += sums[d];
     }
     gradient[fit->dims] += 0.5 * trace * exp(theta[fit->dims]);
     return value;
@@ -260,13 +261,13 @@ void kernel_fit(struct kernel *kernel, const struct point *points, const double 
 
     assert(count >= 4 && count <= SURROGATE_FIT_MAX);
     fit.steps = xmalloc(pairs * sizeof *fit.steps);
-    fit.slopes = xmalloc(pairs * sizeof *fit.slopes);
+    fit.off = xmalloc(pairs * sizeof *fit.off);
     fit.k = xmalloc((size_t)count * sizeof *fit.k);
     fit.inverse = xmalloc((size_t)count * sizeof *fit.inverse);
     for (int i = 0, pair = 0; i < count; i++) {
         for (int j = 0; j < i; j++, pair++) {
             for (int d = 0; d < kernel->dims; d++) {
-                fit.steps[pair][d] = (float)squared_step(kernel, d, &points[i], &points[j]);
+                fit.steps[pair][d] = (float)step_of(kernel, d, &points[i], &points[j]);
             }
         }
         mean += y[i] / count;
@@ -289,7 +290,7 @@ void kernel_fit(struct kernel *kernel, const struct point *points, const double 
     }
     kernel->noise = exp(theta[kernel->dims]);
     free(fit.steps);
-    free(fit.slopes);
+    free(fit.off);
     free(fit.k);
     free(fit.inverse);
 }
@@ -393,33 +394,30 @@ INLINE float power_of_e(float x)
            f * (0.00961812911f + f * (0.00133335581f + f * 0.000154035304f))))));
 }
 
-/* Matern 3/2 of squared distances, in place. */
-INLINE void matern_block(float *restrict squared)
+/* The covariance of BLOCK candidates with a point. */
+INLINE void covariance_block(const struct kernel *kernel, const struct cloud *cloud,
+                             const struct point *point, int first, float *restrict out)
 {
+    float over[BLOCK], under[BLOCK];
+
     for (int i = 0; i < BLOCK; i++) {
-        float q = sqrtf(3.0f * squared[i]);
-
-        squared[i] = (1.0f + q) * power_of_e(q < 80.0f ? -q : -80.0f);
+        out[i] = over[i] = under[i] = 1.0f;
     }
-}
-
-INLINE void distance_block(const struct kernel *kernel, const struct cloud *cloud,
-                           const struct point *point, int first, float *restrict out)
-{
-    memset(out, 0, BLOCK * sizeof *out);
     for (int d = 0; d < kernel->dims; d++) {
         const float *restrict at = cloud->at + (size_t)d * (size_t)cloud->stride + first;
-        float centre = point->at[d], scale = (float)kernel->scale[d], apart = scale * scale;
+        float centre = point->at[d], scale = (float)kernel->scale[d];
+        bool label = kernel->label[d];
 
-        if (kernel->label[d]) {
-            for (int i = 0; i < BLOCK; i++) {
-                out[i] += at[i] != centre ? apart : 0.0f;
-            }
-        } else {
-            for (int i = 0; i < BLOCK; i++) {
-                float step = (at[i] - centre) * scale;
+        for (int i = 0; i < BLOCK; i++) {
+            float u = label ? (at[i] != centre ? scale : 0.0f) : fabsf(at[i] - centre) * scale;
 
-                out[i] += step * step;
+            over[i] *= 1.0f + 1.5f * u;
+            under[i] *= 1.0f + 0.5f * u;
+        }
+        if (d % FACTORS == FACTORS - 1 || d == kernel->dims - 1) { /* before either overflows */
+            for (int i = 0; i < BLOCK; i++) {
+                out[i] *= over[i] / (under[i] * under[i] * under[i]);
+                over[i] = under[i] = 1.0f;
             }
         }
     }
@@ -457,8 +455,7 @@ WIDE static void fill_block(struct posterior *posterior, int from, int to, int f
         const double *factor = factor_of(posterior, row);
         float *out = row_of(posterior, row) + first, scale = (float)(1.0 / factor[row]);
 
-        distance_block(&posterior->kernel, posterior->cloud, &posterior->at[row], first, out);
-        matern_block(out);
+        covariance_block(&posterior->kernel, posterior->cloud, &posterior->at[row], first, out);
         subtract_rows(out, posterior->rows + first, posterior->stride, factor, row);
         for (int i = 0; i < BLOCK; i++) {
             out[i] *= scale;
@@ -495,8 +492,7 @@ WIDE static void screen_block(const struct posterior *posterior, const struct cl
     memset(mean, 0, BLOCK * sizeof *mean);
     memset(nearest, 0, BLOCK * sizeof *nearest);
     for (int row = 0; row < posterior->solid; row++) {
-        distance_block(&posterior->kernel, cloud, &posterior->at[row], first, covariance);
-        matern_block(covariance);
+        covariance_block(&posterior->kernel, cloud, &posterior->at[row], first, covariance);
         for (int i = 0; i < BLOCK; i++) {
             mean[i] += weights[row] * covariance[i];
             nearest[i] = covariance[i] > nearest[i] ? covariance[i] : nearest[i];

@@ -2,10 +2,12 @@
  * surrogate -- what was learned, as a function: a Gaussian process over points.
  *
  * A point has a coordinate for each gene (catalogue.h): numbers scaled to [0, 1], labels as they
- * are (two labels differ or do not). The covariance of two points is Matern 3/2 of their distance,
- * each coordinate with a scale of its own, which say which genes matter; scales and noise maximise
- * the posterior of what was seen under wide log-normal priors. The mean is a constant, estimated
- * with the rest.
+ * are (two labels differ or do not). The covariance of two points is a product over coordinates of
+ * (1 + 3u/2) / (1 + u/2)^3, u the distance in the coordinate times a scale of its own, which says
+ * how much the gene matters: Matern 3/2 averaged over scales that nobody knows well, so that what
+ * differs much in one gene may still be alike in the others. Scales and noise maximise the
+ * posterior of what was seen under wide log-normal priors; the mean is a constant, estimated with
+ * the rest.
  *
  * `struct posterior` is what points and their targets say. Points behind the solid ones are
  * pending: they are expected to come out as predicted, which narrows the posterior around them and
