@@ -67,7 +67,8 @@ void device_unload(struct device_module *module); /* NULL is fine */
 enum device_status device_load_twin(const struct judge_image *image, const char *ptx, size_t bytes,
                                     struct device_module **twin, struct err *err);
 /* What calls of the twin find in its variable from now on; zeros until then. */
-enum device_status device_twin_set(struct device_module *twin, const uint32_t words[2],
+enum { TWIN_WORDS = 4 }; /* jitter.h says what they are */
+enum device_status device_twin_set(struct device_module *twin, const uint32_t words[TWIN_WORDS],
                                    struct err *err);
 
 /* Nobody knows what new memory holds: it may have been used before. */

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fitness/latecopy.h"
+
 enum {
     WORD_MAX = 64,     /* letters of a name that are looked at */
     VERSION_MIN = 603, /* nanosleep, in hundreds */
@@ -23,10 +25,18 @@ struct scan {
     int line, depth;
     bool by_line;  /* the statement ends with its line, not with a semicolon */
     bool entry;    /* a kernel's head was read: the next { is its body */
+    bool kernel;   /* inside of that body */
     bool delay;    /* the statement is to be followed by a delay */
+    bool declares; /* it declares registers */
+    enum late_kind late_kind; /* of the statement */
     bool targeted; /* .target was read */
     bool declared; /* the variable is in the twin */
     int version;
+    bool survey; /* only look, put nothing in */
+    int copies;  /* that a survey saw in kernels */
+    bool apart;  /* a survey saw copies, or waits for them, in functions */
+    bool holds;  /* copies are held back */
+    struct latecopy *late;
     struct buf *twin;
     struct jitter_sites *sites;
     struct err *err;
@@ -36,6 +46,11 @@ static const char *const after[] = {"bar", "barrier", "mbarrier.arrive", "mbarri
 static const char *const before[] = {"cp.async.wait_group",      "cp.async.wait_all",
                                      "cp.async.bulk.wait_group", "mbarrier.try_wait",
                                      "mbarrier.test_wait",       "wgmma.wait_group"};
+/* Copies that go their own way once they are asked for: they are asked for late. */
+static const char *const starts[] = {
+    "cp.async.mbarrier.arrive", "cp.async.bulk.shared::cluster", "cp.async.bulk.shared::cta",
+    "cp.async.bulk.global",     "cp.async.bulk.tensor",          "cp.reduce.async.bulk",
+    "st.async",                 "red.async"};
 /* Directives that have no semicolon. */
 static const char *const lines[] = {".version", ".target", ".address_size", ".file", ".loc"};
 
@@ -58,6 +73,9 @@ static bool fail(struct scan *scan, const char *format, ...)
 
 static void copy_to(struct scan *scan, const char *place)
 {
+    if (scan->survey) {
+        return;
+    }
     buf_add(scan->twin, scan->copied, (size_t)(place - scan->copied));
     scan->copied = place;
 }
@@ -76,8 +94,11 @@ static uint32_t mix32(uint32_t x)
 static bool put_delay(struct scan *scan, const char *place, int *count)
 {
     const struct jitter_sites *sites = scan->sites;
-    int number = sites->entries + sites->barriers + sites->waits;
+    int number = sites->entries + sites->barriers + sites->waits + sites->starts;
 
+    if (scan->survey) {
+        return true;
+    }
     if (number == JITTER_SITES_MAX) {
         return fail(scan, "there are more than %d places to delay", JITTER_SITES_MAX);
     }
@@ -127,10 +148,13 @@ static bool put_delay(struct scan *scan, const char *place, int *count)
 
 static void declare(struct scan *scan, const char *place)
 {
+    scan->declared = true;
+    if (scan->survey) {
+        return;
+    }
     copy_to(scan, place);
     buf_printf(scan->twin, "\n.visible .global .align 8 .u32 " JITTER_VARIABLE "[%d];\n",
                JITTER_WORDS);
-    scan->declared = true;
 }
 
 /* ---- tokens ---- */
@@ -216,6 +240,8 @@ static void statement_end(struct scan *scan)
 {
     scan->statement = NULL;
     scan->by_line = false;
+    scan->declares = false;
+    scan->late_kind = LATE_NONE;
 }
 
 /* ".version 8.4": 804. The number is the next word. */
@@ -261,14 +287,28 @@ static bool statement_begin(struct scan *scan, const char *word)
     return true;
 }
 
+/* A ring belongs to a kernel; what its functions wait for could not be found in it. */
+static void take_kind(struct scan *scan, const char *word)
+{
+    enum late_kind kind = late_kind_of(word);
+
+    if (kind == LATE_NONE) {
+        return;
+    }
+    scan->late_kind = kind;
+    scan->copies += kind == LATE_COPY && scan->kernel;
+    scan->apart = scan->apart || !scan->kernel;
+}
+
 static bool word_read(struct scan *scan, const char *start)
 {
     char word[WORD_MAX];
     bool first = scan->statement == NULL;
 
     take_word(scan, word);
-    if (strcmp(word, JITTER_VARIABLE) == 0) {
-        return fail(scan, "'" JITTER_VARIABLE "' is a name that only a twin has");
+    if (strcmp(word, JITTER_VARIABLE) == 0 || strcmp(word, "evo_late") == 0 ||
+        strncmp(word, "%evo_", 5) == 0 || strncmp(word, "$evo_", 5) == 0) {
+        return fail(scan, "'%s' is a name that only a twin has", word);
     }
     if (first) {
         scan->statement = start;
@@ -280,10 +320,15 @@ static bool word_read(struct scan *scan, const char *start)
         scan->entry = scan->entry || strcmp(word, ".entry") == 0;
         return true;
     }
+    scan->declares = scan->declares || (first && strcmp(word, ".reg") == 0);
     if (strchr(word, '.') == NULL || *word == '.' || *word == '%') {
         return true;
     }
     scan->delay = scan->delay || is_one_of(word, after, COUNT(after));
+    take_kind(scan, word);
+    if (is_one_of(word, starts, COUNT(starts))) {
+        return put_delay(scan, scan->statement, &scan->sites->starts);
+    }
     return !is_one_of(word, before, COUNT(before)) ||
            put_delay(scan, scan->statement, &scan->sites->waits);
 }
@@ -295,19 +340,56 @@ static bool open_scope(struct scan *scan)
     scan->depth++;
     statement_end(scan);
     scan->entry = scan->entry && !body;
+    scan->kernel = scan->kernel || body;
+    if (body && scan->holds) {
+        copy_to(scan, scan->at);
+        late_entry(scan->twin, JITTER_VARIABLE);
+    }
     return !body || put_delay(scan, scan->at, &scan->sites->entries);
 }
 
 static bool close_scope(struct scan *scan)
 {
     statement_end(scan);
+    late_leave(scan->late, scan->depth);
+    scan->kernel = scan->kernel && scan->depth > 1;
     return scan->depth-- > 0 || fail(scan, "a '}' closes nothing");
+}
+
+/* What the statement that ends here is for copies. */
+static bool hold_copies(struct scan *scan)
+{
+    struct late_statement statement = {scan->statement, (size_t)(scan->at - scan->statement)};
+    enum late_kind kind = scan->late_kind;
+
+    if (scan->declares) {
+        late_declare(scan->late, statement, scan->depth);
+    }
+    if (kind == LATE_NONE || !scan->holds) {
+        return true;
+    }
+    if (scan->sites->held + scan->late->labels == JITTER_SITES_MAX) {
+        return fail(scan, "there are more than %d copies and waits for them", JITTER_SITES_MAX);
+    }
+    copy_to(scan, kind == LATE_COMMIT ? scan->at : scan->statement);
+    if (kind == LATE_COMMIT) {
+        late_commit(statement, scan->twin);
+    } else if (kind != LATE_COPY) {
+        late_wait(scan->late, kind, statement, scan->twin);
+    } else if (late_copy(scan->late, statement, scan->twin)) {
+        scan->copied = scan->at;
+        scan->sites->held++;
+    }
+    return true;
 }
 
 static bool semicolon(struct scan *scan)
 {
     bool delay = scan->delay;
 
+    if (scan->statement != NULL && !hold_copies(scan)) {
+        return false;
+    }
     statement_end(scan);
     scan->delay = false;
     if (scan->depth == 0) {
@@ -356,16 +438,30 @@ static bool take_token(struct scan *scan)
     }
 }
 
+static bool scan_all(struct scan *scan)
+{
+    while (scan->at < scan->end) {
+        if (!take_token(scan)) {
+            return false;
+        }
+    }
+    return scan->depth == 0 || fail(scan, "a '}' is missing");
+}
+
 bool jitter_twin(const char *ptx, size_t length, struct buf *twin, struct jitter_sites *sites,
                  struct err *err)
 {
+    struct latecopy late = {.count = 0};
     struct scan scan = {.at = ptx,
                         .end = ptx + length,
                         .copied = ptx,
                         .line = 1,
+                        .survey = true,
+                        .late = &late,
                         .twin = twin,
                         .sites = sites,
-                        .err = err};
+                        .err = err},
+                again;
 
     *sites = (struct jitter_sites){0};
     if (length > JITTER_BYTES_MAX) {
@@ -375,26 +471,30 @@ bool jitter_twin(const char *ptx, size_t length, struct buf *twin, struct jitter
     while (scan.end > ptx && scan.end[-1] == '\0') {
         scan.end--;
     }
-    while (scan.at < scan.end) {
-        if (!take_token(&scan)) {
-            return false;
-        }
+    again = scan;
+    if (!scan_all(&scan)) {
+        return false;
     }
-    if (scan.depth != 0) {
-        return fail(&scan, "a '}' is missing");
+    again.survey = false;
+    again.holds = scan.copies > 0 && !scan.apart;
+    if (!scan_all(&again)) {
+        return false;
     }
     if (sites->entries == 0) {
-        return fail(&scan, "there is no kernel");
+        return fail(&again, "there is no kernel");
     }
-    copy_to(&scan, scan.end);
+    copy_to(&again, again.end);
     return true;
 }
 
 void jitter_words(int n, uint64_t key, uint32_t words[JITTER_WORDS])
 {
     uint32_t drawn = mix32((uint32_t)key ^ mix32((uint32_t)(key >> 32) + (uint32_t)n));
+    int step = (n - 1) % JITTER_AMPLITUDES, clock = (n - 1) / JITTER_AMPLITUDES;
 
-    /* 64 ns, 512 ns, 4 us and 33 us, without the clock and then with it. */
-    words[0] = UINT32_C(64) << 3 * (n % (JITTERS / 2));
-    words[1] = (drawn & ~UINT32_C(1)) | (uint32_t)(n / (JITTERS / 2) & 1);
+    /* 64 ns, 512 ns, 4 us and 33 us, without the clock and then with it; late copies by turns. */
+    words[0] = n == 0 ? 0 : UINT32_C(64) << 3 * step;
+    words[1] = (drawn & ~UINT32_C(1)) | (uint32_t)(n > 0 && clock);
+    words[2] = n == 0 || (step + clock) % 2 != 0 ? LATE_COPIES_MAX : 0;
+    words[3] = 0;
 }

@@ -942,10 +942,12 @@ static void rung_passed(struct gate *gate, const struct rig *rig, struct case_re
     *row = case_new(gate, next, rig);
 }
 
+static_assert((int)JITTER_WORDS == (int)TWIN_WORDS, "verify.c hands the ones to the other");
+
 /* The first launch is the twin as it is. */
 static void jitter_of(const struct rig *rig, int launch, uint32_t words[JITTER_WORDS])
 {
-    words[0] = words[1] = 0;
+    memset(words, 0, JITTER_WORDS * sizeof *words);
     if (launch > 0) {
         jitter_words(launch - 1, rig->key, words);
     }
@@ -993,9 +995,12 @@ static const char *change_text(const struct gate *gate, const struct rig *rig,
         return "changed from one launch to another on the same input";
     }
     jitter_of(rig, launch, words);
-    return arena_printf(gate->arena,
-                        "changed when warps were delayed by up to %u ns (jitter %d, seed %08x)",
-                        words[0], launch, words[1]);
+    if (words[0] == 0) {
+        return "changed when copies came as late as their waits allow";
+    }
+    return arena_printf(
+        gate->arena, "changed when warps were delayed by up to %u ns%s (jitter %d, seed %08x)",
+        words[0], words[2] > 0 ? " and copies came late" : "", launch, words[1]);
 }
 
 static bool check_stable(struct gate *gate, const struct rig *rig, const struct climb *climb,

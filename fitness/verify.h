@@ -21,7 +21,7 @@
 #include "fitness/inputs.h"
 #include "fitness/job.h"
 
-enum { GATE_VERSION = 2 }; /* raised with every change of what passes; part of a judgement's key */
+enum { GATE_VERSION = 3 }; /* raised with every change of what passes; part of a judgement's key */
 
 enum numerics {
     NUMERICS_FP32, /* P in FP16 (or BF16), every sum in FP32 */
@@ -76,8 +76,8 @@ enum device_status verify_run(struct arena *arena, const struct verify_subject *
                               struct err *err);
 
 /*
- * The race gate: subject->module is a jitter twin. One case of unit normals, launched once without
- * delays and once under each jitter: the same bits every time, and right, or the verdict is RACY.
+ * The race gate: subject->module is a jitter twin. One case of unit normals, launched once as it is
+ * and once under each jitter: the same bits every time, and right, or the verdict is RACY.
  */
 enum device_status verify_race(struct arena *arena, const struct verify_subject *subject,
                                uint64_t secret, struct judge_result *result, struct err *err);

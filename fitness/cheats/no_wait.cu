@@ -3,7 +3,8 @@
  *
  * Waiting is what an asynchronous copy is for, and what it costs. The first tiles arrive too late,
  * the others mostly in time.
- * What gives it away: as for a missing barrier, and on a GPU mostly the reference already.
+ * What gives it away: as for a missing barrier, and on a GPU mostly the reference already; where
+ * the hardware is always in time, the twin, whose copies come as late as they may.
  *
  * cheat: 15
  * shape: 1x2x71/300x64
@@ -20,7 +21,7 @@ EVO_GIVEN(LSE, "1: the log-sum-exp of each row is written too")
 #include "include/honest.cuh"
 
 struct lie : honest {
-    enum : int { WAITS = 0 };
+    __device__ static void await(int, int) {}
 };
 
 EVO_CHOICE(Kind, (in_tiled, in_wmma), "the kind of kernel it hides in")

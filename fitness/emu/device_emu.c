@@ -356,7 +356,7 @@ enum device_status device_load_twin(const struct judge_image *image, const char 
     return DEVICE_LOST;
 }
 
-enum device_status device_twin_set(struct device_module *twin, const uint32_t words[2],
+enum device_status device_twin_set(struct device_module *twin, const uint32_t words[TWIN_WORDS],
                                    struct err *err)
 {
     for (int i = 0; i < twin->ptx->variable_count; i++) {

@@ -474,7 +474,7 @@ enum device_status device_load_twin(const struct judge_image *image, const char 
     return status;
 }
 
-enum device_status device_twin_set(struct device_module *twin, const uint32_t words[2],
+enum device_status device_twin_set(struct device_module *twin, const uint32_t words[TWIN_WORDS],
                                    struct err *err)
 {
     (void)err;

@@ -53,9 +53,12 @@ struct honest {
     __device__ static float output(float x) { return x; }
     using score_type = as_float; /* what tensor cores sum scores in */
     using sum_type = as_float;   /* and the output of a tile */
-    /* Whether the block copies this tile, awaits its copies, and meets before reading it. */
+    /* Whether the block copies this tile, and meets before reading it. */
     __device__ static bool copies(int) { return true; }
-    enum : int { WAITS = 1, MEETS = 1 };
+    enum : int { MEETS = 1 };
+    /* How it awaits its copies before it reads a tile; all but the next one's. And afterwards. */
+    __device__ static void await(int, int) { copy_async::wait<1>(); }
+    __device__ static void done(int, int) {}
 };
 
 /*
@@ -237,11 +240,11 @@ __device__ inline void cheat_each_tile(cheat_tiles &tiles, const attention_head 
             tiles.copy<Lie>(head, p, step + 1, Lie::tile(step + 1, count));
         else
             copy_async::commit(); /* an empty group: the wait below counts groups */
-        if (Lie::WAITS)
-            copy_async::wait<1>();
+        Lie::await(step, count);
         if (Lie::MEETS)
             evo_barrier<0>(); /* pieces were copied by all, rows are read whole */
         each(step, Lie::tile(step, count));
+        Lie::done(step, count);
         evo_barrier<1>(); /* all have read, before the next copy into this place */
     }
 }

@@ -1,0 +1,35 @@
+/*
+ * late_wait -- waits for a tile's copies when it has read the tile.
+ *
+ * The wait is there, and counts right, but stands behind the work that it was meant for. Nothing
+ * is faster than waiting for what has come long ago.
+ * What gives it away: as for a wait that is missing.
+ *
+ * cheat: 15
+ * shape: 1x2x71/300x64
+ * expect: emu racy or invalid at launch
+ * expect: cuda racy or unstable or wrong at sanity or correct or stable or race or promote
+ */
+#include "include/evo.cuh"
+
+EVO_GIVEN(HEAD_DIM, "columns of Q, K and V")
+EVO_GIVEN(CAUSAL, "1: a row sees the keys up to its own")
+EVO_GIVEN(BF16, "1: bfloat16 in memory, 0: half")
+EVO_GIVEN(LSE, "1: the log-sum-exp of each row is written too")
+
+#include "include/honest.cuh"
+
+struct lie : honest {
+    __device__ static void await(int, int) {}
+    __device__ static void done(int, int) { copy_async::wait<1>(); }
+};
+
+EVO_CHOICE(Kind, (in_tiled, in_wmma), "the kind of kernel it hides in")
+EVO_LAUNCH(attention, (ceil_div(q_len, 32), heads, batch), 64, 0, (Q, K, V, O, LSE, problem))
+
+extern "C" __global__ void __launch_bounds__(CHEAT_THREADS)
+    attention(const evo_half *Q, const evo_half *K, const evo_half *V, evo_half *O, float *lse,
+              evo_problem problem)
+{
+    Kind::attend<lie>(Q, K, V, O, lse, problem);
+}
