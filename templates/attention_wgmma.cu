@@ -85,10 +85,8 @@ EVO_LET(LAUNCH_REGISTERS, min(255, 65536 / (BLOCKS * 128 * ceil_div(THREADS, 128
 EVO_LET(TRADE, PRODUCER_WARPS == 4 && LAUNCH_REGISTERS < 240, "1: registers change hands")
 EVO_LET(LIVE,
         BLOCK_N / 2 + HEAD_DIM / 2 + (EVO_IS(Weights, weights_registers) ? BLOCK_N / 4 : 0) +
-            (EVO_IS(Query, query_registers) ? HEAD_DIM / 4 + 4 + 8 * CARRY : 0) +
-            (UNROLL == 2 ? BLOCK_N / 4 : 0) + (POLYNOMIALS > 0 ? 8 : 0) +
-            (EVO_IS(QkSum, as_half) ? 8 : 0) + 32,
-        "registers for scores, output, weights, queries, what is hoisted, and all else")
+            (EVO_IS(Query, query_registers) ? HEAD_DIM / 4 + 4 + 8 * CARRY : 0) + 32,
+        "registers for scores, output, weights, queries and all else")
 EVO_LET(PRODUCER_REGISTERS,
         LIVE <= ((GROUPS + 1) * LAUNCH_REGISTERS - 40) / GROUPS / 8 * 8 ? 40
         : GROUPS == 3                                                   ? 32
