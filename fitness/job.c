@@ -1042,6 +1042,92 @@ bool dueled_decode(struct arena *arena, const struct message *message, struct du
            get_blocks(arena, message, "graph", &result->graph.blocks, &result->graph.count, err);
 }
 
+/* ---- PROBE ---- */
+
+bool message_is_probe(const struct message *message)
+{
+    return strcmp(message_verb(message), "probe") == 0;
+}
+
+struct message *probe_encode(struct arena *arena, const struct probe_job *job)
+{
+    struct message *message = message_new(arena, "probe");
+    char key[HASH_HEX + 1];
+
+    hash_to_hex(&job->image.code_key, key);
+    message_put_i64(message, "id", job->id);
+    message_put(message, "image", "%s", key);
+    message_put_i64(message, "rounds", job->rounds);
+    message_put_i64(message, "rounds_max", job->rounds_max);
+    put_image(arena, message, 0, &job->image);
+    return message;
+}
+
+static bool get_rounds(const struct message *message, const char *key, int64_t *rounds,
+                       struct err *err)
+{
+    return message_get_i64(message, key, rounds, err) &&
+           ((*rounds >= 4 && *rounds <= PROBE_ROUNDS_MAX && *rounds % 4 == 0) ||
+            err_set(err, ERR_SYSTEM, "message 'probe': %s %lld is no multiple of 4 up to %d", key,
+                    (long long)*rounds, PROBE_ROUNDS_MAX));
+}
+
+bool probe_decode(struct arena *arena, const struct message *message, struct probe_job *job,
+                  struct err *err)
+{
+    memset(job, 0, sizeof *job);
+    return is_verb(message, "probe", err) && message_get_i64(message, "id", &job->id, err) &&
+           get_rounds(message, "rounds", &job->rounds, err) &&
+           get_rounds(message, "rounds_max", &job->rounds_max, err) &&
+           get_image(arena, message, 0, get_text(message, "image"), &job->image, err);
+}
+
+struct message *probed_encode(struct arena *arena, const struct probe_result *result)
+{
+    struct message *message = message_new(arena, "probed");
+
+    message_put_i64(message, "id", result->id);
+    message_put(message, "verdict", "%s", verdict_names[result->verdict]);
+    message_put_line(message, "reason", result->reason);
+    for (int i = 0; i < 2; i++) {
+        message_put(message, "time", "%lld %s", (long long)result->rounds[i],
+                    f64_or_nan(arena, result->us[i]));
+    }
+    message_put(message, "graph_us", "%s", f64_or_nan(arena, result->graph_us));
+    message_put(message, "clock_mhz", "%s", f64_or_nan(arena, result->clock_mhz));
+    message_put_i64(message, "modelled", result->modelled);
+    return message;
+}
+
+bool probed_decode(struct arena *arena, const struct message *message, struct probe_result *result,
+                   struct err *err)
+{
+    size_t at = 0;
+
+    memset(result, 0, sizeof *result);
+    if (!is_verb(message, "probed", err) || !message_get_i64(message, "id", &result->id, err) ||
+        !get_bool(message, "modelled", &result->modelled, err)) {
+        return false;
+    }
+    if (!verdict_parse(get_text(message, "verdict"), &result->verdict)) {
+        return malformed(message, "verdict", get_text(message, "verdict"), err);
+    }
+    result->reason = arena_dup(arena, get_text(message, "reason"));
+    for (int i = 0; i < 2; i++) {
+        const char *line = message_each(message, "time", &at);
+        char *rest = line != NULL ? arena_dup(arena, line) : NULL;
+
+        if (!next_i64(&rest, &result->rounds[i]) || !next_f64_or_nan(&rest, &result->us[i]) ||
+            rest != NULL || result->us[i] < 0) {
+            return malformed(message, "time", line != NULL ? line : "", err);
+        }
+    }
+    return (parse_f64_or_nan(get_text(message, "graph_us"), &result->graph_us) ||
+            malformed(message, "graph_us", get_text(message, "graph_us"), err)) &&
+           (parse_f64_or_nan(get_text(message, "clock_mhz"), &result->clock_mhz) ||
+            malformed(message, "clock_mhz", get_text(message, "clock_mhz"), err));
+}
+
 /* ---- FAILURE ---- */
 
 struct message *failure_encode(struct arena *arena, int64_t id, const struct err *err)

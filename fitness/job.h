@@ -2,9 +2,9 @@
  * job -- what engine and workers say to each other; docs/PROTOCOL.md is the long form.
  *
  * A worker writes HELLO once, then answers one job at a time: COMPILE with BUILT, JUDGE with
- * RESULT, DUEL with DUELED. Each struct below is one message; X_encode builds it in an arena,
- * X_decode reads it strictly. Nothing but these messages crosses between processes, so a worker may
- * be a program of any kind at the end of a pipe, an ssh included.
+ * RESULT, DUEL with DUELED, PROBE with PROBED. Each struct below is one message; X_encode builds it
+ * in an arena, X_decode reads it strictly. Nothing but these messages crosses between processes, so
+ * a worker may be a program of any kind at the end of a pipe, an ssh included.
  *
  * A candidate that fails is not an error here: it is an answer with a verdict.
  */
@@ -24,7 +24,7 @@
 #include "fitness/stats.h"
 
 enum {
-    JOB_PROTOCOL = 5,      /* raised with every change of a message */
+    JOB_PROTOCOL = 6,      /* raised with every change of a message */
     JOB_IMAGES_MAX = 8,    /* static problems of a workload */
     JOB_TIMED_MAX = 32,    /* shapes of a workload */
     JOB_PROBLEMS_MAX = 64, /* with those that only the gate sees */
@@ -304,8 +304,42 @@ bool duel_decode(struct arena *arena, const struct message *message, struct duel
 struct message *dueled_encode(struct arena *arena, const struct duel_result *result);
 bool dueled_decode(struct arena *arena, const struct message *message, struct duel_result *result,
                    struct err *err);
-/* What a judge is asked: its verb is judge, or duel. */
+/* What a judge is asked: its verb is judge, or one of these. */
 bool message_is_duel(const struct message *message);
+bool message_is_probe(const struct message *message);
+
+/* ---- PROBE: how long does the device take for a round of this? ---- */
+
+enum { PROBE_ROUNDS_MAX = PROBLEM_DIM_MAX };
+
+/*
+ * A probe (fitness/probes) is no candidate: it has no inputs and no answer, but reports from each
+ * thread that the work was done. The judge finds as many rounds as its clock can tell apart, from
+ * `rounds` up to `rounds_max`, and times a quarter of them as well.
+ */
+struct probe_job {
+    int64_t id;
+    struct judge_image image;
+    int64_t rounds, rounds_max; /* multiples of 4 */
+};
+
+struct probe_result {
+    int64_t id;
+    enum verdict verdict; /* PASS, or why there are no times */
+    const char *reason;
+    int64_t rounds[2]; /* the fewer first */
+    double us[2];      /* clock 1, medians */
+    double graph_us;   /* clock 2 of the fewer rounds; NAN: unknown */
+    double clock_mhz;  /* of the multiprocessors, while they worked */
+    bool modelled;     /* the times are a model's */
+};
+
+struct message *probe_encode(struct arena *arena, const struct probe_job *job);
+bool probe_decode(struct arena *arena, const struct message *message, struct probe_job *job,
+                  struct err *err);
+struct message *probed_encode(struct arena *arena, const struct probe_result *result);
+bool probed_decode(struct arena *arena, const struct message *message, struct probe_result *result,
+                   struct err *err);
 
 /*
  * A worker that cannot take a job at all (its device is lost, say) says so and ends. id -1: it

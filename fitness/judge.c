@@ -26,6 +26,7 @@
 #include "fitness/jitter.h"
 #include "fitness/job.h"
 #include "fitness/physics.h"
+#include "fitness/probe.h"
 #include "fitness/reference.h"
 #include "fitness/score.h"
 #include "fitness/sandbox.h"
@@ -493,6 +494,11 @@ static bool handle(void *context, struct arena *arena, const struct message *mes
     if (message_is_duel(message)) {
         *last = true;
         *answer = duel_answer(arena, message, judge->sms, err);
+        return *answer != NULL;
+    }
+    if (message_is_probe(message)) {
+        *answer = probe_answer(arena, message, judge->sms, err);
+        *last = *answer != NULL && device_is_worn();
         return *answer != NULL;
     }
     if (!judge_decode(arena, message, job, err)) {

@@ -50,9 +50,7 @@ void help_overview(FILE *out)
             }
         }
     }
-    fputs("\n'evo help COMMAND' explains one, with an example. Begin with:\n"
-          "  evo start --seed seeds/phase4.yaml\n",
-          out);
+    fputs("\n'evo help COMMAND' explains one. Begin: evo start --seed seeds/phase4.yaml\n", out);
 }
 
 static int option_text(const struct cli_option *option, char text[64])

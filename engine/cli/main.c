@@ -233,6 +233,24 @@ const struct command command_table[] = {
       {"controls", 0, "N", "only correct kernels, N judgements of them; none may fail"},
       {"markdown", 0, NULL, "print the table of docs/cheats.md instead"},
       JSON}},
+    {"microbench",
+     GROUP_LOOK,
+     cmd_microbench,
+     "",
+     0,
+     0,
+     "what this device can do at most, measured",
+     "Measures the rates of tensor cores by instruction, of arithmetic, of shared memory, L2 and "
+     "DRAM, what it costs to wait (latencies, barriers, copies) and to launch, with small kernels "
+     "and evo's own clocks; each shows that its work was done. What is measured is kept for the "
+     "device, and runs that begin afterwards use it: 'evo show' tells how near a kernel came, and "
+     "the first genomes are drawn near what the device is good at. On the emulated device it is "
+     "what the model says.",
+     "evo microbench --json",
+     {{"device", 0, "DEVICE", "auto, cuda:N or emu (default: auto)"},
+      {"only", 0, "NAME", "this ceiling alone, and keep nothing; repeated: each"},
+      {"kept", 0, "NAME", "print what is kept for a device of this name, as 'NVIDIA H200'"},
+      JSON}},
     {"export",
      GROUP_KEEP,
      cmd_export,
