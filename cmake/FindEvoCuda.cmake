@@ -4,6 +4,7 @@
 # EvoCuda_NVRTC_FOUND     EvoCuda::nvrtc   for evo-compile
 # EvoCuda_DEVICE_FOUND    EvoCuda::driver, EvoCuda::cupti   for evo-judge-cuda
 # EvoCuda_CUDNN_INCLUDE   where cudnn.h is: the library itself is loaded at run time
+# EvoCuda_CUBLAS_INCLUDE  where cublas_v2.h is: the same
 #
 # CUDA_HOME (variable or environment) is looked at first, then the usual places.
 find_path(EvoCuda_HOME include/nvrtc.h
@@ -21,6 +22,7 @@ if(EvoCuda_HOME)
     find_path(EvoCuda_CUPTI_INCLUDE cupti.h
               HINTS ${EvoCuda_HOME}/include ${EvoCuda_HOME}/extras/CUPTI/include NO_DEFAULT_PATH)
     find_path(EvoCuda_CUDNN_INCLUDE cudnn.h HINTS ${EvoCuda_HOME}/include)
+    find_path(EvoCuda_CUBLAS_INCLUDE cublas_v2.h HINTS ${EvoCuda_HOME}/include)
     if(EvoCuda_NVRTC)
         set(EvoCuda_NVRTC_FOUND TRUE)
         get_filename_component(_rpath ${EvoCuda_NVRTC} DIRECTORY)
@@ -39,5 +41,6 @@ if(EvoCuda_HOME)
         target_link_libraries(EvoCuda::cupti INTERFACE ${EvoCuda_CUPTI} -Wl,-rpath,${_rpath})
     endif()
 endif()
-mark_as_advanced(EvoCuda_NVRTC EvoCuda_DRIVER EvoCuda_CUPTI EvoCuda_CUPTI_INCLUDE EvoCuda_CUDNN_INCLUDE)
+mark_as_advanced(EvoCuda_NVRTC EvoCuda_DRIVER EvoCuda_CUPTI EvoCuda_CUPTI_INCLUDE EvoCuda_CUDNN_INCLUDE
+                 EvoCuda_CUBLAS_INCLUDE)
 set(EvoCuda_FOUND ${EvoCuda_NVRTC_FOUND})

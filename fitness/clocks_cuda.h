@@ -48,8 +48,9 @@ static const double record_tick_us = 0.032; /* resolution of activity records */
 
 enum {
     POISONS_MAX = 2 + PROGRAM_WORKSPACES_MAX,
-    OPS_MAX = POISONS_MAX + PROGRAM_WORKSPACES_MAX + PROGRAM_KERNELS_MAX,
-    CALLS_OPS_MAX = 160, /* of a batch: far below the 1024 launches that the driver's queue takes */
+    LIBRARY_OPS_MAX = 110, /* what a library may launch for a call */
+    OPS_MAX = POISONS_MAX + LIBRARY_OPS_MAX, /* a plan has fewer */
+    CALLS_OPS_MAX = 4 * OPS_MAX, /* of a batch: half of what the driver's queue takes */
 };
 
 /* A thing that a call with its poison does on the device. */

@@ -736,6 +736,14 @@ const char *cuda_rival_plan_name(struct arena *arena, const struct device_module
     return arena_dup(arena, name);
 }
 
+const char *cuda_rival_version(struct arena *arena, const struct device_module *module)
+{
+    char version[RIVAL_NAME_MAX];
+
+    module->rival_kind->version(version);
+    return arena_dup(arena, version);
+}
+
 /* What memory the library's hungriest plan asks for, so that all run on the same buffers. */
 static int64_t rival_workspace(const struct device_module *module)
 {

@@ -60,6 +60,7 @@ bool cuda_is_rival(const struct device_module *module);
 int cuda_rival_plans(const struct device_module *module);
 void cuda_rival_use(struct device_module *module, int plan);
 const char *cuda_rival_plan_name(struct arena *arena, const struct device_module *module);
+const char *cuda_rival_version(struct arena *arena, const struct device_module *module);
 
 /* Loads the backend's own kernels, or a candidate's, afresh; see clocks_arm. */
 enum device_status cuda_own_reload(struct err *err);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "fitness/clocks_cuda.h"
+#include "fitness/rival/rival.h"
 
 /*
  * Two programs, interleaved. Spans come first, because the modules were loaded while CUPTI was in
@@ -310,40 +311,63 @@ static enum device_status plan_time(struct device_module *module, const struct p
     struct timed_call calls[CHOICE_CALLS];
     struct callee callee;
     enum device_status status;
+    int count, lead;
 
     callee_init(&callee, module, plan, set);
     status = callee_learn(&callee, set, err);
-    for (int i = 0; i < CHOICE_CALLS; i++) {
+    count = clamp((double)CALLS_OPS_MAX / callee.op_count, 2, CHOICE_CALLS);
+    lead = (count + 2) / 3;
+    for (int i = 0; i < count; i++) {
         calls[i] = (struct timed_call){&callee, set, poison_byte(i), 0, 0, 0};
     }
     if (status == DEVICE_OK) {
-        status = calls_time(calls, CHOICE_CALLS, err);
+        status = calls_time(calls, count, err);
     }
     *us = 0;
-    for (int i = CHOICE_CALLS / 3; status == DEVICE_OK && i < CHOICE_CALLS; i++) {
-        *us += calls[i].span_us / (CHOICE_CALLS - CHOICE_CALLS / 3);
+    for (int i = lead; status == DEVICE_OK && i < count; i++) {
+        *us += calls[i].span_us / (count - lead);
     }
     return status;
+}
+
+/* "cuDNN 9.19.0, composite engine 2; slower: unified engine 9 (8.81 us), ..." */
+static const char *tell_choice(struct arena *arena, struct device_module *module, int best,
+                               const double *times_us)
+{
+    const char *text;
+
+    cuda_rival_use(module, best);
+    text = arena_printf(arena, "%s, %s", cuda_rival_version(arena, module),
+                        cuda_rival_plan_name(arena, module));
+    for (int i = 0, told = 0; i < cuda_rival_plans(module); i++) {
+        if (i != best && times_us[i] < INFINITY) {
+            cuda_rival_use(module, i);
+            text = arena_printf(arena, "%s%s %s (%.3g us)", text, told++ == 0 ? "; slower:" : ",",
+                                cuda_rival_plan_name(arena, module), times_us[i]);
+        }
+    }
+    cuda_rival_use(module, best);
+    return text;
 }
 
 enum device_status device_rival_choose(struct arena *arena, struct device_module *module,
                                        const struct plan *plan, const struct device_buffers *set,
                                        const char **name, struct err *err)
 {
-    double best_us = INFINITY;
+    double times_us[RIVAL_PLANS_MAX];
     int best = -1;
 
     for (int i = 0; i < cuda_rival_plans(module); i++) {
         enum device_status status;
-        double us;
 
         cuda_rival_use(module, i);
-        status = plan_time(module, plan, set, &us, err);
+        status = plan_time(module, plan, set, &times_us[i], err);
         if (device_is_lost(status)) {
             return status;
         }
-        if (status == DEVICE_OK && us < best_us) {
-            best_us = us;
+        if (status != DEVICE_OK) {
+            times_us[i] = INFINITY;
+        } else if (best < 0 || times_us[i] < times_us[best]) {
             best = i;
         }
     }
@@ -351,7 +375,6 @@ enum device_status device_rival_choose(struct arena *arena, struct device_module
     if (best < 0) {
         return DEVICE_REFUSED; /* err tells of the last plan that would not run */
     }
-    cuda_rival_use(module, best);
-    *name = cuda_rival_plan_name(arena, module);
+    *name = tell_choice(arena, module, best, times_us);
     return DEVICE_OK;
 }

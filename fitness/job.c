@@ -861,6 +861,18 @@ bool result_decode(struct arena *arena, const struct message *message, struct ju
 
 /* ---- DUEL ---- */
 
+const char *const rival_names[] = {"cudnn", "cublas", NULL};
+
+bool rival_is_named(const char *name)
+{
+    for (int i = 0; rival_names[i] != NULL; i++) {
+        if (strcmp(rival_names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool message_is_duel(const struct message *message)
 {
     return strcmp(message_verb(message), "duel") == 0;

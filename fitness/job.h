@@ -260,9 +260,13 @@ bool result_decode(struct arena *arena, const struct message *message, struct ju
 
 enum { DUEL_BLOCKS_MAX = 1024 };
 
+/* The libraries that a judge may know; NULL at the end. */
+extern const char *const rival_names[];
+bool rival_is_named(const char *name);
+
 /* One of the two: a candidate's code, or a library by name. */
 struct duel_side {
-    const char *rival; /* cudnn; "" for the image */
+    const char *rival; /* one of rival_names; "" for the image */
     struct judge_image image;
 };
 

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "fitness/stats.h"
 
 enum { TRIM_ONE_IN = 10 }; /* samples cut at each end */
 
@@ -84,4 +83,23 @@ struct gain score_gain(const struct score *theirs, const struct score *ours)
     double up = hypot(log(theirs->high / theirs->us), log(ours->us / ours->low));
 
     return (struct gain){.ratio = ratio, .low = ratio * exp(-down), .high = ratio * exp(up)};
+}
+
+bool score_of_duel(const struct abba *blocks, int count, double tick_us, uint64_t seed,
+                   struct duel_score *score)
+{
+    double *times = xmalloc((size_t)(count > 0 ? count : 1) * 2 * sizeof *times);
+    bool ok = stats_speedup(blocks, count, tick_us, seed, &score->speedup);
+
+    for (int side = 0; ok && side < 2; side++) {
+        for (int i = 0; i < count; i++) {
+            const double *pair = side == 0 ? blocks[i].a : blocks[i].b;
+
+            times[2 * i] = pair[0];
+            times[2 * i + 1] = pair[1];
+        }
+        score->us[side] = stats_quantile(times, 2 * count, 0.5);
+    }
+    free(times);
+    return ok;
 }

@@ -21,6 +21,8 @@
 
 #include <stdbool.h>
 
+#include "fitness/stats.h"
+
 enum { SCORE_VERSION = 1 };
 
 struct score {
@@ -40,5 +42,14 @@ struct gain {
 
 /* The intervals' ends are taken as independent: their logarithmic distances add as squares do. */
 struct gain score_gain(const struct score *theirs, const struct score *ours);
+
+/* What the blocks of a duel by one clock say. */
+struct duel_score {
+    double us[2];            /* medians of A and B */
+    struct estimate speedup; /* of A over B */
+};
+/* False: too few blocks to say. */
+bool score_of_duel(const struct abba *blocks, int count, double tick_us, uint64_t seed,
+                   struct duel_score *score);
 
 #endif

@@ -119,8 +119,12 @@ static bool run(struct cli *cli, struct gate *gate, struct err *err)
 /* What was seen, in words. */
 static const char *seen(struct cli *cli, const struct demand *demand)
 {
-    return demand->known ? contest_words(cli->arena, &demand->speedup)
-                         : contest_trouble(cli->arena, demand->contest, demand->row);
+    bool apart = demand->known && demand->contest->rows[0].apart;
+
+    return demand->known
+               ? arena_printf(cli->arena, "%s%s", contest_words(cli->arena, &demand->speedup),
+                              apart ? ", not timed in turns" : "")
+               : contest_trouble(cli->arena, demand->contest, demand->row);
 }
 
 static void print_text(struct cli *cli, const struct gate *gate)

@@ -19,7 +19,7 @@ static const struct {
     {"best", "numerics", "fp32 fp16"},
     {"export", "format", "cu cubin ptx json"},
     {"gate", "clock", "graph span"},
-    {"gate", "rival", "cudnn"},
+    {"gate", "rival", "cudnn cublas torch torch-flash torch-cudnn torch-efficient torch-math"},
     {"emulate", "sanitize", "all none bounds initialised races async"},
     {"help", "completion", "bash zsh fish"},
 };

@@ -7,7 +7,9 @@
 #include "base/str.h"
 #include "cli/subject.h"
 #include "cli/text.h"
+#include "cli/torch.h"
 #include "daemon/trial.h"
+#include "fitness/score.h"
 
 enum {
     CAP_MS = 2000, /* of device time for each clock and shape */
@@ -16,12 +18,15 @@ enum {
     LARGE_GFLOP = 20, /* from here on one case of the gate is enough: it was judged before */
 };
 
-enum kind { KIND_CANDIDATE, KIND_FILE, KIND_RIVAL };
+enum kind { KIND_CANDIDATE, KIND_FILE, KIND_RIVAL, KIND_TORCH };
 
 static enum kind kind_of(const char *text)
 {
     const char *place = strrchr(text, '.');
 
+    if (torch_is(text)) {
+        return KIND_TORCH;
+    }
     if (strchr(text, '/') != NULL || strstr(text, ".cu") != NULL) {
         return KIND_FILE;
     }
@@ -116,11 +121,11 @@ static bool choose_shapes(struct cli *cli, struct contest *contest, struct err *
     if (!shapes_asked(cli, contest, err)) {
         return false;
     }
-    if (contest->count == 0 && kind_of(contest->a) != KIND_RIVAL &&
+    if (contest->count == 0 && kind_of(contest->a) < KIND_RIVAL &&
         !shapes_of(cli, contest->a, contest, err)) {
         return false;
     }
-    if (contest->count == 0 && kind_of(contest->b) != KIND_RIVAL &&
+    if (contest->count == 0 && kind_of(contest->b) < KIND_RIVAL &&
         !shapes_of(cli, contest->b, contest, err)) {
         return false;
     }
@@ -131,7 +136,7 @@ static bool choose_shapes(struct cli *cli, struct contest *contest, struct err *
     return true;
 }
 
-/* Duels --------------------------------------------------------------------------------------- */
+/* Sides --------------------------------------------------------------------------------------- */
 
 static bool build_side(struct cli *cli, const char *text, const struct exported *exported,
                        struct judge_image *image, struct err *err)
@@ -194,47 +199,141 @@ static bool prepare_side(struct cli *cli, const char *text, const struct contest
 static void time_row(struct contest_row *row)
 {
     const struct duel_result *duel = &row->duel;
-    const struct abba *blocks[CONTEST_CLOCKS] = {duel->graph.blocks, duel->span.blocks};
-    const int counts[CONTEST_CLOCKS] = {duel->graph.count, duel->span.count};
-    const double ticks[CONTEST_CLOCKS] = {duel->graph.tick_us, duel->span.tick_us};
-    double times[2 * DUEL_BLOCKS_MAX];
+    uint64_t seed = (uint64_t)duel->id;
+    struct duel_score graph, span;
 
-    row->timed = true;
-    for (int clock = 0; clock < CONTEST_CLOCKS; clock++) {
-        row->timed = row->timed && stats_speedup(blocks[clock], counts[clock], ticks[clock],
-                                                 (uint64_t)duel->id, &row->speedup[clock]);
-        for (int side = 0; side < 2; side++) {
-            for (int i = 0; i < counts[clock]; i++) {
-                const double *pair = side == 0 ? blocks[clock][i].a : blocks[clock][i].b;
-
-                times[2 * i] = pair[0];
-                times[2 * i + 1] = pair[1];
-            }
-            row->us[side][clock] = stats_quantile(times, 2 * counts[clock], 0.5);
-        }
+    row->timed =
+        score_of_duel(duel->graph.blocks, duel->graph.count, duel->graph.tick_us, seed, &graph) &&
+        score_of_duel(duel->span.blocks, duel->span.count, duel->span.tick_us, seed, &span);
+    for (int side = 0; row->timed && side < 2; side++) {
+        row->us[side][CONTEST_GRAPH] = graph.us[side];
+        row->us[side][CONTEST_SPAN] = span.us[side];
+    }
+    if (row->timed) {
+        row->speedup[CONTEST_GRAPH] = graph.speedup;
+        row->speedup[CONTEST_SPAN] = span.speedup;
     }
 }
 
-static bool run_row(struct cli *cli, struct contest *contest, int at, struct err *err)
+/* Duels --------------------------------------------------------------------------------------- */
+
+static bool fill_job(struct cli *cli, const struct contest_row *row, int64_t id,
+                     struct duel_job *job, struct err *err)
 {
-    struct contest_row *row = &contest->rows[at];
-    struct duel_job *job = arena_alloc(cli->arena, sizeof *job);
     bool large = problem_flops(&row->problem) > LARGE_GFLOP * 1e9;
 
-    *job = (struct duel_job){.id = at + 1,
+    *job = (struct duel_job){.id = id,
                              .problem = row->problem,
                              .cases_per_family = large ? 0 : CASES_PER_FAMILY,
                              .cap_ms = CAP_MS};
     if (trial_is_emulated(cli->arena, cli_value(cli, "device"))) {
         job->cases_per_family = 0; /* it is a thousand times slower */
     }
-    if (getrandom(&job->secret, sizeof job->secret, 0) != (ssize_t)sizeof job->secret) {
-        return err_sys(err, "cannot draw a secret");
+    return getrandom(&job->secret, sizeof job->secret, 0) == (ssize_t)sizeof job->secret ||
+           err_sys(err, "cannot draw a secret");
+}
+
+static bool run_duel(struct cli *cli, struct contest *contest, struct contest_row *row,
+                     struct duel_job *job, struct err *err)
+{
+    return prepare_side(cli, contest->a, row, &job->sides[0], &contest->title[0], err) &&
+           prepare_side(cli, contest->b, row, &job->sides[1], &contest->title[1], err) &&
+           trial_duel(cli->arena, cli_value(cli, "device"), job, DEADLINE_MS, &contest->judge,
+                      &row->duel, err);
+}
+
+/* Against PyTorch ------------------------------------------------------------------------------ */
+
+/* The other's blocks become blocks of both: A's times are those of one process, B's of another. */
+static void mix_times(struct arena *arena, int torch, const double *us, int us_count,
+                      struct abba **blocks, int *count)
+{
+    int pairs = us_count / 2 < *count ? us_count / 2 : *count;
+    struct abba *mixed = arena_alloc(arena, (size_t)(pairs + 1) * sizeof *mixed);
+
+    for (int i = 0; i < pairs; i++) {
+        const double theirs[2] = {us[2 * i], us[2 * i + 1]};
+
+        memcpy(torch == 0 ? mixed[i].a : mixed[i].b, theirs, sizeof theirs);
+        memcpy(torch == 0 ? mixed[i].b : mixed[i].a, (*blocks)[i].a, sizeof theirs);
     }
-    if (!prepare_side(cli, contest->a, row, &job->sides[0], &contest->title[0], err) ||
-        !prepare_side(cli, contest->b, row, &job->sides[1], &contest->title[1], err) ||
-        !trial_duel(cli->arena, cli_value(cli, "device"), job, DEADLINE_MS, &contest->judge,
-                    &row->duel, err)) {
+    *blocks = mixed;
+    *count = pairs;
+}
+
+static void no_torch(struct contest_row *row, int torch, const char *why)
+{
+    row->duel.sides[torch].verdict = VERDICT_UNSUPPORTED;
+    row->duel.sides[torch].reason = why;
+    row->duel.sides[0].name = row->duel.sides[1].name = "";
+}
+
+/*
+ * The other is timed against itself, by the same clocks, for want of anything that could share a
+ * process with PyTorch.
+ */
+static bool run_torch(struct cli *cli, struct contest *contest, struct contest_row *row,
+                      struct duel_job *job, int torch, struct err *err)
+{
+    const char *name = torch == 0 ? contest->a : contest->b, *device = cli_value(cli, "device");
+    const char *other = torch == 0 ? contest->b : contest->a;
+    struct duel_result *duel = &row->duel;
+    struct torch_times times;
+    int64_t gpu = 0;
+
+    contest->title[torch] = name;
+    if (trial_is_emulated(cli->arena, device)) {
+        no_torch(row, torch, "times of an emulated device cannot be compared with it");
+        contest->title[1 - torch] = other;
+        return true;
+    }
+    if (device != NULL && str_starts(device, "cuda:") && !str_to_i64(device + 5, &gpu)) {
+        return err_set(err, ERR_USER, "'%s' names no GPU that PyTorch could be told", device);
+    }
+    if (!prepare_side(cli, other, row, &job->sides[0], &contest->title[1 - torch], err) ||
+        !torch_time(cli->arena, name, (int)gpu, &row->problem, &times, err)) {
+        return false;
+    }
+    job->sides[1] = job->sides[0];
+    if (times.unsupported != NULL) {
+        no_torch(row, torch, times.unsupported);
+        return true;
+    }
+    if (!trial_duel(cli->arena, device, job, DEADLINE_MS, &contest->judge, duel, err)) {
+        return false;
+    }
+    row->apart = true;
+    mix_times(cli->arena, torch, times.graph_us, times.graph_count, &duel->graph.blocks,
+              &duel->graph.count);
+    mix_times(cli->arena, torch, times.span_us, times.span_count, &duel->span.blocks,
+              &duel->span.count);
+    if (torch == 0) {
+        duel->sides[1] = duel->sides[0];
+    }
+    if (duel->sides[torch].verdict == VERDICT_PASS) { /* not judged: it says how far off it is */
+        duel->sides[torch].name = arena_printf(
+            cli->arena, "%s; measured by a process of its own, not in turns", times.name);
+        duel->sides[torch].error = times.error;
+        duel->sides[torch].allowed = NAN;
+    }
+    return true;
+}
+
+static bool run_row(struct cli *cli, struct contest *contest, int at, struct err *err)
+{
+    struct contest_row *row = &contest->rows[at];
+    struct duel_job *job = arena_alloc(cli->arena, sizeof *job);
+    bool torch_a = kind_of(contest->a) == KIND_TORCH, torch_b = kind_of(contest->b) == KIND_TORCH;
+    bool ok;
+
+    if (torch_a && torch_b) {
+        return err_set(err, ERR_USER, "'%s' and '%s' are both PyTorch's: one must be a judge's",
+                       contest->a, contest->b);
+    }
+    ok = fill_job(cli, row, at + 1, job, err) &&
+         (torch_a || torch_b ? run_torch(cli, contest, row, job, torch_b, err)
+                             : run_duel(cli, contest, row, job, err));
+    if (!ok) {
         return err_in(err, "%s", row->shape);
     }
     if (row->duel.span.count > 0) {
@@ -305,8 +404,8 @@ json_t *contest_json_row(struct arena *arena, const struct contest *contest,
                          const struct contest_row *row)
 {
     static const char *const clocks[CONTEST_CLOCKS] = {"graph", "span"};
-    json_t *out = json_pack("{s:s, s:b, s:b}", "problem", row->shape, "timed", row->timed,
-                            "modelled", row->duel.modelled);
+    json_t *out = json_pack("{s:s, s:b, s:b, s:b}", "problem", row->shape, "timed",
+                            row->timed, "in_turns", !row->apart, "modelled", row->duel.modelled);
     json_t *sides = json_array();
 
     for (int i = 0; i < 2; i++) {

@@ -2,8 +2,10 @@
  * contest -- two contenders, timed in turns by a judge: what `evo compare` and `evo gate` share.
  *
  * A contender is a candidate (n147, best), a file (winner.cu, or a template's first kernel), or a
- * library by name (cudnn). Each shape is a duel in a fresh judge: both go through the gate, then
- * run A B B A on the same inputs. What is said of them is said by intervals.
+ * library by name (cudnn, cublas). Each shape is a duel in a fresh judge: both go through the gate,
+ * then run A B B A on the same inputs. What is said of them is said by intervals.
+ *
+ * PyTorch (torch, torch-flash, …) is a contender too, whose times are another process's: torch.h.
  */
 #ifndef EVO_CLI_CONTEST_H
 #define EVO_CLI_CONTEST_H
@@ -21,6 +23,7 @@ struct contest_row {
     struct problem problem;
     char shape[PROBLEM_TEXT_MAX];
     bool timed; /* else one of the two is not right, or not to be had: see the duel's sides */
+    bool apart; /* one's times are another process's, not taken in turns */
     double us[2][CONTEST_CLOCKS];            /* medians */
     struct estimate speedup[CONTEST_CLOCKS]; /* of A over B */
     struct duel_result duel;

@@ -288,11 +288,14 @@ const struct command command_table[] = {
      2,
      2,
      "two kernels, timed in turns: which is faster?",
-     "A and B are candidates (n147, best), files (winner.cu, or a template), or libraries by name "
-     "(cudnn). On each shape both go through the gate and then run A B B A on the same inputs in "
+     "A and B are candidates (n147, best), files (winner.cu, or a template), or libraries by name: "
+     "cudnn, with each of its plans tried; cublas, as matrix product, softmax, matrix product. On "
+     "each shape both go through the gate and then run A B B A on the same inputs in "
      "one process. The speed-up is told with its 95 % interval, by both clocks: graphs of calls "
      "replayed, as a user's calls in a row, and the spans of activity records. An interval that "
-     "holds 1 is a tie. Exits with 4 when one of the two is not right or not to be had.",
+     "holds 1 is a tie. One of the two may be PyTorch's attention: torch (its own choice), "
+     "torch-flash, torch-cudnn, torch-efficient or torch-math, measured by a python3 of its own "
+     "and so not in turns. Exits with 4 when one of the two is not right or not to be had.",
      "evo compare best cudnn",
      {SHAPES, DEVICE, DB, JSON}},
     {"gate",
@@ -306,7 +309,7 @@ const struct command command_table[] = {
      "the lower end of the 95 % interval of the speed-up reaches --at-least on every shape, or, "
      "with --mean, for the geometric mean over them. What could not be timed fails.",
      "evo gate best --rival cudnn --at-least 1.05 --junit gate.xml",
-     {{"rival", 0, "B", "what to be faster than: cudnn, a file, a candidate; repeated: each"},
+     {{"rival", 0, "B", "what to be faster than: as B of 'evo compare'; repeated: each"},
       {"at-least", 0, "X", "the speed-up asked for (default: 1)"},
       {"mean", 0, NULL, "asked of the geometric mean over the shapes, not of each"},
       {"clock", 0, "CLOCK", "graph (as users call) or span (by records) (default: graph)"},

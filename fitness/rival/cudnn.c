@@ -583,7 +583,7 @@ static int dnn_plans(const struct rival *rival) { return rival->plan_count; }
 
 static void dnn_plan_name(const struct rival *rival, int plan, char name[RIVAL_NAME_MAX])
 {
-    snprintf(name, RIVAL_NAME_MAX, "%s, engine %lld", rival->plans[plan].form,
+    snprintf(name, RIVAL_NAME_MAX, "%s engine %lld", rival->plans[plan].form,
              (long long)rival->plans[plan].engine);
 }
 

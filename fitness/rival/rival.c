@@ -8,6 +8,9 @@ const struct rival_kind *const rival_kinds[] = {
 #ifdef EVO_HAVE_CUDNN
     &rival_cudnn,
 #endif
+#ifdef EVO_HAVE_CUBLAS
+    &rival_cublas,
+#endif
     NULL,
 };
 

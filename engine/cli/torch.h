@@ -1,0 +1,33 @@
+/*
+ * torch -- PyTorch's attention, measured by a python3 of its own.
+ *
+ * What most users would otherwise call. It cannot be loaded into a judge, so its times are another
+ * process's, taken before or after and not in turns: whoever shows them says so. A machine without
+ * torch is a sentence, not an error. EVO_PYTHON names the interpreter.
+ */
+#ifndef EVO_CLI_TORCH_H
+#define EVO_CLI_TORCH_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "fitness/problem.h"
+
+enum { TORCH_SAMPLES_MAX = 4096 };
+
+struct torch_times {
+    const char *unsupported; /* why there are no times; NULL: there are */
+    const char *name;        /* "PyTorch 2.11.0, FlashAttention" */
+    double error;            /* largest |out - exact| of some rows */
+    double *graph_us, *span_us;
+    int graph_count, span_count;
+};
+
+/* torch (its own choice), torch-flash, torch-cudnn, torch-efficient, torch-math */
+bool torch_is(const char *name);
+/* On the device-th GPU. False only when this machine cannot even run a process. */
+bool torch_time(struct arena *arena, const char *name, int device, const struct problem *problem,
+                struct torch_times *times, struct err *err);
+
+#endif
