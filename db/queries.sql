@@ -66,6 +66,20 @@ SELECT name, path, text FROM template WHERE run = :run ORDER BY name
 INSERT INTO gene_audit (run, family, gene, state, by, pairs)
 VALUES (:run, :family, :gene, :state, :by, :pairs)
 
+-- :name duel_insert
+INSERT INTO duel (judgement, problem, rival, plan, reason, graph_us, rival_graph_us, graph_speedup,
+                  graph_low, graph_high, span_us, rival_span_us, span_speedup, span_low, span_high,
+                  sm_clock_mhz, power_w, power_limited, device_ms, measured_at, graph, span)
+VALUES (:judgement, :problem, :rival, :plan, :reason, :graph_us, :rival_graph_us, :graph_speedup,
+        :graph_low, :graph_high, :span_us, :rival_span_us, :span_speedup, :span_low, :span_high,
+        :sm_clock_mhz, :power_w, :power_limited, :device_ms, :measured_at, :graph, :span)
+
+-- :name duel_list
+SELECT problem, rival, plan, reason, graph_us, rival_graph_us, graph_speedup, graph_low, graph_high,
+       span_us, rival_span_us, span_speedup, span_low, span_high, sm_clock_mhz, power_w,
+       power_limited, device_ms, measured_at
+FROM duel WHERE judgement = :judgement ORDER BY problem, rival
+
 -- :name audit_list
 SELECT family, gene, state, by, pairs FROM gene_audit WHERE run = :run ORDER BY family, gene
 

@@ -264,7 +264,8 @@ static bool read_kernel(struct store *store, struct arena *arena, struct kernel_
 {
     if (!read_kernel_problems(store, arena, row, err) ||
         !read_kernel_device(store, arena, row, err) || !read_kernel_resources(store, row, err) ||
-        !read_promotion(store, arena, row->candidate.judgement, &row->promotion, err)) {
+        !read_promotion(store, arena, row->candidate.judgement, &row->promotion, err) ||
+        !query_duels(store, arena, row->candidate.judgement, &row->duels, &row->duel_count, err)) {
         return false;
     }
     if (founder != NULL) {
@@ -694,6 +695,81 @@ bool query_metrics(struct store *store, struct arena *arena, int64_t judgement,
         };
     }
     return ok;
+}
+
+/* ---- duels with libraries ---- */
+
+static struct duel_score read_duel_score(sqlite3_stmt *s, int column)
+{
+    return (struct duel_score){
+        .us = {sql_f64(s, column, NAN), sql_f64(s, column + 1, NAN)},
+        .speedup = {sql_f64(s, column + 2, NAN), sql_f64(s, column + 3, NAN),
+                    sql_f64(s, column + 4, NAN)},
+    };
+}
+
+bool query_duels(struct store *store, struct arena *arena, int64_t judgement,
+                 struct duel_row **rows, int64_t *count, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_DUEL_LIST);
+    bool more, ok;
+
+    *rows = NULL;
+    *count = 0;
+    sql_bind_i64(s, ":judgement", judgement);
+    while ((ok = sql_row(store, s, &more, err)) && more) {
+        *rows = rows_room(arena, *rows, *count, sizeof **rows);
+        (*rows)[(*count)++] = (struct duel_row){
+            .judgement = judgement,
+            .problem = (int)sql_i64(s, 0),
+            .rival = sql_text(s, 1, arena),
+            .plan = sql_text(s, 2, arena),
+            .reason = sql_text(s, 3, arena),
+            .graph = read_duel_score(s, 4),
+            .span = read_duel_score(s, 9),
+            .sm_clock_mhz = sql_f64(s, 14, NAN),
+            .power_w = sql_f64(s, 15, NAN),
+            .power_limited = sql_i64(s, 16) != 0,
+            .device_ms = sql_f64(s, 17, 0),
+            .measured_at = sql_i64(s, 18),
+        };
+    }
+    return ok;
+}
+
+const struct duel_row *rivalry_on(const struct duel_row *rows, int64_t count, int problem)
+{
+    const struct duel_row *hardest = NULL;
+
+    for (int64_t i = 0; i < count; i++) {
+        if (rows[i].problem == problem && *rows[i].reason == '\0' &&
+            (hardest == NULL || rows[i].graph.speedup.value < hardest->graph.speedup.value)) {
+            hardest = &rows[i];
+        }
+    }
+    return hardest;
+}
+
+struct rivalry_facts rivalry_of(const struct duel_row *rows, int64_t count)
+{
+    struct estimate each[JOB_TIMED_MAX];
+    struct rivalry_facts all = {.timed = 0};
+
+    for (int problem = 0; problem < JOB_TIMED_MAX; problem++) {
+        const struct duel_row *hardest = rivalry_on(rows, count, problem);
+
+        if (hardest != NULL) {
+            each[all.timed++] = hardest->graph.speedup;
+            if (all.worst == NULL ||
+                hardest->graph.speedup.value < all.worst->graph.speedup.value) {
+                all.worst = hardest;
+            }
+        }
+    }
+    if (all.timed > 0) {
+        all.mean = stats_combine(each, all.timed);
+    }
+    return all;
 }
 
 /* ---- the audit of genes ---- */

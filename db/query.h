@@ -36,10 +36,28 @@ struct status_row {
 bool query_status(struct store *store, struct arena *arena, int64_t run, struct status_row *row,
                   bool *found, struct err *err);
 
+/* Duels of what was promoted by this judgement with libraries, by problem and rival. */
+bool query_duels(struct store *store, struct arena *arena, int64_t judgement,
+                 struct duel_row **rows, int64_t *count, struct err *err);
+/*
+ * What they say together. Of each problem, the rival that was hardest to beat counts; the mean is
+ * geometric, over `timed` problems.
+ */
+struct rivalry_facts {
+    int timed;
+    struct estimate mean;         /* by the graph clock */
+    const struct duel_row *worst; /* NULL: none was timed */
+};
+/* The row of the rival that was hardest to beat on a problem; NULL: none was timed. */
+const struct duel_row *rivalry_on(const struct duel_row *rows, int64_t count, int problem);
+struct rivalry_facts rivalry_of(const struct duel_row *rows, int64_t count);
+
 struct kernel_row {
     struct candidate_row candidate;
     const char *device;
     struct promotion_facts promotion;
+    struct duel_row *duels; /* with libraries; by problem and rival */
+    int64_t duel_count;
     double gain_over_founder; /* founder's time / its time, of the filter's problem; 0: unknown */
     int64_t registers, spill_bytes, smem_bytes, evaluations_before;
     struct {

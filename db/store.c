@@ -854,6 +854,67 @@ bool store_promotion_find(struct store *store, int64_t searched, struct arena *a
     return true;
 }
 
+/* ---- duels with libraries ---- */
+
+/* Four doubles a block, in the order taken. */
+static unsigned char *blocks_to_bytes(const struct abba *blocks, int count)
+{
+    unsigned char *bytes = xmalloc((size_t)(count > 0 ? count : 1) * 32);
+
+    for (int i = 0; i < count; i++) {
+        double_to_bytes(blocks[i].a[0], bytes + 32 * (size_t)i);
+        double_to_bytes(blocks[i].b[0], bytes + 32 * (size_t)i + 8);
+        double_to_bytes(blocks[i].b[1], bytes + 32 * (size_t)i + 16);
+        double_to_bytes(blocks[i].a[1], bytes + 32 * (size_t)i + 24);
+    }
+    return bytes;
+}
+
+static void bind_duel_score(sqlite3_stmt *s, const char *const names[5],
+                            const struct duel_score *score)
+{
+    sql_bind_f64(s, names[0], score->us[0]);
+    sql_bind_f64(s, names[1], score->us[1]);
+    sql_bind_f64(s, names[2], score->speedup.value);
+    sql_bind_f64(s, names[3], score->speedup.low);
+    sql_bind_f64(s, names[4], score->speedup.high);
+}
+
+bool store_duel_insert(struct store *store, const struct duel_row *row,
+                       const struct duel_result *raw, struct err *err)
+{
+    static const char *const graph[] = {":graph_us", ":rival_graph_us", ":graph_speedup",
+                                        ":graph_low", ":graph_high"};
+    static const char *const span[] = {":span_us", ":rival_span_us", ":span_speedup", ":span_low",
+                                       ":span_high"};
+    sqlite3_stmt *s = sql_writer(store, STATEMENT_DUEL_INSERT);
+    unsigned char *graph_bytes = NULL, *span_bytes = NULL;
+    bool timed = *row->reason == '\0', ok;
+
+    sql_bind_i64(s, ":judgement", row->judgement);
+    sql_bind_i64(s, ":problem", row->problem);
+    sql_bind_text(s, ":rival", row->rival);
+    sql_bind_text(s, ":plan", row->plan);
+    sql_bind_text(s, ":reason", row->reason);
+    sql_bind_f64(s, ":sm_clock_mhz", row->sm_clock_mhz);
+    sql_bind_f64(s, ":power_w", row->power_w);
+    sql_bind_i64(s, ":power_limited", row->power_limited);
+    sql_bind_f64(s, ":device_ms", row->device_ms);
+    sql_bind_i64(s, ":measured_at", row->measured_at);
+    if (timed) { /* what is not bound is NULL */
+        bind_duel_score(s, graph, &row->graph);
+        bind_duel_score(s, span, &row->span);
+        graph_bytes = blocks_to_bytes(raw->graph.blocks, raw->graph.count);
+        span_bytes = blocks_to_bytes(raw->span.blocks, raw->span.count);
+        sql_bind_bytes(s, ":graph", graph_bytes, (size_t)raw->graph.count * 32);
+        sql_bind_bytes(s, ":span", span_bytes, (size_t)raw->span.count * 32);
+    }
+    ok = sql_run(store, s, err);
+    free(graph_bytes);
+    free(span_bytes);
+    return ok;
+}
+
 bool store_crown(struct store *store, int64_t run, int64_t place, struct err *err)
 {
     sqlite3_stmt *s = sql_writer(store, STATEMENT_STANDING_UNCROWN);

@@ -254,6 +254,24 @@ bool store_judgement_floor(struct store *store, int64_t judgement, struct arena 
                            struct floor_row *row, struct err *err);
 
 /*
+ * What was promoted, timed in turns with a library on one shape (db/migrate/0005_duel.sql).
+ */
+struct duel_row {
+    int64_t judgement;
+    int problem;
+    const char *rival, *plan;
+    const char *reason;             /* why there are no times; "": there are */
+    struct duel_score graph, span;  /* A is ours */
+    double sm_clock_mhz, power_w;   /* under load; NAN: unknown */
+    bool power_limited;
+    double device_ms;
+    int64_t measured_at;
+};
+/* `raw`: whose blocks are kept; NULL, or without any, where there is a reason. */
+bool store_duel_insert(struct store *store, const struct duel_row *row,
+                       const struct duel_result *raw, struct err *err);
+
+/*
  * Recomputes scores of SCORE_VERSION for every judgement that lacks them, from stored samples, and
  * ranks by them. Costs little when there is nothing to do: called at every start of the engine, it
  * keeps ranks of one version.

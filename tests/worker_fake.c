@@ -8,7 +8,8 @@
  *     --exit-after N           ends without a word behind its Nth answer
  *     --crash-on RE            dies of signal 11 when the job's text matches the extended regular
  *                              expression; the text is a compile job's source, or a judge job's genes,
- *                              with " promote" behind them if it is a promotion
+ *                              with " promote" behind them if it is a promotion, or of a duel
+ *                              "duel RIVAL SHAPE"
  *     --hang-on RE             never answers
  *     --lie-on RE              answers with bytes that are not a frame
  *     --fail-on RE             answers, well-formed, that the candidate failed
@@ -406,6 +407,50 @@ static struct message *judge(struct arena *arena, const struct judge_job *job, e
     return result_encode(arena, result);
 }
 
+/* Dueling -------------------------------------------------------------------------------------- */
+
+/* What the tricks of a duel's job are looked for in: "duel cudnn 1x8x512x64". */
+static const char *duel_text(struct arena *arena, const struct duel_job *job)
+{
+    char shape[PROBLEM_TEXT_MAX];
+
+    problem_text(&job->problem, shape);
+    return arena_printf(arena, "duel %s %s", job->sides[1].rival, shape);
+}
+
+static struct message *duel(struct arena *arena, const struct duel_job *job, bool fail)
+{
+    enum { BLOCKS = 32 };
+    struct duel_result *result = arena_alloc(arena, sizeof *result);
+    struct abba *blocks = arena_alloc(arena, BLOCKS * sizeof *blocks);
+    double ratio = 0.8 + unit("fake duel", duel_text(arena, job));
+    struct rng rng = rng_at(1, 0, job->secret);
+
+    result->id = job->id;
+    result->device_ms = 1;
+    result->power_w = result->temperature_c = result->sm_clock_mhz = NAN;
+    for (int i = 0; i < 2; i++) {
+        result->sides[i].verdict = VERDICT_PASS;
+        result->sides[i].reason = "";
+        result->sides[i].name = i == 1 ? "fake library 1, its only plan" : "";
+        result->sides[i].error = result->sides[i].allowed = NAN;
+    }
+    if (fail) {
+        result->sides[1].verdict = VERDICT_UNSUPPORTED;
+        result->sides[1].reason = "there is no such library, as the test asked";
+        return dueled_encode(arena, result);
+    }
+    for (int i = 0; i < BLOCKS; i++) {
+        for (int k = 0; k < 2; k++) {
+            blocks[i].a[k] = 10 * (0.999 + 0.002 * rng_unit(&rng));
+            blocks[i].b[k] = 10 * ratio * (0.999 + 0.002 * rng_unit(&rng));
+        }
+    }
+    result->graph.blocks = result->span.blocks = blocks;
+    result->graph.count = result->span.count = BLOCKS;
+    return dueled_encode(arena, result);
+}
+
 /* Being a worker ------------------------------------------------------------------------------- */
 
 static bool say_hello(struct arena *arena, struct err *err)
@@ -452,6 +497,20 @@ static const char *judge_text(struct arena *arena, const struct judge_job *job)
                                          : job->genes;
 }
 
+static bool do_duel(struct arena *arena, const struct message *message, struct err *err)
+{
+    struct duel_job *job = arena_alloc(arena, sizeof *job);
+    enum trick trick;
+
+    if (!duel_decode(arena, message, job, err)) {
+        return false;
+    }
+    trick = trick_for(duel_text(arena, job));
+    play(trick, job->id);
+    take_time(job->id);
+    return frame_write(STDOUT_FILENO, duel(arena, job, trick == FAIL), err);
+}
+
 static bool do_job(struct arena *arena, const struct message *message, struct err *err)
 {
     struct compile_job *compiles = arena_alloc(arena, sizeof *compiles);
@@ -460,6 +519,9 @@ static bool do_job(struct arena *arena, const struct message *message, struct er
     struct message *answer;
     enum trick trick;
 
+    if (!compiling && message_is_duel(message)) {
+        return do_duel(arena, message, err);
+    }
     if (!(compiling ? compile_decode(arena, message, compiles, err)
                     : judge_decode(arena, message, judges, err))) {
         return false;

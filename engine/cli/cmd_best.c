@@ -31,14 +31,30 @@ static double ranked_tflops(const struct kernel_row *kernel, const char *shape)
     return score->us > 0 ? kernel_flops(&one) / score->us * 1e-6 : 0;
 }
 
+/* How many times as fast as the hardest library, on all shapes that were timed or the one asked. */
+static const char *rivals_text(struct cli *cli, const struct kernel_row *kernel, const char *shape)
+{
+    struct rivalry_facts facts = rivalry_of(kernel->duels, kernel->duel_count);
+    double speedup = facts.timed > 0 ? facts.mean.value : 0;
+
+    for (int i = 0; shape != NULL && i < kernel->problem_count; i++) {
+        if (strcmp(kernel->problems[i].problem, shape) == 0) {
+            const struct duel_row *row = rivalry_on(kernel->duels, kernel->duel_count, i);
+
+            speedup = row != NULL ? row->graph.speedup.value : 0;
+        }
+    }
+    return speedup > 0 ? arena_printf(cli->arena, "%.3fx", speedup) : NULL;
+}
+
 static void print_table(struct cli *cli, const struct kernel_row *rows, int64_t count,
                         const char *shape)
 {
     static const char *const heads[] = {"id",         "family",        "time",
                                         "95 % interval", "search saw", "of",
-                                        "TFLOP/s",    "gain",          "regs",
-                                        "device",     "genes"};
-    struct table *table = table_new(cli->arena, "llrrrrrrrll", heads);
+                                        "TFLOP/s",    "gain",          "rivals",
+                                        "regs",       "device",        "genes"};
+    struct table *table = table_new(cli->arena, "llrrrrrrrrll", heads);
 
     for (int64_t i = 0; i < count; i++) {
         const struct candidate_row *row = &rows[i].candidate;
@@ -54,6 +70,7 @@ static void print_table(struct cli *cli, const struct kernel_row *rows, int64_t 
             promoted ? text_count(cli->arena, promotion->tried) : NULL,
             arena_printf(cli->arena, "%.2f", ranked_tflops(&rows[i], shape)),
             shape == NULL ? text_gain(cli->arena, rows[i].gain_over_founder) : NULL,
+            rivals_text(cli, &rows[i], shape),
             rows[i].registers > 0 ? arena_printf(cli->arena, "%lld", (long long)rows[i].registers)
                                   : NULL,
             rows[i].device,
@@ -78,6 +95,7 @@ static json_t *kernel_json(const struct kernel_row *kernel, const char *shape)
                                         kernel->problems[i].quick));
     }
     json_object_set_new(object, "promotion", json_promotion(&kernel->promotion));
+    json_object_set_new(object, "rivals", json_rivals(kernel));
     json_object_set_new(object, "device", json_text(kernel->device));
     json_object_set_new(object, "tflops", json_number(ranked_tflops(kernel, shape)));
     json_object_set_new(object, "gain",

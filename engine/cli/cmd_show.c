@@ -126,6 +126,37 @@ static void print_problems(struct arena *arena, const struct kernel_row *kernel)
     table_print(table, stdout);
 }
 
+/* Ours and theirs by graphs of calls, in turns in one process. */
+static void print_rivals(struct arena *arena, const struct kernel_row *kernel)
+{
+    static const char *const heads[] = {"shape",   "rival",         "ours",      "theirs",
+                                        "ours is", "95 % interval", "their plan"};
+    struct table *table = table_new(arena, "llrrrrl", heads);
+
+    if (kernel->duel_count == 0) {
+        return;
+    }
+    for (int64_t i = 0; i < kernel->duel_count; i++) {
+        const struct duel_row *row = &kernel->duels[i];
+        const struct estimate *speedup = &row->graph.speedup;
+        bool timed = *row->reason == '\0';
+        const char *cells[] = {
+            row->problem < kernel->problem_count ? kernel->problems[row->problem].problem : NULL,
+            row->rival,
+            timed ? text_us(arena, row->graph.us[0]) : NULL,
+            timed ? text_us(arena, row->graph.us[1]) : NULL,
+            timed ? arena_printf(arena, "%.3fx", speedup->value) : NULL,
+            timed ? arena_printf(arena, "[%.3f, %.3f]", speedup->low, speedup->high) : NULL,
+            timed ? row->plan : row->reason,
+        };
+
+        table_row(table, timed ? STYLE_PLAIN : STYLE_BAD, cells);
+    }
+    heading("against libraries");
+    printf("%s\n", text_rivalry(arena, kernel));
+    table_print(table, stdout);
+}
+
 static void print_builds(struct arena *arena, const struct facts *facts)
 {
     static const char *const heads[] = {"image",       "kernel", "registers", "spills",
@@ -199,6 +230,7 @@ static void print_facts(struct arena *arena, const struct facts *facts)
     print_who(arena, &facts->kernel.candidate);
     print_verdict(arena, facts);
     print_problems(arena, &facts->kernel);
+    print_rivals(arena, &facts->kernel);
     print_builds(arena, facts);
     ladder_print(arena, &facts->ladder);
     print_metrics(arena, facts);
@@ -272,6 +304,7 @@ static json_t *facts_json(const struct facts *facts)
     json_object_set_new(object, "problems", problems);
     json_object_set_new(object, "builds", builds_json(facts));
     json_object_set_new(object, "promotion", json_promotion(&kernel->promotion));
+    json_object_set_new(object, "rivals", json_rivals(kernel));
     json_object_set_new(object, "failure", ladder_failure_json(&facts->ladder));
     json_object_set_new(object, "cases", ladder_cases_json(&facts->ladder));
     json_object_set_new(object, "metrics", metrics);

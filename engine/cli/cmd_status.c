@@ -88,6 +88,20 @@ static bool print_judged(struct cli *cli, struct err *err)
     return true;
 }
 
+/* How the best fares against what users would otherwise call. */
+static bool print_rivals(struct cli *cli, const struct status_row *row, struct err *err)
+{
+    struct kernel_row kernel;
+
+    if (row->best_place >= 0 && !cli_candidate(cli, "best", &kernel, err)) {
+        return false;
+    }
+    if (row->best_place >= 0 && kernel.duel_count > 0) {
+        line("rivals", "%s", text_rivalry(cli->arena, &kernel));
+    }
+    return true;
+}
+
 /* Which genes do nothing, as far as the audit has come. */
 static void print_audit(struct arena *arena, const struct audit_row *rows, int64_t count)
 {
@@ -208,6 +222,7 @@ static bool status(struct cli *cli, struct err *err)
     pid_t pid = lock_holder(cli_lock(cli));
     struct status_row row;
     struct audit_row *audit;
+    struct kernel_row best;
     int64_t audited;
     json_t *object;
 
@@ -217,10 +232,19 @@ static bool status(struct cli *cli, struct err *err)
     }
     if (cli_has(cli, "json")) {
         object = status_json(&row, pid);
+        if (row.best_place >= 0) {
+            if (!cli_candidate(cli, "best", &best, err)) {
+                return false;
+            }
+            json_object_set_new(json_object_get(object, "best"), "rivals", json_rivals(&best));
+        }
         json_object_set_new(object, "genes", audit_json(audit, audited));
         return cli_json(object, err);
     }
     print_status(cli->arena, &row, audit, audited, pid);
+    if (!print_rivals(cli, &row, err)) {
+        return false;
+    }
     return strcmp(row.backend, "emu") != 0 || row.best_place < 0 || print_judged(cli, err);
 }
 

@@ -556,6 +556,7 @@ static bool json_kernel(struct store *store, struct arena *arena, struct recalle
                                         ? kernel_flops(kernel) / kernel->candidate.score.us * 1e-6
                                         : NAN));
     json_object_set_new(*value, "problems", json_problems(kernel));
+    json_object_set_new(*value, "rivals", json_rivals(kernel));
     json_object_set_new(*value, "metrics", metrics);
     json_object_set_new(*value, "source", json_source(store, arena, recalled, &kernel->candidate));
     return true;

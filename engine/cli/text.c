@@ -88,6 +88,47 @@ const char *text_gain(struct arena *arena, double gain)
     return gain > 0 ? arena_printf(arena, "%.2fx", gain) : "-";
 }
 
+/* "cudnn, cublas": those that were timed. */
+static const char *rivals_timed(struct arena *arena, const struct kernel_row *kernel)
+{
+    const char *names = ",";
+
+    for (int64_t i = 0; i < kernel->duel_count; i++) {
+        const struct duel_row *row = &kernel->duels[i];
+
+        if (*row->reason == '\0' &&
+            strstr(names, arena_printf(arena, ", %s,", row->rival)) == NULL) {
+            names = arena_printf(arena, "%s %s,", names, row->rival);
+        }
+    }
+    return arena_text(arena, names + 2, strlen(names) - 3);
+}
+
+const char *text_rivalry(struct arena *arena, const struct kernel_row *kernel)
+{
+    struct rivalry_facts facts = rivalry_of(kernel->duels, kernel->duel_count);
+    const char *names, *text;
+
+    if (facts.timed == 0) {
+        return kernel->duel_count == 0
+                   ? ""
+                   : arena_printf(arena, "not timed: %s", kernel->duels[0].reason);
+    }
+    names = rivals_timed(arena, kernel);
+    text = arena_printf(arena, "%.3fx as fast as %s%s, 95 %% in [%.3f, %.3f]", facts.mean.value,
+                        strchr(names, ',') != NULL ? "the best of " : "", names, facts.mean.low,
+                        facts.mean.high);
+    if (facts.timed > 1) {
+        text = arena_printf(arena, "%s; least: %.3fx as fast as %s on %s", text,
+                            facts.worst->graph.speedup.value, facts.worst->rival,
+                            kernel->problems[facts.worst->problem].problem);
+    }
+    return facts.timed == kernel->problem_count
+               ? text
+               : arena_printf(arena, "%s; %d of %d shapes", text, facts.timed,
+                              kernel->problem_count);
+}
+
 const char *text_bytes(struct arena *arena, int64_t bytes)
 {
     if (bytes < 1024) {
@@ -325,6 +366,41 @@ json_t *json_score(const struct score *score)
         return json_null();
     }
     return json_pack("{s:f, s:f, s:f}", "us", score->us, "low", score->low, "high", score->high);
+}
+
+static const char *problem_of(const struct kernel_row *kernel, int problem)
+{
+    return problem >= 0 && problem < kernel->problem_count ? kernel->problems[problem].problem : "";
+}
+
+static json_t *json_duel_score(const struct duel_score *score)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "us", json_number(score->us[0]), "rival_us",
+                     json_number(score->us[1]), "speedup", json_number(score->speedup.value), "low",
+                     json_number(score->speedup.low), "high", json_number(score->speedup.high));
+}
+
+json_t *json_rivals(const struct kernel_row *kernel)
+{
+    json_t *list = json_array();
+
+    for (int64_t i = 0; i < kernel->duel_count; i++) {
+        const struct duel_row *row = &kernel->duels[i];
+        bool timed = *row->reason == '\0';
+
+        json_array_append_new(
+            list,
+            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:b, s:I}", "problem",
+                      json_text(problem_of(kernel, row->problem)), "rival", json_text(row->rival),
+                      "plan", json_text(row->plan), "reason", json_text(row->reason), "graph",
+                      timed ? json_duel_score(&row->graph) : json_null(), "span",
+                      timed ? json_duel_score(&row->span) : json_null(), "hardest",
+                      row == rivalry_on(kernel->duels, kernel->duel_count, row->problem),
+                      "sm_clock_mhz", json_number(row->sm_clock_mhz), "power_w",
+                      json_number(row->power_w), "power_limited", row->power_limited,
+                      "measured_at", (json_int_t)row->measured_at));
+    }
+    return list;
 }
 
 json_t *json_promotion(const struct promotion_facts *facts)

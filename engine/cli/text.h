@@ -42,6 +42,12 @@ const char *genes_change(struct arena *arena, const char *from, const char *to);
 /* Floating-point work of a call, geometric mean over the problems; 0 when unknown. */
 double kernel_flops(const struct kernel_row *kernel);
 
+/*
+ * How what was promoted fares against libraries: "1.24x as fast as the best of cudnn, cublas (95 %
+ * in [1.23, 1.25]); worst 0.97x, of cudnn on 1x8x512x64". "" where no duel was fought.
+ */
+const char *text_rivalry(struct arena *arena, const struct kernel_row *kernel);
+
 /* Bold and colours when `out` is a terminal and NO_COLOR is not set. */
 enum style { STYLE_PLAIN, STYLE_BOLD, STYLE_DIM, STYLE_GOOD, STYLE_BAD };
 bool style_wanted(FILE *out);
@@ -59,6 +65,7 @@ void table_print(const struct table *table, FILE *out);
 json_t *json_number(double value);   /* null when it is not finite */
 json_t *json_text(const char *text); /* null for NULL; bytes that are not UTF-8 become '?' */
 json_t *json_score(const struct score *score); /* null when there is none */
+json_t *json_rivals(const struct kernel_row *kernel); /* a list, of duels in order */
 json_t *json_promotion(const struct promotion_facts *facts); /* null when there was none */
 json_t *json_hash(const struct hash *hash);    /* null when not known */
 json_t *json_genes(const char *genes);         /* {"BLOCK_M": 32, "EXP": "softmax_exp2"} */

@@ -11,10 +11,11 @@ enum {
     DEATHS_MAX = 2, /* workers a candidate may take down before it is to blame */
     STREAM_SECRET = 0x5ec7e7,
     AUDIT_SHARE = 8, /* compilations that may go before one of the audit's, when none is idle */
+    DUEL_PATIENCE = 3,
     PROMOTION_PATIENCE = 5, /* a second judgement may take so many deadlines of a first */
 };
 
-static const int64_t AUDIT_JOB = INT64_MAX; /* no place has this number */
+static const int64_t AUDIT_JOB = INT64_MAX, DUEL_JOB = INT64_MAX; /* no place has this number */
 
 /* ---- verdicts ---- */
 
@@ -271,6 +272,24 @@ static bool dispatch_promotion(struct engine *engine, struct err *err)
                               (worker < 0 || dispatch_judge(engine, flight, true, worker, err)));
 }
 
+/* Its process is replaced after the answer, so any judge will do. */
+bool engine_dispatch_duel(struct engine *engine, struct err *err)
+{
+    int worker = free_worker(engine, ROLE_JUDGE);
+    struct message *message;
+
+    if (engine->setup.seed.rival_count == 0 || worker < 0) {
+        return true;
+    }
+    if (!engine_fill_duel(engine, DUEL_JOB, &message, err)) {
+        return false;
+    }
+    if (message != NULL) {
+        dispatch_later(engine, worker, DUEL_JOB, DUEL_PATIENCE, message);
+    }
+    return true;
+}
+
 /* ---- the audit: it takes what compilers have to spare, and a share if they have nothing ---- */
 
 static bool note_finding(struct engine *engine, const struct audit_finding *finding,
@@ -360,7 +379,9 @@ bool engine_dispatch(struct engine *engine, struct err *err)
         }
         engine->audit_passed_over++;
     }
-    if (!dispatch_promotion(engine, err)) {
+    if (!dispatch_promotion(engine, err) ||
+        (engine_rivals_may(engine, engine_elapsed_ms(engine)) &&
+         !engine_dispatch_duel(engine, err))) {
         return false;
     }
     while ((flight = queue_first(engine->queue, STAGE_JUDGE)) != NULL) {
@@ -368,13 +389,13 @@ bool engine_dispatch(struct engine *engine, struct err *err)
             return false;
         }
         if (worker < 0) {
-            break;
+            return true;
         }
         if (!dispatch_judge(engine, flight, false, worker, err)) {
             return false;
         }
     }
-    return true;
+    return engine_dispatch_duel(engine, err); /* to a judge that has nothing else to do */
 }
 
 void engine_send(struct engine *engine)
@@ -590,6 +611,9 @@ bool engine_attend(struct engine *engine, const struct fleet_event *event, struc
     if (role == ROLE_COMPILE && event->job == AUDIT_JOB) {
         attend_audit(engine, event);
         return true;
+    }
+    if (role == ROLE_JUDGE && event->job == DUEL_JOB) {
+        return engine_attend_duel(engine, event, err);
     }
     ok = role == ROLE_COMPILE ? attend_compile(engine, event, &outcome, err)
                               : attend_judge(engine, event, &outcome, err);

@@ -159,7 +159,7 @@ static bool settle_all(struct engine *engine, struct err *err)
 
 /* ---- ending ---- */
 
-static int64_t elapsed_ms(const struct engine *engine)
+int64_t engine_elapsed_ms(const struct engine *engine)
 {
     return engine->elapsed_ms + clock_now_ms() - engine->begun_ms;
 }
@@ -175,7 +175,7 @@ static void look_at_budget(struct engine *engine)
     const struct run_row *run = &engine->run;
 
     if (engine->ending == GOING &&
-        ((run->budget_wall_ms > 0 && elapsed_ms(engine) >= run->budget_wall_ms) ||
+        ((run->budget_wall_ms > 0 && engine_elapsed_ms(engine) >= run->budget_wall_ms) ||
          (run->budget_device_ms > 0 && run->device_ms >= (double)run->budget_device_ms))) {
         begin_ending(engine, SPENT);
     }
@@ -186,8 +186,8 @@ static bool all_settled(const struct engine *engine)
     return engine->ready && places_settled(engine->places) == engine->proposed;
 }
 
-/* Why the run has ended in this round, or NULL while it has not. */
-static const char *ended_because(const struct engine *engine)
+/* Why the run has ended in this round, or NULL while it has not; but for duels that are missing. */
+static const char *search_ended_because(const struct engine *engine)
 {
     const struct run_row *run = &engine->run;
 
@@ -209,6 +209,22 @@ static const char *ended_because(const struct engine *engine)
     return NULL;
 }
 
+/* The last best is timed against the seed's rivals before the run ends, unless it is stopped. */
+static bool ended_because(struct engine *engine, const char **because, struct err *err)
+{
+    bool left;
+
+    *because = search_ended_because(engine);
+    if (*because == NULL || engine->ending == STOPPING || !engine->ready) {
+        return true;
+    }
+    if (!engine_rivals_left(engine, &left, err) || (left && !engine_dispatch_duel(engine, err))) {
+        return false;
+    }
+    *because = left ? NULL : *because;
+    return true;
+}
+
 static bool finish(struct engine *engine, const char *because, struct err *err)
 {
     int64_t now = clock_wall_ms();
@@ -227,7 +243,7 @@ static void progress_line(struct engine *engine)
     char best[64] = "none yet";
     double us = 0;
     int64_t settled = engine->ready ? places_settled(engine->places) : 0;
-    int64_t elapsed = elapsed_ms(engine);
+    int64_t elapsed = engine_elapsed_ms(engine);
 
     for (int i = 0; i < POPULATION_CLASSES; i++) {
         double best_us = engine->champions[i].score.us;
@@ -271,11 +287,11 @@ static bool turn_work(struct engine *engine, const struct fleet_event *events, i
             return false;
         }
     }
-    *because = ended_because(engine);
-    if (*because != NULL && !finish(engine, *because, err)) {
+    if (!ended_because(engine, because, err) ||
+        (*because != NULL && !finish(engine, *because, err))) {
         return false;
     }
-    engine->run.elapsed_ms = elapsed_ms(engine);
+    engine->run.elapsed_ms = engine_elapsed_ms(engine);
     if (engine->ready) {
         engine->run.duplicates = engine->duplicates + population_duplicates(engine->population);
     }
@@ -287,7 +303,7 @@ static int round_ms(const struct engine *engine)
     int64_t left = ROUND_MS;
 
     if (engine->ending == GOING && engine->run.budget_wall_ms > 0) {
-        int64_t budget = engine->run.budget_wall_ms - elapsed_ms(engine);
+        int64_t budget = engine->run.budget_wall_ms - engine_elapsed_ms(engine);
 
         left = budget < left ? budget : left;
     }

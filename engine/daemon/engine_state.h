@@ -1,11 +1,12 @@
 /*
- * engine_state -- the engine's own struct, shared by the five files that are its loop:
+ * engine_state -- the engine's own struct, shared by the six files that are its loop:
  *
  *     engine.c    rounds, settling, budgets, endings
  *     recover.c   a new run, or one that goes on: rows become state
  *     breed.c     proposing: from a settled past to sources that wait for a compiler
  *     dispatch.c  jobs to workers, answers from workers, verdicts
  *     promote.c   what may be called best, judged a second time
+ *     rivals.c    the best against what users would otherwise call
  */
 #ifndef EVO_DAEMON_ENGINE_STATE_H
 #define EVO_DAEMON_ENGINE_STATE_H
@@ -38,6 +39,28 @@ enum ending {
 struct champion {
     int64_t place;
     struct score score;
+};
+
+/* The best of a class of numerics, and which duels with libraries it has had. */
+struct rival_match {
+    int64_t place, judgement; /* judgement 0: there is none yet */
+    struct genome genome;
+    bool known; /* the database's rows are in `done` */
+    bool done[SEED_RIVALS_MAX][SEED_PROBLEMS_MAX];
+};
+
+struct rival_due {
+    int64_t place, judgement;
+    int numerics, rival, problem;
+};
+
+struct rivalry {
+    struct rival_match of[POPULATION_CLASSES];
+    bool at_work; /* a judge has `due` */
+    struct rival_due due;
+    int64_t begun_ms, spent_ms; /* in this incarnation */
+    bool timed[SEED_RIVALS_MAX], failed[SEED_RIVALS_MAX];
+    int refusals[SEED_RIVALS_MAX];
 };
 
 struct engine {
@@ -76,6 +99,7 @@ struct engine {
     int64_t passed;                  /* settled with a pass */
     struct champion champions[POPULATION_CLASSES];
     struct shapes held_out;          /* what the promotion in hand is judged on */
+    struct rivalry rivalry;
     double founder_us;
     int64_t attempts[FLEET_WORKERS_MAX]; /* the row of the attempt each worker has in hand */
     struct dispatch dispatches[FLEET_WORKERS_MAX];
@@ -110,8 +134,11 @@ struct hash engine_source_hash(const struct flight *flight);
 /* Notes an attempt for every idle worker that there is work for; the jobs are sent by engine_send.
  */
 bool engine_dispatch(struct engine *engine, struct err *err);
+/* A duel with a library, to an idle judge, if one is due. */
+bool engine_dispatch_duel(struct engine *engine, struct err *err);
 void engine_send(struct engine *engine);
 bool engine_attend(struct engine *engine, const struct fleet_event *event, struct err *err);
+int64_t engine_elapsed_ms(const struct engine *engine); /* over all starts */
 void engine_decide(struct flight *flight, enum verdict verdict, const char *reason);
 void engine_decide_by(struct flight *flight, const struct judgement_row *judgement);
 
@@ -133,5 +160,19 @@ bool engine_promoted(struct engine *engine, struct flight *flight, int64_t attem
                      struct err *err);
 /* Makes a flight that was just settled under its own name the best, if it is. */
 bool engine_crown(struct engine *engine, const struct flight *flight, struct err *err);
+
+/* ---- rivals.c ---- */
+
+/* Who is the best of its class from now on; duels of the one before that are missing stay so. */
+void engine_rivals_take(struct engine *engine, int numerics, int64_t place, int64_t judgement,
+                        const struct genome *genome);
+/* Whether duels are missing, or one is with a judge. */
+bool engine_rivals_left(struct engine *engine, bool *left, struct err *err);
+/* Whether one may keep a judge from the search: they have a small share of the time. */
+bool engine_rivals_may(const struct engine *engine, int64_t elapsed_ms);
+/* The next duel as a job, which counts as sent; NULL: none is due, or one is at work. */
+bool engine_fill_duel(struct engine *engine, int64_t id, struct message **message,
+                      struct err *err);
+bool engine_attend_duel(struct engine *engine, const struct fleet_event *event, struct err *err);
 
 #endif

@@ -281,6 +281,8 @@ bool engine_crown(struct engine *engine, const struct flight *flight, struct err
         !keep_code(engine, flight, err)) {
         return false;
     }
+    engine_rivals_take(engine, flight->proposal.numerics, flight->place, flight->judgement,
+                       &flight->genome);
     FAULT("promote.crowned");
     return true;
 }

@@ -294,7 +294,13 @@ static bool recall_champions(struct engine *engine, struct err *err)
             return false;
         }
         if (found) {
+            struct genome genome;
+
+            if (!recall_genome(engine, &row, &genome, err)) {
+                return false;
+            }
             engine->champions[i] = (struct champion){row.place, row.score};
+            engine_rivals_take(engine, i, row.place, row.judgement, &genome);
         }
     }
     return true;
@@ -375,6 +381,9 @@ static bool open_space(struct engine *engine, const struct hello *hello, struct 
         return false;
     }
     log_line("engine", "judging on %s; compiling for %s", hello->device, engine->arch);
+    if (engine->emulated && seed->rival_count > 0) {
+        log_line("engine", "the seed's rivals need a GPU: this run goes on without them");
+    }
     return recall_places(engine, err);
 }
 

@@ -778,6 +778,33 @@ static bool read_numerics(struct parse *parse, const struct node *node, const st
     return true;
 }
 
+static bool read_rivals(struct parse *parse, const struct node *node, const struct field *field)
+{
+    struct seed *seed = parse->seed;
+    const struct node *item;
+
+    if (!list_of(parse, node, field->key, SEED_RIVALS_MAX, &item)) {
+        return false;
+    }
+    for (; item != NULL; item = item_after(node, item)) {
+        if (!node_is(parse, item, NODE_TEXT, "rival")) {
+            return false;
+        }
+        if (!rival_is_named(item->text)) {
+            node_fail(parse, item, "'%.64s' is no library that a judge can call", item->text);
+            return err_hint(parse->err, "known are cudnn and cublas; 'evo compare' knows more: "
+                                        "files, and PyTorch");
+        }
+        for (int i = 0; i < seed->rival_count; i++) {
+            if (strcmp(seed->rivals[i], item->text) == 0) {
+                return node_fail(parse, item, "rival '%s' stands here twice", item->text);
+            }
+        }
+        seed->rivals[seed->rival_count++] = item->text;
+    }
+    return true;
+}
+
 /*
  * auto, emu[:CHIP], cuda:N, replay:FILE. Relative paths are the engine's to resolve: it knows who
  * gave them.
@@ -968,6 +995,7 @@ static const struct field seed_fields[] = {
     {"families", read_families, 0, 0, 0, NULL, 0},
     {"founders", read_founders, 0, 0, 0, NULL, 0},
     {"numerics", read_numerics, 0, 0, 0, NULL, 0},
+    {"rivals", read_rivals, 0, 0, 0, NULL, 0},
     {"population", read_section, 0, 0, 0, population_fields, COUNT(population_fields)},
     {"operators", read_section, 0, 0, 0, operator_fields, COUNT(operator_fields)},
     {"search", read_section, 0, 0, 0, search_fields, COUNT(search_fields)},

@@ -27,6 +27,7 @@ enum {
     SEED_FAMILIES_MAX = 32,
     SEED_FOUNDERS_MAX = 256,
     SEED_PROBLEMS_MAX = JOB_TIMED_MAX,
+    SEED_RIVALS_MAX = 8,
     SEED_JUDGES_MAX = 32,
     SEED_ISLANDS_MAX = 64,
     SEED_RESTRICTIONS_MAX = 256,
@@ -61,6 +62,8 @@ struct seed {
         int line, column;
     } founders[SEED_FOUNDERS_MAX];
     int founder_count;
+    const char *rivals[SEED_RIVALS_MAX]; /* of rival_names: what the best is timed against */
+    int rival_count;
     bool numerics[2]; /* which classes are bred: FP32, FP16; default FP32 alone */
 
     int islands;           /* default 2 */
