@@ -400,6 +400,14 @@ static bool metadata_number(int64_t *field, const char *key, const char *value, 
     return true;
 }
 
+static bool metadata_note(struct space *space, const char **notes, int *count, const char *text)
+{
+    if (*count < SPACE_NOTES_MAX) {
+        notes[(*count)++] = arena_dup(space->arena, text);
+    }
+    return true;
+}
+
 /* Control bytes become blanks, so that nothing in a text can end its line or begin another. */
 static void blank_controls(char *text)
 {
@@ -446,6 +454,12 @@ static bool metadata_read(struct space *space, char *line, struct err *err)
     trimmed(rest, 0, strlen(rest));
     if (strcmp(key, "param") == 0) {
         return param_read(space, rest, err);
+    }
+    if (strcmp(key, "const") == 0) {
+        return metadata_note(space, space->consts, &space->const_count, rest);
+    }
+    if (strcmp(key, "constraint") == 0) {
+        return metadata_note(space, space->constraints, &space->constraint_count, rest);
     }
     if (strcmp(key, "evo-space") == 0 && !(str_to_i64(rest, &format) && format == SPACE_FORMAT)) {
         err_set(err, ERR_USER, "a recording of format '%.80s', and this evo reads %d", rest,
@@ -833,6 +847,12 @@ void space_print(const struct space *space, struct buf *out)
             buf_printf(out, " %s", space->params[i].labels[value]);
         }
         buf_puts(out, "\n");
+    }
+    for (int i = 0; i < space->const_count; i++) {
+        metadata_print(out, "const", space->consts[i]);
+    }
+    for (int i = 0; i < space->constraint_count; i++) {
+        metadata_print(out, "constraint", space->constraints[i]);
     }
     for (int i = 0; i < space->param_count; i++) {
         buf_printf(out, "%s,", space->params[i].name);

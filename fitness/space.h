@@ -11,6 +11,9 @@
  *     # source TEXT              who recorded it
  *     # arch N  # smem_max N  # sms N     of the device, as in HELLO
  *     # param NAME v1 v2 …       integers in natural order, or labels; in column order
+ *     # const NAME v             a parameter with one value, which has no column
+ *     # constraint TEXT          what every row meets, over parameters and constants; which rows
+ *                                there are is said by the rows alone
  * then a CSV header and a row per configuration: the parameter columns, then
  *     status    ok, compile, runtime, failed (the recorder does not say how), or a verdict's name
  *     time_ms   empty when not ok
@@ -45,6 +48,7 @@ enum {
     SPACE_VALUES_MAX = 256,
     SPACE_WORD_MAX = 63,     /* bytes of a parameter's name or value */
     SPACE_COLUMNS_MAX = 256, /* of the CSV, the unknown ones included */
+    SPACE_NOTES_MAX = 64,    /* constants, and constraints; more are left out */
 };
 
 struct space_param {
@@ -68,6 +72,8 @@ struct space {
     int64_t arch, smem_max, sms;      /* 0 where not known */
     struct space_param params[SPACE_PARAMS_MAX];
     int param_count;
+    const char *consts[SPACE_NOTES_MAX], *constraints[SPACE_NOTES_MAX]; /* as written */
+    int const_count, constraint_count;
     struct space_row *rows; /* in the order recorded */
     int64_t row_count, row_room;
     double optimum_us;  /* the least time of a passing row; 0 when there is none */

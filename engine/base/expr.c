@@ -631,3 +631,112 @@ char *expr_filled(struct arena *arena, const struct expr *expr, const int64_t *v
     buf_free(&buf);
     return filled;
 }
+
+/* Products ------------------------------------------------------------------------------------ */
+
+static bool join_factor(struct product *a, int slot, int power)
+{
+    int at = 0;
+    while (at < a->count && a->slots[at] != slot)
+        at++;
+    if (at == EXPR_FACTORS_MAX)
+        return false;
+    if (at == a->count) {
+        a->slots[at] = slot;
+        a->powers[a->count++] = 0;
+    }
+    a->powers[at] += power;
+    if (a->powers[at] == 0) {
+        a->count--;
+        a->slots[at] = a->slots[a->count];
+        a->powers[at] = a->powers[a->count];
+    }
+    return true;
+}
+
+bool product_join(struct product *a, const struct product *b, bool divide)
+{
+    for (int i = 0; i < b->count; i++)
+        if (!join_factor(a, b->slots[i], divide ? -b->powers[i] : b->powers[i]))
+            return false;
+    return true;
+}
+
+/* What stands on the machine's stack: a product, or something else. */
+struct operand {
+    struct product product;
+    bool pure;
+};
+
+struct collector {
+    struct product *products;
+    int count, room;
+};
+
+static void collect(struct collector *collector, const struct operand *operand)
+{
+    if (operand->pure && operand->product.count > 0 && collector->count < collector->room)
+        collector->products[collector->count++] = operand->product;
+}
+
+/* a = a OP b */
+static void multiply(struct collector *collector, enum code code, struct operand *a,
+                     const struct operand *b)
+{
+    struct operand joined = *a;
+    bool product = code == OP_MULTIPLY || code == OP_DIVIDE || code == OP_CEIL_DIV ||
+                   code == OP_REMAINDER;
+    if (product && a->pure && b->pure &&
+        product_join(&joined.product, &b->product, code != OP_MULTIPLY)) {
+        *a = joined;
+    } else {
+        collect(collector, a);
+        collect(collector, b);
+        a->pure = false;
+    }
+    if (code == OP_REMAINDER) {
+        collect(collector, a);
+        a->pure = false;
+    }
+}
+
+int expr_products(const struct expr *expr, struct product *products, int room, bool *whole)
+{
+    struct collector collector = {.products = products, .room = room};
+    struct operand *stack = xcalloc(EXPR_STACK_MAX, sizeof *stack);
+    int ends[EXPR_DEPTH_MAX], end_count = 0, top = -1, before;
+    for (int at = 0;; at++) { /* straight on: both branches are read */
+        while (end_count > 0 && ends[end_count - 1] == at) { /* one or the other: no product */
+            collect(&collector, &stack[top]);
+            stack[top].pure = false;
+            end_count--;
+        }
+        if (at == expr->op_count)
+            break;
+        const struct op *op = &expr->ops[at];
+        switch (op->code) {
+        case OP_PUSH: stack[++top] = (struct operand){.pure = true}; break;
+        case OP_LOAD:
+            stack[++top] = (struct operand){{1, {(int)op->arg}, {1}}, true};
+            break;
+        case OP_JUMP: ends[end_count++] = (int)op->arg; /* fall through */
+        case OP_AND_JUMP:
+        case OP_OR_JUMP:
+        case OP_FALSE_JUMP: collect(&collector, &stack[top--]); break;
+        default:
+            if (is_unary(op->code)) {
+                collect(&collector, &stack[top]);
+                stack[top].pure = false;
+            } else {
+                top--;
+                multiply(&collector, op->code, &stack[top], &stack[top + 1]);
+            }
+        }
+    }
+    assert(top == 0);
+    before = collector.count;
+    collect(&collector, &stack[0]);
+    *whole = collector.count > before;
+    free(stack);
+    return collector.count;
+}

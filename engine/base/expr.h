@@ -31,6 +31,7 @@ enum {
     EXPR_BYTES_MAX = 4096, /* of text */
     EXPR_DEPTH_MAX = 64,   /* of nesting, so that a parser's stack is bounded */
     EXPR_OPS_MAX = 1024,   /* of compiled code */
+    EXPR_FACTORS_MAX = 4,  /* of a product */
 };
 
 /* Names and the slot of a value array each stands for. Grows; names are copied into its arena. */
@@ -65,5 +66,20 @@ bool expr_reads(const struct expr *expr, int slot);
  * "2 * 128 * 64 * 4 <= 49152".
  */
 char *expr_filled(struct arena *arena, const struct expr *expr, const int64_t *values);
+
+/* Symbols multiplied by each other, or divided where the power is below 0; no slot twice. */
+struct product {
+    int count;
+    int slots[EXPR_FACTORS_MAX], powers[EXPR_FACTORS_MAX];
+};
+
+/* a *= b, or a /= b; false: there is no room for the factors. */
+bool product_join(struct product *a, const struct product *b, bool divide);
+/*
+ * The products that an expression is made of, constant factors left out: those that are no part of
+ * a larger one. A remainder counts as a quotient: how often one goes into the other is what it asks
+ * about. At most `room` are written; *whole: the last is the expression itself.
+ */
+int expr_products(const struct expr *expr, struct product *products, int room, bool *whole);
 
 #endif

@@ -1173,6 +1173,55 @@ static bool ascends(const int64_t *values, int count)
     return true;
 }
 
+static const char name_bytes[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
+
+/* The words of a constraint as other people's languages have them, in ours. */
+static char *translated(struct arena *arena, const char *text)
+{
+    static const struct {
+        const char *word, *sign;
+    } words[] = {{"and", "&&"}, {"or", "||"}, {"not", "!"}, {"//", "/"},
+                 {"True", "true"}, {"False", "false"}};
+    const size_t words_count = sizeof words / sizeof *words;
+    struct buf out = {0};
+    while (*text != '\0') {
+        size_t length = strspn(text, name_bytes);
+        if (length == 0)
+            length = text[0] == '/' && text[1] == '/' ? 2 : 1;
+        size_t at = 0;
+        while (at < words_count && !(strlen(words[at].word) == length &&
+                                      memcmp(words[at].word, text, length) == 0))
+            at++;
+        if (at < words_count)
+            buf_puts(&out, words[at].sign);
+        else
+            buf_add(&out, text, length);
+        text += length;
+    }
+    char *translated = arena_text(arena, out.data == NULL ? "" : out.data, out.length);
+    buf_free(&out);
+    return translated;
+}
+
+/* What a recording says of its rows becomes requirements, for those who want to know what was
+   required; what cannot be read is left out, because the rows alone decide. */
+static void read_constraints(struct arena *arena, struct family *family)
+{
+    const struct space *space = family->space;
+    for (int i = 0; i < space->const_count; i++)
+        symbols_add(family->symbols,
+                    arena_text(arena, space->consts[i], strcspn(space->consts[i], " ")));
+    for (int i = 0; i < space->constraint_count; i++) {
+        const char *text = translated(arena, space->constraints[i]);
+        struct expr *expr;
+        if (family->require_count < FAMILY_REQUIRES_MAX &&
+            expr_parse(arena, text, strlen(text), family->symbols, &expr, NULL, &(struct err){0}))
+            family->requires[family->require_count++] =
+                (struct requirement){expr, "a constraint of the recording", 0};
+    }
+}
+
 bool family_of_space(struct arena *arena, const struct space *space, struct family **out,
                      struct err *err)
 {
@@ -1198,6 +1247,7 @@ bool family_of_space(struct arena *arena, const struct space *space, struct fami
                            param->name);
         count_gene(arena, family, symbols_add(family->symbols, param->name));
     }
+    read_constraints(arena, family);
     *out = family;
     return true;
 }

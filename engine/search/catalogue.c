@@ -50,6 +50,47 @@ static bool scale_odd_parts(const struct gene *gene, float *at)
     return powers >= 2 && powers < gene->count && gene->count > 2;
 }
 
+/* The logarithm of a product, from 0 at the least that its factors allow; 1 is what a factor spans
+ * on average. */
+static void scale_product(const struct family *family, const struct product *product,
+                          struct axes *axes, int at)
+{
+    double low = 0, high = 0, unit;
+
+    axes->products[at].count = product->count;
+    for (int i = 0; i < product->count; i++) {
+        const struct gene *gene = &family->genes[product->slots[i]];
+        float *logs = axes->logs[product->slots[i]];
+        double power = product->powers[i], ends[2];
+
+        for (int value = 0; value < gene->count; value++) {
+            logs[value] = (float)log2((double)gene->values[value]);
+        }
+        ends[0] = power * (double)logs[0];
+        ends[1] = power * (double)logs[gene->count - 1];
+        low += fmin(ends[0], ends[1]);
+        high += fmax(ends[0], ends[1]);
+        axes->products[at].genes[i] = product->slots[i];
+    }
+    unit = (high - low) / product->count;
+    for (int i = 0; i < product->count; i++) {
+        axes->products[at].weights[i] = (float)(product->powers[i] / unit);
+    }
+    axes->products[at].from = (float)(low / unit);
+}
+
+static void add_products(const struct family *family, struct axes *axes)
+{
+    struct product products[FAMILY_PRODUCTS_MAX];
+    int count = family_products(family, products);
+
+    axes->single = axes->dims;
+    for (int i = 0; i < count && axes->dims < SURROGATE_DIMS_MAX; i++) {
+        scale_product(family, &products[i], axes, i);
+        axes->label[axes->dims++] = false;
+    }
+}
+
 void axes_of_family(const struct family *family, struct axes *axes)
 {
     axes->dims = 0;
@@ -77,14 +118,25 @@ void axes_of_family(const struct family *family, struct axes *axes)
             axes->label[axes->dims++] = false;
         }
     }
+    add_products(family, axes);
 }
 
 struct point axes_point(const struct axes *axes, const struct genome *genome)
 {
     struct point point = {{0}};
 
-    for (int d = 0; d < axes->dims; d++) {
+    for (int d = 0; d < axes->single; d++) {
         point.at[d] = axes->at[d][genome->at[axes->gene[d]]];
+    }
+    for (int d = axes->single; d < axes->dims; d++) {
+        float sum = -axes->products[d - axes->single].from;
+
+        for (int i = 0; i < axes->products[d - axes->single].count; i++) {
+            int gene = axes->products[d - axes->single].genes[i];
+
+            sum += axes->products[d - axes->single].weights[i] * axes->logs[gene][genome->at[gene]];
+        }
+        point.at[d] = sum;
     }
     return point;
 }
@@ -93,7 +145,7 @@ int axes_odd(const struct axes *axes, const struct genome *genome)
 {
     int count = 0;
 
-    for (int d = axes->plain; d < axes->dims; d++) {
+    for (int d = axes->plain; d < axes->single; d++) {
         count += axes->at[d][genome->at[axes->gene[d]]] > 0;
     }
     return count;

@@ -8,13 +8,16 @@
  * positive and the largest is at least four times the smallest; a label keeps its index. Genes with
  * one value have none. A gene that offers powers of two and other numbers has a second coordinate,
  * the logarithm of what is left of its value without its factors of two: whether tiles divide
- * evenly and rows stay aligned is another question than how large they are.
+ * evenly and rows stay aligned is another question than how large they are. A product of genes that
+ * the family's requirements or derived values speak of (products.h) has a coordinate too, its
+ * logarithm.
  *
  * Memory: about 44 + 4 * genes bytes a genome. Threads: one.
  */
 #ifndef EVO_SEARCH_CATALOGUE_H
 #define EVO_SEARCH_CATALOGUE_H
 
+#include "genome/products.h"
 #include "search/population.h"
 #include "search/surrogate.h"
 
@@ -25,9 +28,15 @@ enum {
 
 struct axes {
     int dims, plain; /* the first `plain` coordinates are the genes themselves */
-    int gene[SURROGATE_DIMS_MAX]; /* of each coordinate */
+    int single;      /* so many, those included, are of one gene; then come products */
+    int gene[SURROGATE_DIMS_MAX]; /* of each coordinate of one gene */
     bool label[SURROGATE_DIMS_MAX];
     float at[SURROGATE_DIMS_MAX][GENE_VALUES_MAX]; /* [coordinate][index of the value] */
+    struct {
+        int count, genes[EXPR_FACTORS_MAX];
+        float weights[EXPR_FACTORS_MAX], from; /* of logarithms; what is subtracted of their sum */
+    } products[FAMILY_PRODUCTS_MAX];
+    float logs[GENES_MAX][GENE_VALUES_MAX]; /* of the factors' values */
 };
 
 void axes_of_family(const struct family *family, struct axes *axes);

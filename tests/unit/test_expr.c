@@ -248,6 +248,66 @@ static void a_text_is_folded_and_filled(void **state)
     assert_false(expr_reads(expr, symbols_find(symbols, "ZERO", 4)));
 }
 
+/* "BLOCK_M*ZERO^-1": the factors in the order of their slots. */
+static const char *product_text(const struct product *product)
+{
+    struct buf buf = {0};
+    for (int slot = 0; slot < symbols->count; slot++)
+        for (int i = 0; i < product->count; i++)
+            if (product->slots[i] == slot)
+                buf_printf(&buf, product->powers[i] == 1 ? "%s%s" : "%s%s^%d",
+                           buf.length > 0 ? "*" : "", symbols->names[slot], product->powers[i]);
+    const char *text = arena_dup(arena, buf.data);
+    buf_free(&buf);
+    return text;
+}
+
+static void products_are_found_wherever_they_stand(void **state)
+{
+    static const struct {
+        const char *text, *products; /* in the order found */
+        bool whole;
+    } cases[] = {
+        {"7", "", false},
+        {"2 * BLOCK_M * 4 * BLOCK_N", "BLOCK_M*BLOCK_N", true},
+        {"BLOCK_M * ZERO / BLOCK_M", "ZERO", true},
+        {"BLOCK_M / BLOCK_M", "", false},
+        {"ceil_div(BLOCK_M, TOP)", "BLOCK_M*TOP^-1", true},
+        {"BLOCK_M * BLOCK_N <= 1024", "BLOCK_M*BLOCK_N", false},
+        {"32 <= BLOCK_M * BLOCK_N && TOP < 5", "BLOCK_M*BLOCK_N TOP", false},
+        {"BLOCK_M % (BLOCK_N * ZERO) == 0", "BLOCK_M*BLOCK_N^-1*ZERO^-1", false},
+        {"(BLOCK_M * TOP + 14) * (BLOCK_N * ZERO + 14) < 9", "BLOCK_M*TOP BLOCK_N*ZERO", false},
+        {"2 * TOP * (BLOCK_M + ZERO * BLOCK_N)", "BLOCK_M BLOCK_N*ZERO TOP", false},
+        {"TOP ? BLOCK_M * ZERO : BLOCK_N", "TOP BLOCK_M*ZERO BLOCK_N", false},
+        {"BLOCK_M * (ZERO ? 1 : TOP ? 2 : BLOCK_N)", "ZERO TOP BLOCK_N BLOCK_M", false},
+        {"max(BLOCK_M, -TOP) * BLOCK_N", "TOP BLOCK_M BLOCK_N", false},
+    };
+    struct product products[EXPR_OPS_MAX];
+    bool whole;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buf all = {0};
+        int count = expr_products(parse(cases[i].text), products, EXPR_OPS_MAX, &whole);
+        for (int j = 0; j < count; j++)
+            buf_printf(&all, "%s%s", j > 0 ? " " : "", product_text(&products[j]));
+        assert_string_equal(all.data == NULL ? "" : all.data, cases[i].products);
+        assert_int_equal(whole, cases[i].whole);
+        buf_free(&all);
+    }
+    assert_int_equal(expr_products(parse("TOP + BLOCK_M + BLOCK_N"), products, 2, &whole), 2);
+}
+
+static void a_product_has_room_for_so_many_factors(void **state)
+{
+    struct product a = {4, {1, 2, 3, 4}, {1, 1, -1, 2}}, b = {1, {5}, {1}}, c = {1, {4}, {2}};
+    (void)state;
+    assert_true(product_join(&a, &c, true)); /* the fourth is gone */
+    assert_int_equal(a.count, 3);
+    assert_true(product_join(&a, &b, false));
+    assert_int_equal(a.count, 4);
+    assert_false(product_join(&a, &c, false));
+}
+
 static void symbols_keep_their_slots_while_they_grow(void **state)
 {
     struct symbols *many = symbols_new(arena);
@@ -271,6 +331,8 @@ int main(void)
         cmocka_unit_test(a_mistake_is_told_with_its_place),
         cmocka_unit_test(limits_hold_on_both_sides),
         cmocka_unit_test(a_text_is_folded_and_filled),
+        cmocka_unit_test(products_are_found_wherever_they_stand),
+        cmocka_unit_test(a_product_has_room_for_so_many_factors),
         cmocka_unit_test(symbols_keep_their_slots_while_they_grow),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "fitness/space.h"
 #include "genome/family.h"
+#include "genome/products.h"
 
 #define INCLUDE "#include \"evo.cuh\"\n" /* line 1 */
 #define LAUNCH  "EVO_LAUNCH(attention, (1), 32, 0, (Q, K, V, O))\n"
@@ -775,6 +776,78 @@ static void a_recording_is_a_family_whose_rows_are_feasible(void **state)
     assert_int_equal(constant(&program, "block"), 16);
 }
 
+/* "A*B C/D": products of genes by name. */
+static const char *products_text(const struct family *family)
+{
+    struct product products[FAMILY_PRODUCTS_MAX];
+    int count = family_products(family, products);
+    struct buf buf = {0};
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < products[i].count; j++)
+            for (int power = products[i].powers[j]; power != 0; power += power > 0 ? -1 : 1)
+                buf_printf(&buf, "%s%s",
+                           power < 0 ? "/" : j > 0 ? "*" : i > 0 ? " " : "",
+                           family->genes[products[i].slots[j]].name);
+    const char *text = arena_dup(arena, buf.data == NULL ? "" : buf.data);
+    buf_free(&buf);
+    return text;
+}
+
+static void what_a_template_multiplies_is_known(void **state)
+{
+    static const char text[] =
+        INCLUDE "EVO_GIVEN(HEAD_DIM, \"columns\")\n"
+                "EVO_GENE(ROWS, pow2(16, 64), \"rows\")\n"
+                "EVO_GENE(KEYS, pow2(16, 64), \"keys\")\n"
+                "EVO_GENE(DEPTH, range(0, 3, 1), \"may be 0\")\n"
+                "EVO_GENE(WARPS, pow2(1, 8), \"warps\")\n"
+                "EVO_GENE(ONE, set(4), \"a constant\")\n"
+                "EVO_CHOICE(Kind, (first, second), \"which\")\n"
+                "EVO_LET(THREADS, 32 * WARPS, \"threads\")\n"
+                "EVO_LET(TILE, HEAD_DIM * ROWS * KEYS * ONE, \"a tile\")\n"
+                "EVO_LET(BYTES, TILE + DEPTH, \"no product\")\n"
+                "EVO_REQUIRE(TILE <= 8 * THREADS && ROWS / THREADS < 9, \"fits\")\n"
+                "EVO_REQUIRE(WARPS <= ROWS * 2 / 16 || BYTES * ROWS > 1, \"one\")\n"
+                "EVO_REQUIRE(THREADS % ROWS == 0 || DEPTH * KEYS < 9, \"two\")\n"
+                "EVO_REQUIRE(EVO_IS(Kind, first) * WARPS * KEYS < 9, \"three\")\n"
+                LAUNCH KERNEL;
+    const char *const one[] = {"32"};
+    struct family *family, *narrow;
+    struct err err = {0};
+    (void)state;
+    if (!family_parse(arena, "t", "t.cu", text, strlen(text), &family, &err))
+        fail_msg("%s", err.what);
+    assert_string_equal(products_text(family), "ROWS*KEYS ROWS/WARPS");
+    assert_true(family_restrict(arena, family, "KEYS", one, 1, &narrow, &err));
+    assert_string_equal(products_text(narrow), "ROWS/WARPS");
+}
+
+static void what_a_recording_requires_is_known(void **state)
+{
+    static const char text[] = "# space little\n# device NVIDIA Some\n# const SIZE 4096\n"
+                               "# param x 8 16 32\n# param y 1 2\n# param z 1 2\n# param w 0 1\n"
+                               "# constraint SIZE % (x*y) == 0 and 32 <= y*z <= 64\n"
+                               "# constraint x**z in (1, 2)\n"
+                               "# constraint not w or x//z > 3\n"
+                               "# constraint y*x >= 8\n"
+                               "x,y,z,w,status,time_ms\n8,1,1,0,ok,1.5\n16,2,2,1,ok,1\n";
+    struct space *space, *again;
+    struct family *family;
+    struct buf printed = {0};
+    struct err err = {0};
+    (void)state;
+    if (!space_parse(arena, "little.csv", text, strlen(text), &space, &err) ||
+        !family_of_space(arena, space, &family, &err))
+        fail_msg("%s", err.what);
+    assert_int_equal(family->require_count, 3); /* what no one can read is left out */
+    assert_string_equal(products_text(family), "/x/y y*z x/z");
+    space_print(space, &printed);
+    assert_true(space_parse(arena, "again.csv", printed.data, printed.length, &again, &err));
+    assert_true(family_of_space(arena, again, &family, &err));
+    assert_string_equal(products_text(family), "/x/y y*z x/z");
+    buf_free(&printed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -793,6 +866,8 @@ int main(void)
         cmocka_unit_test(a_program_travels_and_is_resolved),
         cmocka_unit_test(tensor_maps_are_declared_and_bring_requirements),
         cmocka_unit_test(a_recording_is_a_family_whose_rows_are_feasible),
+        cmocka_unit_test(what_a_template_multiplies_is_known),
+        cmocka_unit_test(what_a_recording_requires_is_known),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -237,11 +237,13 @@ static void genes_become_coordinates(void **state)
                                "EVO_GENE(SIZE, set(16, 32, 48, 64), \"s\")\n"
                                "EVO_GENE(FIXED, set(7), \"f\")\n"
                                "EVO_GENE(STEP, range(0, 4, 2), \"p\")\n"
+                               "EVO_GENE(DEPTH, pow2(1, 8), \"d\")\n"
                                "EVO_CHOICE(Kind, (one, two, three), \"k\")\n"
+                               "EVO_REQUIRE(SIZE / DEPTH >= 2, \"r\")\n"
                                "EVO_LAUNCH(k, (ceil_div(q_len, SIZE)), 32, 0, (Q, K, V, O))\n";
     struct arena *arena = arena_new();
     struct family *family = NULL;
-    struct genome genome = {.at = {2, 0, 1, 2}};
+    struct genome genome = {.at = {2, 0, 1, 3, 2}};
     struct axes axes;
     struct point point;
     struct err err = {0};
@@ -251,15 +253,20 @@ static void genes_become_coordinates(void **state)
         fail_msg("%s", err.what);
     }
     axes_of_family(family, &axes);
-    assert_int_equal(axes.plain, 3);
-    assert_int_equal(axes.dims, 4); /* SIZE has one for being no power of two */
+    assert_int_equal(axes.plain, 4);
+    assert_int_equal(axes.single, 5); /* SIZE has one for being no power of two */
+    assert_int_equal(axes.dims, 6);   /* and a quotient is required */
     point = axes_point(&axes, &genome);
     assert_true(fabs((double)point.at[0] - log2(3) / 2) < 1e-6); /* 48 in [16, 64], by logarithm */
     assert_true(point.at[1] == 0.5f);
-    assert_true(point.at[2] == 2 && axes.label[2] && !axes.label[0]);
-    assert_true(point.at[3] == 1); /* 48 = 16 * 3, and no value has a larger odd part */
+    assert_true(point.at[3] == 2 && axes.label[3] && !axes.label[0]);
+    assert_true(point.at[4] == 1); /* 48 = 16 * 3, and no value has a larger odd part */
+    assert_true(fabs((double)point.at[5] - (log2(6) - 1) / 2.5) < 1e-6); /* 48 / 8; 2 is least */
     genome.at[0] = 1;
-    assert_true(axes_point(&axes, &genome).at[3] == 0);
+    assert_true(axes_point(&axes, &genome).at[4] == 0);
+    assert_int_equal(axes_odd(&axes, &genome), 0);
+    genome.at[0] = 2;
+    assert_int_equal(axes_odd(&axes, &genome), 1);
     arena_free(arena);
 }
 
