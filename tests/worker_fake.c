@@ -26,7 +26,8 @@
  * comments alone are aliases. A candidate's time is a function of its genes with one optimum for
  * each gene, interactions of pairs and a little roughness: something that a search can find its
  * way in, and that is the same for every worker, order and run. With --alias-mod it is a function of
- * the program instead, because the same program must have the same time whoever asks.
+ * the program instead, because the same program must have the same time whoever asks; for the same
+ * reason there is no quick rung then.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -296,7 +297,8 @@ static void add_timing(struct arena *arena, const struct judge_job *job, int pro
     }
     result->timing_count++;
     timing->problem = problem;
-    timing->quick = bound_us > 0 && time_us > bound_us;
+    /* A program is judged with the bound of that of its aliases which was built first. */
+    timing->quick = bound_us > 0 && time_us > bound_us && asked.alias_mod == 0;
     timing->tick_us = 0.032;
     timing->span_count = timing->quick ? SAMPLES_QUICK : SAMPLES_FULL;
     timing->span_us = arena_alloc(arena, (size_t)timing->span_count * sizeof(double));
