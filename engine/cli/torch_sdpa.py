@@ -8,9 +8,11 @@
 #
 # Arguments: BACKEND DEVICE BATCH HEADS KV_HEADS Q_LEN KV_LEN HEAD_DIM DTYPE CAUSAL SEQUENCE_FIRST
 import sys
+import warnings
 
 backend, device, (batch, heads, kv_heads, q_len, kv_len, dim), dtype, causal, sequence_first = (
     sys.argv[1], "cuda:" + sys.argv[2], map(int, sys.argv[3:9]), sys.argv[9], sys.argv[10] == "1", sys.argv[11] == "1")
+warnings.filterwarnings("ignore")
 SETS, GRAPH_US, WARM_US, CAP_US = 4, 500, 50e3, 2e6
 
 

@@ -46,12 +46,13 @@ const modelled = (run) => run.backend === 'emu';
 function Headline({ data }) {
   const { run } = data, best = data.kernels.find((k) => k.place === run.best_place) ?? data.kernels[0];
   const shapes = [...new Set(data.kernels.flatMap((k) => k.problems.map((p) => p.problem)))].join(', ');
-  const gain = run.best && run.founder ? run.founder.us / run.best.us : 0;
+  const gain = run.best && run.founder ? run.founder.us / run.best.us : 0, rivals = t.rivalry(best?.rivals);
   return html`<header>
     <p class="soft">evo · ${run.name} · ${run.device || 'no device yet'}${data.live ? html` <span class="live" role="status">live</span>` : ''}</p>
     <h1>${best ? html`${best.family} n${best.place}: ${t.us(best.score.us)}` : 'No kernel has passed yet'}</h1>
     ${best && html`<p class="lead">On ${shapes}, the fastest verified kernel takes <strong>${t.us(best.score.us)}</strong>${' '}
       (95 % interval ${t.interval(best.score)})${gain > 0 ? html`, <strong>${t.times(gain)}</strong> as fast as the founder of its seed (${t.us(run.founder.us)})` : ''}.
+      ${rivals ? html`Timed in turns with ${[...new Set(best.rivals.filter((r) => r.graph).map((r) => r.rival))].join(' and ')}, it is <strong>${t.ratio(rivals.mean)}</strong> as fast as the hardest to beat${rivals.shapes > 1 ? `, on ${rivals.least.problem} ${t.ratio(rivals.least.graph.speedup)}` : ''}. ` : ''}
       It was found after ${t.count(run.best_evaluation)} of ${t.count(run.finished)} evaluations${run.strategy !== 'evo' ? ` by the strategy '${run.strategy}'` : ''}.
       ${modelled(run) ? ' Times are modelled by the emulated device: they rank, they are not measurements.' : ''}</p>`}
     <dl class="facts">
@@ -102,6 +103,7 @@ function Kernels({ data, chosen, pick }) {
     { key: 'interval', title: '95 % interval', cell: (r) => html`<div class="interval" title=${t.interval(r.score)}><i style=${{ left: at(r.score.low), right: `calc(100% - ${at(r.score.high)})` }}></i><b style=${{ left: at(r.score.us) }}></b></div>` },
     { key: 'tflops', title: 'TFLOP/s', right: true, value: (r) => r.tflops, cell: (r) => r.tflops?.toFixed(2) ?? '–' },
     { key: 'gain', title: 'over seed', right: true, value: (r) => r.gain, cell: (r) => t.times(r.gain) },
+    ...(rows.some((r) => t.rivalry(r.rivals)) ? [{ key: 'rivals', title: 'over libraries', right: true, value: (r) => t.rivalry(r.rivals)?.mean ?? 0, cell: (r) => t.ratio(t.rivalry(r.rivals)?.mean) }] : []),
     { key: 'class', title: 'class', value: (r) => r.numerics, cell: (r) => r.numerics },
     { key: 'family', title: 'family', value: (r) => r.family, cell: (r) => r.family },
     { key: 'registers', title: 'regs', right: true, value: (r) => r.registers, cell: (r) => r.registers || '–' },

@@ -5,6 +5,7 @@ export const us = (value) => value == null || !isFinite(value) ? '–'
 export const count = (value) => value == null ? '–' : String(value).replace(/\B(?=(\d{3})+$)/g, ' ');
 export const share = (part, whole) => whole > 0 ? `${((100 * part) / whole).toFixed(part < whole / 10 ? 1 : 0)} %` : '–';
 export const times = (value) => value > 0 ? `${value.toFixed(2)}x` : '–';
+export const ratio = (value) => value > 0 ? `${value.toFixed(3)}x` : '–';
 export const interval = (score) => score ? `[${us(score.low).replace(' us', '')}, ${us(score.high).replace(' us', '')}]` : '–';
 export const duration = (ms) => {
   const s = ms / 1000;
@@ -13,6 +14,13 @@ export const duration = (ms) => {
   return `${Math.floor(s / 3600)} h ${String(Math.floor((s % 3600) / 60)).padStart(2, '0')} min`;
 };
 export const when = (ms) => new Date(ms).toISOString().replace(/\.\d+Z/, 'Z').replace('T', ' ');
+// Of each shape, the library that was hardest to beat: the geometric mean of the speed-ups, and the least. null: none was timed.
+export const rivalry = (rivals) => {
+  const each = (rivals ?? []).filter((r) => r.hardest && r.graph);
+  if (!each.length) return null;
+  return { mean: Math.exp(each.reduce((sum, r) => sum + Math.log(r.graph.speedup), 0) / each.length), shapes: each.length,
+    least: each.reduce((a, b) => (b.graph.speedup < a.graph.speedup ? b : a)) };
+};
 export const genes = (object) => Object.entries(object ?? {}).map(([name, value]) => `${name}=${value}`).join(' ');
 export const changes = (from, to) => {
   const out = [];
