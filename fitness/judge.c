@@ -360,6 +360,12 @@ static void add_measured(struct session *s, int problem, const struct measured *
                missing != NULL ? missing : "NVML does not say");
     metric_add(result, problem, METRIC_POWER_W, measured->power_w,
                missing != NULL ? missing : "NVML does not say");
+    metric_add(result, problem, METRIC_TEMPERATURE_C, measured->temperature_c,
+               missing != NULL ? missing : "NVML does not say");
+    metric_add(result, problem, METRIC_THROTTLE_REASONS,
+               missing != NULL || isnan(measured->sm_clock_mhz) ? NAN
+                                                                : (double)measured->throttle_reasons,
+               missing != NULL ? missing : "NVML does not say");
     metric_add(result, problem, METRIC_GRAPH_US,
                median_of(s->arena, timing->graph_us, timing->graph_count),
                missing != NULL ? missing : "no graph was timed");

@@ -20,6 +20,11 @@ const struct metric_row metric_table[METRIC_COUNT] = {
     [METRIC_SM_CLOCK_MHZ] = {"sm_clock_mhz", "MHz", "", "nvml",
                              "clock of the multiprocessors while samples were taken"},
     [METRIC_POWER_W] = {"power_w", "W", "", "nvml", "power of the board while samples were taken"},
+    [METRIC_TEMPERATURE_C] = {"temperature_c", "C", "", "nvml",
+                              "of the device while samples were taken"},
+    [METRIC_THROTTLE_REASONS] = {"throttle_reasons", "1", "", "nvml",
+                                 "NVML's bits while samples were taken; 4: the power limit, a "
+                                 "sustained regime; without it: a burst"},
     [METRIC_GRAPH_US] = {"graph_us", "us", "less", "event",
                          "time of a call back to back, launch gaps included: clock 2, median"},
     [METRIC_COMPILE_MS] = {"compile_ms", "ms", "less", "clock",

@@ -17,6 +17,8 @@ enum metric {
     METRIC_OCCUPANCY,    /* resident warps of the device's maximum, percent, by the driver */
     METRIC_SM_CLOCK_MHZ, /* while timed */
     METRIC_POWER_W,
+    METRIC_TEMPERATURE_C,
+    METRIC_THROTTLE_REASONS, /* NVML's bits; 4: the power limit held the clocks down */
     METRIC_GRAPH_US, /* clock 2, median */
     METRIC_COMPILE_MS,
     METRIC_GATE_MS, /* what the correctness gate cost */

@@ -7,6 +7,8 @@
 #include "cli/source.h"
 #include "cli/text.h"
 
+enum { POWER_LIMITED = 0x4 }; /* NVML's bit */
+
 /* All that is recorded about one candidate. */
 struct facts {
     struct kernel_row kernel;
@@ -102,10 +104,29 @@ static void print_verdict(struct arena *arena, const struct facts *facts)
     }
 }
 
-static void print_problems(struct arena *arena, const struct kernel_row *kernel)
+/*
+ * Did the power limit hold the clocks down while a shape was timed? Times of the two regimes are
+ * not alike. NULL: unknown.
+ */
+static const char *regime_of(const struct facts *facts, int problem)
 {
-    static const char *const heads[] = {"shape", "time", "95 % interval", "in a graph", "sampling"};
-    struct table *table = table_new(arena, "lrrrl", heads);
+    for (int64_t i = 0; i < facts->metric_count; i++) {
+        const struct metric_value *metric = &facts->metrics[i];
+
+        if (metric->problem == problem && strcmp(metric->name, "throttle_reasons") == 0 &&
+            !isnan(metric->value)) {
+            return ((uint64_t)metric->value & POWER_LIMITED) != 0 ? "sustained" : "burst";
+        }
+    }
+    return NULL;
+}
+
+static void print_problems(struct arena *arena, const struct facts *facts)
+{
+    const struct kernel_row *kernel = &facts->kernel;
+    static const char *const heads[] = {"shape",      "time",     "95 % interval",
+                                        "in a graph", "sampling", "regime"};
+    struct table *table = table_new(arena, "lrrrll", heads);
 
     if (kernel->problem_count == 0 || !(kernel->candidate.score.us > 0)) {
         return;
@@ -118,6 +139,7 @@ static void print_problems(struct arena *arena, const struct kernel_row *kernel)
             isnan(kernel->problems[i].graph_us) ? NULL
                                                 : text_us(arena, kernel->problems[i].graph_us),
             kernel->problems[i].quick ? "stopped early: too slow to matter" : "full",
+            regime_of(facts, i),
         };
 
         table_row(table, STYLE_PLAIN, cells);
@@ -229,7 +251,7 @@ static void print_facts(struct arena *arena, const struct facts *facts)
 {
     print_who(arena, &facts->kernel.candidate);
     print_verdict(arena, facts);
-    print_problems(arena, &facts->kernel);
+    print_problems(arena, facts);
     print_rivals(arena, &facts->kernel);
     print_builds(arena, facts);
     ladder_print(arena, &facts->ladder);
@@ -283,11 +305,12 @@ static json_t *facts_json(const struct facts *facts)
 
     for (int i = 0; i < kernel->problem_count; i++) {
         json_array_append_new(problems,
-                              json_pack("{s:o, s:o, s:o, s:b}", "problem",
+                              json_pack("{s:o, s:o, s:o, s:b, s:o}", "problem",
                                         json_text(kernel->problems[i].problem), "score",
                                         json_score(&kernel->problems[i].score), "graph_us",
                                         json_number(kernel->problems[i].graph_us), "quick",
-                                        kernel->problems[i].quick));
+                                        kernel->problems[i].quick, "regime",
+                                        json_text(regime_of(facts, i))));
     }
     for (int64_t i = 0; i < facts->metric_count; i++) {
         const struct metric_value *metric = &facts->metrics[i];

@@ -338,7 +338,9 @@ static void add_workers(struct sheet *sheet)
     if (!isnan(device->sm_clock_mhz) || !isnan(device->power_w)) {
         say(sheet, panel, STYLE_PLAIN, "%s, %s, %s%s", known(sheet, device->sm_clock_mhz, "MHz"),
             known(sheet, device->power_w, "W"), known(sheet, device->temperature_c, "C"),
-            device->throttle_reasons > 0 ? ", throttled" : "");
+            device->throttle_reasons == 4  ? ", at the power limit"
+            : device->throttle_reasons > 0 ? ", throttled"
+                                           : "");
     }
     for (int64_t i = 0; i < view->in_flight_count; i++) {
         const struct in_flight_row *row = &view->in_flight[i];
