@@ -168,8 +168,9 @@ enum device_status device_measure(struct arena *arena, const struct measure_requ
  * Rivals: the fastest that a library offers for a problem, as a module and a plan like any
  * candidate's (without kernels of its own; its workspace is declared). *plan is in the arena. The
  * first call with real buffers is device_rival_choose, which times each of the library's plans on
- * them, keeps the fastest, and says which it was ("cuDNN 9.19.0, composite engine 2; slower: ...").
- * DEVICE_REFUSED: no such library here, or it will not do this problem; err says which.
+ * them, keeps the fastest, and says which it was, and what the others took ("cuDNN 9.19.0,
+ * composite 1 (engine 2); slower: ..."). DEVICE_REFUSED: no such library here, or it will not do
+ * this problem; err says which.
  */
 enum device_status device_load_rival(struct arena *arena, const char *name,
                                      const struct problem *problem, struct device_module **module,

@@ -330,7 +330,7 @@ static enum device_status plan_time(struct device_module *module, const struct p
     return status;
 }
 
-/* "cuDNN 9.19.0, composite engine 2; slower: unified engine 9 (8.81 us), ..." */
+/* "cuDNN 9.19.0, composite 1 (engine 2); slower: unified 1 (engine 9) 8.81 us, ..." */
 static const char *tell_choice(struct arena *arena, struct device_module *module, int best,
                                const double *times_us)
 {
@@ -342,7 +342,7 @@ static const char *tell_choice(struct arena *arena, struct device_module *module
     for (int i = 0, told = 0; i < cuda_rival_plans(module); i++) {
         if (i != best && times_us[i] < INFINITY) {
             cuda_rival_use(module, i);
-            text = arena_printf(arena, "%s%s %s (%.3g us)", text, told++ == 0 ? "; slower:" : ",",
+            text = arena_printf(arena, "%s%s %s %.4g us", text, told++ == 0 ? "; slower:" : ",",
                                 cuda_rival_plan_name(arena, module), times_us[i]);
         }
     }

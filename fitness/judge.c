@@ -363,8 +363,7 @@ static void add_measured(struct session *s, int problem, const struct measured *
     metric_add(result, problem, METRIC_TEMPERATURE_C, measured->temperature_c,
                missing != NULL ? missing : "NVML does not say");
     metric_add(result, problem, METRIC_THROTTLE_REASONS,
-               missing != NULL || isnan(measured->sm_clock_mhz) ? NAN
-                                                                : (double)measured->throttle_reasons,
+               isnan(measured->sm_clock_mhz) ? NAN : (double)measured->throttle_reasons,
                missing != NULL ? missing : "NVML does not say");
     metric_add(result, problem, METRIC_GRAPH_US,
                median_of(s->arena, timing->graph_us, timing->graph_count),

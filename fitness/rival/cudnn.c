@@ -395,6 +395,7 @@ static void unified(struct builder *b, const struct problem *p)
 
 struct plan_ {
     const char *form;
+    int choice; /* of the heuristics for this form, from 1: an engine may come with several knobs */
     int64_t engine, workspace_bytes;
     descriptor plan;
 };
@@ -477,8 +478,8 @@ static bool only_loading_failed(cudnnStatus_t status)
     return dnn.device != NULL && status == CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER;
 }
 
-static void add_plan(struct rival *rival, struct builder *b, const char *form, descriptor device,
-                     descriptor config)
+static void add_plan(struct rival *rival, struct builder *b, const char *form, int choice,
+                     descriptor device, descriptor config)
 {
     descriptor plan = make(b, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
     struct plan_ *to = &rival->plans[rival->plan_count];
@@ -498,7 +499,8 @@ static void add_plan(struct rival *rival, struct builder *b, const char *form, d
     if (status != CUDNN_STATUS_SUCCESS && !only_loading_failed(status)) {
         return; /* an engine that the heuristics were wrong about */
     }
-    *to = (struct plan_){.form = form, .plan = plan, .engine = engine_number(b, config)};
+    *to = (struct plan_){
+        .form = form, .choice = choice, .plan = plan, .engine = engine_number(b, config)};
     if (status == CUDNN_STATUS_SUCCESS) {
         check(b,
               dnn.cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
@@ -521,7 +523,7 @@ static void add_form(struct rival *rival, const char *form,
     device = device_descriptor(b);
     count = engines_for(b, device, engines);
     for (int i = 0; i < count && !b->failed; i++) {
-        add_plan(rival, b, form, device, engines[i]);
+        add_plan(rival, b, form, i + 1, device, engines[i]);
     }
 }
 
@@ -583,8 +585,8 @@ static int dnn_plans(const struct rival *rival) { return rival->plan_count; }
 
 static void dnn_plan_name(const struct rival *rival, int plan, char name[RIVAL_NAME_MAX])
 {
-    snprintf(name, RIVAL_NAME_MAX, "%s engine %lld", rival->plans[plan].form,
-             (long long)rival->plans[plan].engine);
+    snprintf(name, RIVAL_NAME_MAX, "%s %d (engine %lld)", rival->plans[plan].form,
+             rival->plans[plan].choice, (long long)rival->plans[plan].engine);
 }
 
 static size_t dnn_workspace_bytes(const struct rival *rival, int plan)

@@ -35,7 +35,7 @@ struct rival_kind {
     bool (*open)(const struct problem *problem, void *stream, struct rival **rival,
                  struct err *err);
     int (*plans)(const struct rival *rival); /* at least one once open */
-    /* What a plan is, in words: "composite engine 2". */
+    /* What a plan is, in words: "composite 1 (engine 2)". */
     void (*plan_name)(const struct rival *rival, int plan, char name[RIVAL_NAME_MAX]);
     size_t (*workspace_bytes)(const struct rival *rival, int plan);
     /* Binds the plan to memory; may be called again for other memory. Not to be timed. */

@@ -51,7 +51,7 @@ static void assert_planned(const char *text, int plans_min)
     for (int i = 0; i < rival_cudnn.plans(rival); i++) {
         rival_cudnn.plan_name(rival, i, name);
         print_message("%s: %s\n", text, name);
-        assert_true(strstr(name, " engine ") != NULL);
+        assert_true(strstr(name, " (engine ") != NULL);
     }
     rival_cudnn.close(rival);
 }

@@ -1,0 +1,105 @@
+#!/bin/bash
+# clock.sh BIN OUT [SHAPE...] -- can this machine's clocks be believed?
+#
+# Three tables in Markdown, for docs/results.md:
+#
+#   cuDNN     timed by evo and by PyTorch's own call of it, on each SHAPE: within 3 %
+#   fresh     one kernel, measured by twenty judges that never had a job: within +-0.7 %
+#   cost      what a full measurement takes of the device
+#
+# OUT receives what the tables are made from. EVO_PYTHON names the interpreter that has torch, EVO_CUDNN
+# the cuDNN that it uses. Without a GPU it says so and ends with 77, which ctest counts as skipped.
+set -euo pipefail
+
+bin=$(cd "$1" && pwd) out=$2
+shift 2
+[ $# -gt 0 ] || set -- 1x8x512x64 1x8x512x64:causal 4x16x4096x64 4x16x4096x64:causal 4x16x8192x128 4x16x8192x128:causal
+
+if [ ! -e /dev/nvidiactl ]; then
+    echo "skipped: this machine has no NVIDIA GPU"
+    exit 77
+fi
+mkdir -p "$out"
+exec python3 - "$bin/evo" "$out" "$@" <<'EOF'
+import json, os, sqlite3, statistics, subprocess, sys
+
+evo, out, shapes = sys.argv[1], sys.argv[2], sys.argv[3:]
+RUNS = 10  # of two fresh judges each: the search's and the promotion's
+FOUNDERS = {
+    "1x8x512x64": "attention_mma BLOCK_M=64 BLOCK_N=64 ROW_TILES=2 KEY_SETS=4 CLUSTER=2 Loop=loop_first",
+    "4x16x8192x128": "attention_wgmma BLOCK_M=128 BLOCK_N=128 STAGES=2 PRODUCER_WARPS=4 OVERLAP=1 PINGPONG=1 "
+                     "Weights=weights_registers Schedule=schedule_dynamic SECTION=4 Output=output_over_queries",
+}
+failed = []
+
+
+def run(*command):
+    return subprocess.run([evo, *command], capture_output=True, text=True)
+
+
+def compare_cudnn():
+    print("| cuDNN on | by evo, graph us | by PyTorch, graph us | apart | by records | by the profiler | plan |")
+    print("|---|---|---|---|---|---|---|")
+    for shape in shapes:
+        told = run("compare", "cudnn", "torch-cudnn", "--shape", shape, "--json")
+        row = json.loads(told.stdout)["rows"][0] if told.stdout else {"timed": False, "trouble": told.stderr}
+        with open(os.path.join(out, f"cudnn-{shape.replace(':', '-').replace('/', '_')}.json"), "w") as file:
+            file.write(told.stdout)
+        if not row["timed"]:
+            print(f"| {shape} | {row['trouble']} | | | | | |", flush=True)
+            continue
+        ours, theirs = row["sides"]
+        apart = theirs["graph_us"] / ours["graph_us"] - 1
+        if abs(apart) > 0.03:
+            failed.append(f"cuDNN on {shape}: {apart:+.1%} apart")
+        print(f"| {shape} | {ours['graph_us']:.3f} | {theirs['graph_us']:.3f} | {apart:+.1%} | {ours['span_us']:.3f} | "
+              f"{theirs['span_us']:.3f} | {ours['plan'].split(';')[0]} |", flush=True)
+
+
+def measured(shape, founder, name):
+    """(us, clock 2, ms of the measurement, regime) of every fresh judge."""
+    seed, db = os.path.join(out, name + ".yaml"), os.path.join(out, name + ".db")
+    with open(seed, "w") as file:
+        file.write(f'name: clock\nworkload: ["{shape}"]\nfamilies: [{founder.split()[0]}]\n'
+                   f"founders: [{founder}]\nbudget: {{evaluations: 1}}\n")
+    rows = []
+    for _ in range(RUNS):
+        for end in ("", "-wal", "-shm", ".log", ".lock"):
+            if os.path.exists(db + end):
+                os.unlink(db + end)
+        told = run("start", "--foreground", "--db", db, "--seed", seed)
+        if told.returncode != 0:
+            sys.exit(f"clock: {shape}: {told.stderr[-500:]}")
+        with sqlite3.connect(db) as rows_of:
+            rows += rows_of.execute(
+                "SELECT s.us, t.graph_us, m.value, r.value FROM score s JOIN timing t USING (judgement) "
+                "JOIN metric m ON m.judgement = s.judgement AND m.name = 'measure_ms' "
+                "LEFT JOIN metric r ON r.judgement = s.judgement AND r.name = 'throttle_reasons' "
+                "WHERE s.problem = 0").fetchall()
+    with open(os.path.join(out, name + ".json"), "w") as file:
+        json.dump(rows, file)
+    return rows
+
+
+def repeat():
+    print(f"\n| kernel on | fresh judges | span us, median | all within | graph us | all within | a measurement, ms | regime |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, (shape, founder) in zip(("short", "long"), FOUNDERS.items()):
+        rows = measured(shape, founder, name)
+        cells = []
+        for clock in (0, 1):
+            middle = statistics.median(row[clock] for row in rows)
+            worst = max(abs(row[clock] / middle - 1) for row in rows)
+            cells += [f"{middle:.3f}", f"±{worst:.2%}"]
+            if clock == 0 and worst > 0.007:
+                failed.append(f"{shape}: fresh judges differ by ±{worst:.2%}")
+        regimes = {"sustained" if int(row[3] or 0) & 4 else "burst" for row in rows}
+        cost = statistics.median(row[2] for row in rows)
+        print(f"| {shape} | {len(rows)} | {' | '.join(cells)} | {cost:.0f} | {' and '.join(sorted(regimes))} |", flush=True)
+
+
+compare_cudnn()
+repeat()
+print("\n" + ("; ".join(failed) if failed else "within the bars"))
+sys.exit(bool(failed))
+EOF
