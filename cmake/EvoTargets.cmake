@@ -50,3 +50,22 @@ function(evo_embed target name file)
          CONTENT "static const char ${name}[] = {${bytes}0};\n" @ONLY)
     target_include_directories(${target} PRIVATE ${CMAKE_BINARY_DIR}/generated)
 endfunction()
+
+# evo_audit(TARGET): the judge's own kernels are compiled and become a part of it, where nvcc is.
+function(evo_audit target)
+    find_program(NVCC nvcc HINTS ${EvoCuda_HOME}/bin)
+    set(image ${CMAKE_BINARY_DIR}/generated/audit.fatbin)
+    set(source ${CMAKE_SOURCE_DIR}/fitness/audit.cu)
+    if(NOT NVCC)
+        message(STATUS "no nvcc: outputs of large shapes will be judged by sampled rows alone")
+        return()
+    endif()
+    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/generated)
+    add_custom_command(OUTPUT ${image} COMMAND ${NVCC} -std=c++17 -O3 -fatbin -o ${image}
+                               -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90
+                               -gencode arch=compute_80,code=compute_80 ${source}
+                       DEPENDS ${source} VERBATIM)
+    target_sources(${target} PRIVATE ${image})
+    set_source_files_properties(${CMAKE_SOURCE_DIR}/fitness/audit_cuda.c PROPERTIES
+                                OBJECT_DEPENDS ${image} COMPILE_DEFINITIONS EVO_AUDIT_IMAGE="${image}")
+endfunction()

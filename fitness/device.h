@@ -113,6 +113,51 @@ static inline device_ptr mapped_tensor(const struct device_buffers *buffers, enu
 enum device_status device_encode_maps(const struct plan *plan, struct device_buffers *buffers,
                                       struct err *err);
 
+/*
+ * What is too large to be read back is looked at where it lies, by trusted kernels of the backend's
+ * own. After a candidate's last launch on an input; no result of it lies in the device before.
+ */
+struct device_scan {
+    uint64_t digest;             /* of the bytes and the key */
+    uint64_t poisoned, infinite; /* 16-bit elements */
+};
+
+/* Device memory of the caller's: an output, log-sum-exps or 0, a float for each row. */
+struct device_base {
+    device_ptr out, lse, expected;
+};
+
+/* An output against a base. The worst ones have their float's bits above the row's index. */
+struct device_comparison {
+    uint64_t element; /* largest (|got - base| - 2 steps) / the row's expected error, or 0 */
+    uint64_t row;     /* largest (rms difference - 2 steps) / expected, or 0 */
+    uint64_t lse;     /* largest |got - base| - 2^-20 |base|, or 0 */
+    double difference, expected; /* sums over all rows of mean squares */
+};
+
+enum { AUDIT_NEVER = 0x10000 }; /* the 16-bit pattern that no element has */
+
+struct device_auditor {
+    /* bytes is a multiple of 16; elements that are `poison`, that have all bits of `infinite`. */
+    enum device_status (*scan)(device_ptr at, size_t bytes, uint64_t key, uint32_t poison,
+                               uint32_t infinite, struct device_scan *scan, struct err *err);
+    enum device_status (*copy)(device_ptr to, device_ptr from, size_t bytes, struct err *err);
+    /* Rows of `columns` elements, row i from element offsets[i] on. */
+    enum device_status (*gather)(device_ptr from, const int64_t *offsets, int64_t rows,
+                                 int64_t columns, uint16_t *to, struct err *err);
+    /* Attention of these inputs in the class FP32, and the rms error to be expected of each row of
+       a candidate's numerics class. */
+    enum device_status (*baseline)(const struct problem *problem, bool halves,
+                                   const struct device_buffers *inputs,
+                                   const struct device_base *base, struct err *err);
+    enum device_status (*compare)(const struct problem *problem, const struct device_buffers *got,
+                                  const struct device_base *base,
+                                  struct device_comparison *comparison, struct err *err);
+};
+
+/* NULL: there is none here, or none for such a problem. */
+const struct device_auditor *device_auditor(const struct problem *problem);
+
 /* Launches all kernels of a call, its zero_call workspaces first, and waits for the end. */
 enum device_status device_call(struct device_module *module, const struct plan *plan,
                                const struct device_buffers *buffers, struct err *err);

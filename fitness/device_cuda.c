@@ -410,6 +410,7 @@ void device_close(void)
     trim_idle(0, 0);
     if (gpu.context != NULL && !gpu.lost) {
         clocks_close();
+        audit_close();
         if (gpu.own != NULL) {
             cuModuleUnload(gpu.own);
         }
@@ -457,8 +458,8 @@ enum device_status cuda_own_reload(struct err *err)
     return cuda_status(code, err, what) == DEVICE_OK ? DEVICE_OK : DEVICE_LOST;
 }
 
-static enum device_status launch(CUfunction function, const uint32_t grid[3], uint32_t threads,
-                                 uint32_t smem, void **args, struct err *err, const char *what)
+enum device_status cuda_launch(CUfunction function, const uint32_t grid[3], uint32_t threads,
+                               uint32_t smem, void **args, struct err *err, const char *what)
 {
     CUlaunchConfig config = {
         .gridDimX = grid[0],
@@ -480,7 +481,8 @@ enum device_status cuda_hold(struct err *err)
     uint32_t ticket = ++gpu.ticket;
     void *args[] = {&gpu.flag_device, &ticket, &limit_ns};
 
-    return launch(gpu.hold, (uint32_t[3]){1, 1, 1}, 1, 0, args, err, "cannot hold the stream");
+    return cuda_launch(gpu.hold, (uint32_t[3]){1, 1, 1}, 1, 0, args, err,
+                       "cannot hold the stream");
 }
 
 void cuda_release(void) { __atomic_store_n(gpu.flag, gpu.ticket, __ATOMIC_RELEASE); }
@@ -505,8 +507,8 @@ enum device_status device_scrub_shared(uint32_t pattern, struct err *err)
     if (code != CUDA_SUCCESS) {
         return cuda_status(code, err, "cannot scrub shared memory");
     }
-    return launch(gpu.scrub, (uint32_t[3]){(uint32_t)gpu.sms, 1, 1}, SCRUB_THREADS, bytes, args,
-                  err, "cannot scrub shared memory");
+    return cuda_launch(gpu.scrub, (uint32_t[3]){(uint32_t)gpu.sms, 1, 1}, SCRUB_THREADS, bytes,
+                       args, err, "cannot scrub shared memory");
 }
 
 /* Modules ------------------------------------------------------------------------------------ */
@@ -1071,8 +1073,8 @@ static enum device_status launch_kernel(struct device_module *module,
         args[i] = argument(buffers, kernel->args[i].kind, kernel->args[i].index);
     }
     snprintf(what, sizeof what, "cannot launch kernel '%s'", kernel->name);
-    return launch(entry_of(module, kernel->name)->function, kernel->grid, kernel->threads,
-                  kernel->smem_bytes, args, err, what);
+    return cuda_launch(entry_of(module, kernel->name)->function, kernel->grid, kernel->threads,
+                       kernel->smem_bytes, args, err, what);
 }
 
 enum device_status cuda_enqueue_memset(device_ptr at, uint8_t value, int64_t bytes, struct err *err)

@@ -26,6 +26,9 @@ enum { GPU_UUID_TEXT = 48 };
  */
 enum device_status cuda_status(CUresult code, struct err *err, const char *what);
 CUstream cuda_stream(void);
+/* Enqueues one kernel of one-dimensional blocks. */
+enum device_status cuda_launch(CUfunction function, const uint32_t grid[3], uint32_t threads,
+                               uint32_t smem, void **args, struct err *err, const char *what);
 
 /* Does the plan fit the module: entries, arguments, threads, shared memory? Needed before
  * enqueueing. */
@@ -65,6 +68,9 @@ const char *cuda_rival_version(struct arena *arena, const struct device_module *
 /* Loads the backend's own kernels, or a candidate's, afresh; see clocks_arm. */
 enum device_status cuda_own_reload(struct err *err);
 enum device_status cuda_module_reload(struct device_module *module, struct err *err);
+
+/* ---- audit_cuda.c: what device_auditor loaded */
+void audit_close(void);
 
 /* ---- the clocks */
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/rng.h"
 #include "fitness/inputs.h"
@@ -23,7 +24,7 @@ enum {
 /* The historic bar: what no element of a hundred cases at 1x8x512x64 may be off by. */
 static const double BAR_ERROR = 2e-3;
 /* Multiply-adds of the FP64 reference above which rows are sampled: some 10 ms of 16 cores. */
-static const double REFERENCE_BUDGET = 0x1p31;
+static double reference_budget = 0x1p31; /* a test has less */
 /* What a row costs besides its keys, in keys; also bounds the memory of the reference. */
 enum { ROW_OVERHEAD_KEYS = 64 };
 
@@ -53,6 +54,7 @@ struct rig {
     enum input_family family;
     uint64_t key;
     int poison; /* which of the two patterns the last call was to overwrite */
+    uint64_t digests[REGION_V + 1]; /* of the inputs; only with an auditor */
 };
 
 struct gate {
@@ -70,6 +72,9 @@ struct gate {
     uint16_t *first, *next; /* outputs of the first and of a later launch */
     float *first_lse, *next_lse;
     unsigned char *chunk;
+    const struct device_auditor *auditor; /* of large shapes; NULL: outputs are read back whole */
+    struct device_base base;              /* its output holds that of the first launch at first */
+    uint64_t first_digest;
 };
 
 /* What one look at an output found: how many elements, and the first of them in memory. */
@@ -97,6 +102,17 @@ static uint64_t derive(const struct gate *gate, const char *what, int64_t a, int
     struct hash hash = hash_end(&hasher);
     memcpy(&key, hash.bytes, sizeof(key));
     return key;
+}
+
+/* Time goes by from one part to the next: what went since *since is this one's. */
+static void spend(struct gate *gate, enum verify_part part, int64_t *since)
+{
+    int64_t now = clock_now_us();
+
+    if (gate->subject->costs != NULL) {
+        gate->subject->costs->us[part] += now - *since;
+    }
+    *since = now;
 }
 
 /* ---- verdicts ------------------------------------------------------------------------------ */
@@ -282,21 +298,41 @@ static bool rig_make(struct gate *gate, struct rig *rig, int64_t number)
     return rig_map(gate, rig);
 }
 
+/* A digest that says whether an input is what was put there; only the judge has its key. */
+static bool digest_input(struct gate *gate, const struct rig *rig, int index, uint64_t *digest)
+{
+    const struct region *region = &rig->regions[index];
+    struct device_scan scan;
+    uint64_t key = derive(gate, "digest", index, 0);
+    enum device_status status = gate->auditor->scan(region->at, region->bytes, key, AUDIT_NEVER,
+                                                    AUDIT_NEVER, &scan, gate->err);
+
+    *digest = scan.digest;
+    return status == DEVICE_OK || device_failed(gate, status, NULL);
+}
+
 /* Draws fresh inputs and puts them where the next call reads them. */
 static bool rig_draw(struct gate *gate, struct rig *rig, enum input_family family, uint64_t key)
 {
     const void *inputs[] = {rig->inputs.q, rig->inputs.k, rig->inputs.v};
 
+    int64_t since = clock_now_us();
+
     rig->family = family;
     rig->key = key;
     inputs_draw(gate->subject->problem, family, key, &rig->inputs, gate->threads);
+    spend(gate, PART_DRAW, &since);
     for (int i = REGION_Q; i <= REGION_V; i++) {
         const struct region *region = &rig->regions[i];
         enum device_status status = device_write(region->at, inputs[i], region->bytes, gate->err);
         if (status != DEVICE_OK) {
             return device_failed(gate, status, NULL);
         }
+        if (gate->auditor != NULL && !digest_input(gate, rig, i, &rig->digests[i])) {
+            return false;
+        }
     }
+    spend(gate, PART_MOVE, &since);
     return true;
 }
 
@@ -418,6 +454,13 @@ static bool check_surroundings(struct gate *gate, struct rig *rig, struct case_r
     }
     for (int i = REGION_Q; i <= REGION_V; i++) {
         const struct region *region = &rig->regions[i];
+        uint64_t digest;
+        if (gate->auditor != NULL && !digest_input(gate, rig, i, &digest)) {
+            return false;
+        }
+        if (gate->auditor != NULL && digest == rig->digests[i]) {
+            continue;
+        }
         if (!compare_memory(gate, region->at, region->bytes, inputs[i], 0, &at)) {
             return false;
         }
@@ -488,13 +531,55 @@ static void inspect_lse(const struct gate *gate, const struct rig *rig, const fl
     }
 }
 
+/*
+ * Whether a large output shows nothing that would have to be told where it is. The first launch's
+ * is kept on the device, in memory that the baseline will need, to be looked at if another differs.
+ */
+static enum device_status scan_output(struct gate *gate, const struct rig *rig, int launch,
+                                      bool *plain)
+{
+    enum dtype dtype = gate->subject->problem->dtype;
+    const struct region *o = &rig->regions[REGION_O];
+    struct device_scan scan;
+    enum device_status status = gate->auditor->scan(
+        o->at, o->bytes, derive(gate, "digest", REGION_O, 0), poison_half[dtype][rig->poison],
+        half_infinite[dtype], &scan, gate->err);
+
+    if (status == DEVICE_OK && launch == 0) {
+        status = gate->auditor->copy(gate->base.out, o->at, o->bytes, gate->err);
+        gate->first_digest = scan.digest;
+    }
+    *plain = scan.poisoned == 0 && scan.infinite == 0 && scan.digest == gate->first_digest;
+    return status;
+}
+
+/* The outputs of this launch and, of a large shape, of the first, to look at them closely. */
+static enum device_status read_output(struct gate *gate, const struct rig *rig, int launch,
+                                      bool *plain)
+{
+    const struct region *o = &rig->regions[REGION_O];
+    enum device_status status = DEVICE_OK;
+
+    *plain = false;
+    if (gate->auditor != NULL) {
+        status = scan_output(gate, rig, launch, plain);
+        if (status == DEVICE_OK && !*plain && launch > 0) {
+            status = device_read(gate->first, gate->base.out, o->bytes, gate->err);
+        }
+    }
+    if (status == DEVICE_OK && !*plain) {
+        status = device_read(launch == 0 ? gate->first : gate->next, o->at, o->bytes, gate->err);
+    }
+    return status;
+}
+
 static bool observe(struct gate *gate, struct rig *rig, int launch, struct case_result *row,
                     struct observation *seen)
 {
-    uint16_t *out = launch == 0 ? gate->first : gate->next;
     float *lse = launch == 0 ? gate->first_lse : gate->next_lse;
-    const struct region *o = &rig->regions[REGION_O], *l = &rig->regions[REGION_LSE];
-    enum device_status status = device_read(out, o->at, o->bytes, gate->err);
+    const struct region *l = &rig->regions[REGION_LSE];
+    bool plain;
+    enum device_status status = read_output(gate, rig, launch, &plain);
 
     *seen = (struct observation){0};
     if (status == DEVICE_OK && gate->subject->problem->lse) {
@@ -503,7 +588,9 @@ static bool observe(struct gate *gate, struct rig *rig, int launch, struct case_
     if (status != DEVICE_OK) {
         return device_failed(gate, status, row);
     }
-    inspect_output(gate, rig, out, seen);
+    if (!plain) {
+        inspect_output(gate, rig, launch == 0 ? gate->first : gate->next, seen);
+    }
     if (gate->subject->problem->lse) {
         inspect_lse(gate, rig, lse, seen);
     }
@@ -602,6 +689,7 @@ struct row_measure {
 struct comparison {
     const struct gate *gate;
     const int64_t *rows;
+    const uint16_t *got; /* those rows of the output, one after another; NULL: it is there whole */
     int64_t count;
     struct reference reference;
     struct row_measure *measures;
@@ -622,18 +710,25 @@ static double step_at(enum dtype dtype, double x)
     return x;
 }
 
-static const uint16_t *output_row(const struct gate *gate, int64_t row)
+/* The element of the output that a row begins with. */
+static int64_t row_offset(const struct gate *gate, int64_t row)
 {
     const struct problem *p = gate->subject->problem;
     int64_t i = row % p->q_len, h = row / p->q_len % p->heads, b = row / p->q_len / p->heads;
 
-    return gate->first + b * gate->args.o[0] + h * gate->args.o[1] + i * gate->args.o[2];
+    return b * gate->args.o[0] + h * gate->args.o[1] + i * gate->args.o[2];
+}
+
+static const uint16_t *output_row(const struct comparison *c, int64_t at)
+{
+    return c->got != NULL ? c->got + at * c->gate->subject->problem->head_dim
+                          : c->gate->first + row_offset(c->gate, c->rows[at]);
 }
 
 static void measure_row(const struct comparison *c, int64_t at)
 {
     const struct problem *p = c->gate->subject->problem;
-    const uint16_t *out = output_row(c->gate, c->rows[at]);
+    const uint16_t *out = output_row(c, at);
     const double *exact = c->reference.exact + at * p->head_dim;
     const double *baseline = c->reference.baseline + at * p->head_dim;
     double error = 0, base = 0, steps = 0, square = 0, n = (double)p->head_dim;
@@ -726,7 +821,7 @@ static void describe_element(const struct comparison *c, int64_t at, int64_t col
     row->worst[2] = index % p->q_len;
     row->worst[3] = column;
     row->expected = c->reference.exact[at * p->head_dim + column];
-    row->got = half_to_double(p->dtype, output_row(c->gate, index)[column]);
+    row->got = half_to_double(p->dtype, output_row(c, at)[column]);
     row->error_max = fabs(row->got - row->expected);
 }
 
@@ -865,7 +960,7 @@ static uint64_t pick_in_block(struct rng *rng, int64_t size, int64_t wanted)
 static int64_t *pick_rows(const struct gate *gate, uint64_t key, int64_t *count)
 {
     const struct problem *p = gate->subject->problem;
-    double share = REFERENCE_BUDGET / reference_cost(p);
+    double share = reference_budget / reference_cost(p);
     int64_t wanted = share >= 1              ? ROW_BLOCK
                      : share * ROW_BLOCK < 1 ? 1
                                              : (int64_t)(share * ROW_BLOCK);
@@ -893,6 +988,182 @@ static int64_t *pick_rows(const struct gate *gate, uint64_t key, int64_t *count)
     return rows;
 }
 
+/* ---- the rows that were not picked ---------------------------------------------------------- */
+
+/* Some rows of a tensor of the output's layout, one after another; the caller's to free. */
+static uint16_t *gather_rows(struct gate *gate, device_ptr from, const int64_t *rows, int64_t count)
+{
+    int64_t columns = gate->subject->problem->head_dim;
+    int64_t *offsets = xmalloc((size_t)count * sizeof(*offsets));
+    uint16_t *to = xmalloc((size_t)(count * columns) * sizeof(*to));
+
+    for (int64_t r = 0; r < count; r++) {
+        offsets[r] = row_offset(gate, rows[r]);
+    }
+    enum device_status status = gate->auditor->gather(from, offsets, count, columns, to, gate->err);
+    free(offsets);
+    if (status != DEVICE_OK) {
+        free(to);
+        device_failed(gate, status, NULL);
+        return NULL;
+    }
+    return to;
+}
+
+/* What the whole output may be off by from the baseline, in units of a row's expected error. */
+struct allowance {
+    double element, row, all;
+};
+
+/*
+ * A right output and the baseline are each within the limits of the exact one, hence within twice
+ * that of each other; what a row achieves beyond its expectation is taken from the rows that have a
+ * reference. Rows are many here: the mean over all of them is held to hardly more than its due.
+ */
+static struct allowance allow(const struct comparison *c, const struct comparison *base)
+{
+    struct tolerance t = tolerate(c), own = tolerate(base);
+    double beyond = 1, expected = 0;
+
+    for (int64_t r = 0; r < c->count; r++) {
+        const struct row_measure *m = &c->measures[r];
+        beyond = fmax(beyond, achievable(m) / m->expected);
+        expected += m->expected * m->expected;
+    }
+    expected = sqrt(expected / (double)c->count);
+    return (struct allowance){.element = 2 * t.element * beyond,
+                              .row = 2 * fmax(4 * beyond, t.row),
+                              .all = (t.frobenius + 1.25 * own.frobenius_got) / expected};
+}
+
+/* The trusted baseline is trusted where the reference agrees, by the candidate's own limits. */
+static bool check_base(struct gate *gate, const struct comparison *base)
+{
+    struct tolerance t = tolerate(base);
+    int64_t worst = 0;
+    double most = 0;
+
+    for (int64_t r = 0; r < base->count; r++) {
+        const struct row_measure *m = &base->measures[r];
+        if (m->excess / achievable(m) > most) {
+            most = m->excess / achievable(m);
+            worst = r;
+        }
+    }
+    if (most <= t.element && t.frobenius_got <= t.frobenius) {
+        return true;
+    }
+    gate->status = DEVICE_LOST;
+    return err_set(gate->err, ERR_DEVICE,
+                   "the judge's own baseline is off by %.3g times what is allowed, in row %lld; "
+                   "relative error %.3g, where %.3g is allowed",
+                   most / t.element, (long long)base->rows[worst], t.frobenius_got, t.frobenius);
+}
+
+static double ratio_of(uint64_t worst)
+{
+    uint32_t bits = (uint32_t)(worst >> 32);
+    float ratio;
+
+    memcpy(&ratio, &bits, sizeof(ratio));
+    return (double)ratio;
+}
+
+/* One row that is off, element by element; it was not among those that have a reference. */
+static bool fail_row(struct gate *gate, const struct rig *rig, int64_t index, double times,
+                     const char *which, struct case_result *row)
+{
+    const struct problem *p = gate->subject->problem;
+    uint16_t *got = gather_rows(gate, rig->regions[REGION_O].at, &index, 1);
+    uint16_t *base = got != NULL ? gather_rows(gate, gate->base.out, &index, 1) : NULL;
+
+    if (base == NULL) {
+        free(got);
+        return false;
+    }
+    row->error_max = -1;
+    for (int64_t c = 0; c < p->head_dim; c++) {
+        double want = half_to_double(p->dtype, base[c]), have = half_to_double(p->dtype, got[c]);
+        if (fabs(have - want) > row->error_max) {
+            int64_t at[4] = {index / p->q_len / p->heads, index / p->q_len % p->heads,
+                             index % p->q_len, c};
+            memcpy(row->worst, at, sizeof(at));
+            row->expected = want;
+            row->got = have;
+            row->error_max = fabs(have - want);
+        }
+    }
+    free(got);
+    free(base);
+    return case_fail(gate, row, VERDICT_WRONG,
+                     "%s is off by %.3g at batch %lld, head %lld, row %lld, column %lld (the "
+                     "baseline has %.6g, got %.6g), %.3g times what is allowed",
+                     which, row->error_max, (long long)row->worst[0], (long long)row->worst[1],
+                     (long long)row->worst[2], (long long)row->worst[3], row->expected, row->got,
+                     times);
+}
+
+static bool judge_whole(struct gate *gate, const struct rig *rig, const struct comparison *c,
+                        const struct comparison *base, const struct device_comparison *found,
+                        struct case_result *row)
+{
+    struct allowance allowed = allow(c, base);
+    double element = ratio_of(found->element) / allowed.element;
+    double rms = ratio_of(found->row) / allowed.row;
+    double all = sqrt(found->difference / found->expected) / allowed.all;
+    double lse_allowed = gate->subject->problem->dtype == DTYPE_F16 ? 0x1p-9 : 0x1p-6;
+
+    if (element > 1) {
+        return fail_row(gate, rig, (int64_t)(found->element & UINT32_MAX), element, "an element",
+                        row);
+    }
+    if (rms > 1) {
+        return fail_row(gate, rig, (int64_t)(found->row & UINT32_MAX), rms, "a row", row);
+    }
+    if (!(all <= 1)) {
+        return case_fail(gate, row, VERDICT_WRONG,
+                         "the whole output is further from the baseline than its numerics class: "
+                         "%.3g times what is allowed (Frobenius)",
+                         all);
+    }
+    if (gate->subject->problem->lse && ratio_of(found->lse) > lse_allowed) {
+        return case_fail(gate, row, VERDICT_WRONG,
+                         "the log-sum-exp of row %lld is off by more than %.3g from the baseline",
+                         (long long)(found->lse & UINT32_MAX), lse_allowed);
+    }
+    return true;
+}
+
+/* Every row of a large output, against the baseline; c holds those that have a reference. */
+static bool check_whole(struct gate *gate, const struct rig *rig, const struct comparison *c,
+                        struct case_result *row)
+{
+    const struct verify_subject *subject = gate->subject;
+    struct comparison base = *c;
+    struct device_comparison found;
+    enum device_status status =
+        gate->auditor->baseline(subject->problem, subject->numerics == NUMERICS_FP16, &rig->buffers,
+                                &gate->base, gate->err);
+
+    if (status == DEVICE_OK) {
+        status = gate->auditor->compare(subject->problem, &rig->buffers, &gate->base, &found,
+                                        gate->err);
+    }
+    if (status != DEVICE_OK) {
+        return device_failed(gate, status, NULL);
+    }
+    base.got = gather_rows(gate, gate->base.out, c->rows, c->count);
+    if (base.got == NULL) {
+        return false;
+    }
+    base.measures = xmalloc((size_t)c->count * sizeof(*base.measures));
+    pool_run(measure_rows, &base, (c->count + ROWS_PER_TASK - 1) / ROWS_PER_TASK, gate->threads);
+    bool right = check_base(gate, &base) && judge_whole(gate, rig, c, &base, &found, row);
+    free((void *)base.got);
+    free(base.measures);
+    return right;
+}
+
 /* Only now, after the candidate's last launch on this input, does the answer come to exist. */
 static bool check_correct(struct gate *gate, struct rig *rig, bool bar, struct case_result *row)
 {
@@ -900,8 +1171,13 @@ static bool check_correct(struct gate *gate, struct rig *rig, bool bar, struct c
     struct comparison c = {.gate = gate};
     int64_t *rows = pick_rows(gate, derive(gate, "rows", (int64_t)rig->key, 0), &c.count);
     size_t count = (size_t)c.count, bytes = count * (size_t)p->head_dim * sizeof(double);
+    bool right = true;
 
     c.rows = rows;
+    if (gate->auditor != NULL) {
+        c.got = gather_rows(gate, rig->regions[REGION_O].at, rows, c.count);
+        right = c.got != NULL;
+    }
     c.reference.exact = xmalloc(bytes);
     c.reference.baseline = xmalloc(bytes);
     c.reference.noise = xmalloc(count * sizeof(double));
@@ -910,12 +1186,19 @@ static bool check_correct(struct gate *gate, struct rig *rig, bool bar, struct c
         c.reference.baseline_lse = xmalloc(count * sizeof(double));
     }
     c.measures = xmalloc(count * sizeof(*c.measures));
-    reference_rows(p, &rig->inputs, gate->subject->numerics, rows, c.count, &c.reference,
-                   gate->threads);
-    pool_run(measure_rows, &c, (c.count + ROWS_PER_TASK - 1) / ROWS_PER_TASK, gate->threads);
-    bool right = check_output(gate, &c, row) && (!p->lse || check_lse(gate, &c, row)) &&
-                 (!bar || check_bar(gate, &c, row));
+    int64_t since = clock_now_us();
+    if (right) {
+        reference_rows(p, &rig->inputs, gate->subject->numerics, rows, c.count, &c.reference,
+                       gate->threads);
+        spend(gate, PART_REFERENCE, &since);
+        pool_run(measure_rows, &c, (c.count + ROWS_PER_TASK - 1) / ROWS_PER_TASK, gate->threads);
+    }
+    right = right && check_output(gate, &c, row) && (!p->lse || check_lse(gate, &c, row)) &&
+            (!bar || check_bar(gate, &c, row)) &&
+            (gate->auditor == NULL || check_whole(gate, rig, &c, row));
+    spend(gate, PART_COMPARE, &since);
     free(rows);
+    free((void *)c.got);
     free(c.reference.exact);
     free(c.reference.baseline);
     free(c.reference.noise);
@@ -967,6 +1250,8 @@ static bool set_jitter(struct gate *gate, const struct rig *rig, int launch,
 static bool launch_all(struct gate *gate, struct rig *rig, const struct climb *climb,
                        struct case_result *row, struct observation *seen)
 {
+    int64_t since = clock_now_us();
+
     for (int launch = 0; launch < climb->launches; launch++) {
         bool happened = climb->rung == RUNG_TIMED && launch == 0; /* while it was timed */
         device_watch(climb->first && launch == 0); /* watching is slow: once for each shape */
@@ -976,9 +1261,11 @@ static bool launch_all(struct gate *gate, struct rig *rig, const struct climb *c
         if (!happened && !rig_call(gate, rig, row)) {
             return false;
         }
+        spend(gate, PART_CALL, &since);
         if (!check_zeroed(gate, rig, row) || !observe(gate, rig, launch, row, &seen[launch])) {
             return false;
         }
+        spend(gate, PART_LOOK, &since);
     }
     return true;
 }
@@ -1031,9 +1318,11 @@ static bool case_run(struct gate *gate, struct rig *rig, const struct climb *cli
     if (climb->first) {
         rung_passed(gate, rig, &row, RUNG_SANITY);
     }
+    int64_t since = clock_now_us();
     if (!check_surroundings(gate, rig, &row)) {
         return false;
     }
+    spend(gate, PART_LOOK, &since);
     for (int launch = 0; launch < climb->launches; launch++) {
         if (!check_sane(gate, &seen[launch], &row)) {
             return false;
@@ -1070,8 +1359,38 @@ static void gate_open(struct gate *gate)
     gate->chunk = xmalloc(CHUNK_BYTES);
 }
 
+/* What an auditor needs besides the buffers of a call. */
+static bool gate_base(struct gate *gate)
+{
+    const struct problem *p = gate->subject->problem;
+    size_t rows = (size_t)problem_rows(p);
+    const struct {
+        device_ptr *at;
+        size_t bytes;
+    } parts[] = {{&gate->base.out, (size_t)problem_q_elements(p) * 2},
+                 {&gate->base.expected, rows * sizeof(float)},
+                 {&gate->base.lse, p->lse ? rows * sizeof(float) : 0}};
+
+    for (size_t i = 0; gate->auditor != NULL && i < sizeof(parts) / sizeof(*parts); i++) {
+        enum device_status status =
+            parts[i].bytes > 0 ? device_alloc(parts[i].bytes, parts[i].at, gate->err) : DEVICE_OK;
+        if (status != DEVICE_OK) {
+            *parts[i].at = 0;
+            return device_failed(gate, status, NULL);
+        }
+    }
+    return true;
+}
+
 static void gate_close(struct gate *gate)
 {
+    const device_ptr own[] = {gate->base.out, gate->base.expected, gate->base.lse};
+
+    for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++) {
+        if (own[i] != 0) {
+            device_free(own[i]);
+        }
+    }
     free(gate->first);
     free(gate->next);
     free(gate->first_lse);
@@ -1111,6 +1430,16 @@ static struct climb climb_of(const struct verify_request *request, bool first)
                           .bar = request->depth == DEPTH_BAR};
 }
 
+/* FP16 sums lose what is small in BF16: no error can be predicted for a row without a reference. */
+static const struct device_auditor *auditor_of(const struct verify_subject *subject)
+{
+    bool loses = subject->numerics == NUMERICS_FP16 && subject->problem->dtype == DTYPE_BF16;
+
+    return reference_cost(subject->problem) > reference_budget && !loses
+               ? device_auditor(subject->problem)
+               : NULL;
+}
+
 static struct gate gate_of(struct arena *arena, const struct verify_subject *subject,
                            uint64_t secret, struct judge_result *result, struct err *err)
 {
@@ -1119,7 +1448,8 @@ static struct gate gate_of(struct arena *arena, const struct verify_subject *sub
                          .secret = secret,
                          .result = result,
                          .err = err,
-                         .status = DEVICE_OK};
+                         .status = DEVICE_OK,
+                         .auditor = auditor_of(subject)};
 }
 
 static bool run_cases(struct gate *gate, const struct verify_request *request, struct rig *rig)
@@ -1154,7 +1484,7 @@ enum device_status verify_run(struct arena *arena, const struct verify_subject *
 
     assert(request->seeds > 0);
     gate_open(&gate);
-    if (rig_make(&gate, &rig, 0)) {
+    if (rig_make(&gate, &rig, 0) && gate_base(&gate)) {
         run_cases(&gate, request, &rig);
     }
     rig_free(&rig);
@@ -1171,7 +1501,7 @@ enum device_status verify_race(struct arena *arena, const struct verify_subject 
 
     gate.race = true;
     gate_open(&gate);
-    if (rig_make(&gate, &rig, 0) &&
+    if (rig_make(&gate, &rig, 0) && gate_base(&gate) &&
         rig_draw(&gate, &rig, INPUT_NORMAL, derive(&gate, "race", 0, 0))) {
         case_run(&gate, &rig, &climb);
     }
@@ -1234,6 +1564,7 @@ enum device_status verify_sets_check(struct arena *arena, struct verify_sets *se
     bool well = true;
 
     gate_open(&gate);
+    well = gate_base(&gate);
     for (int s = 0; s < sets->count && well; s++) {
         well = case_run(&gate, &sets->rigs[s], &climb);
     }

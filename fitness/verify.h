@@ -21,11 +21,26 @@
 #include "fitness/inputs.h"
 #include "fitness/job.h"
 
-enum { GATE_VERSION = 3 }; /* raised with every change of what passes; part of a judgement's key */
+enum { GATE_VERSION = 4 }; /* raised with every change of what passes; part of a judgement's key */
 
 enum numerics {
     NUMERICS_FP32, /* P in FP16 (or BF16), every sum in FP32 */
     NUMERICS_FP16, /* Q·Kᵀ summed in FP16; P·V summed in FP16 within a tile of keys */
+};
+
+/* Where the gate's time goes; the metrics gate_draw_ms and the ones after it. */
+enum verify_part {
+    PART_DRAW,      /* inputs, by the host */
+    PART_MOVE,      /* inputs, to the device */
+    PART_CALL,      /* poison, garbage, the calls themselves */
+    PART_LOOK,      /* outputs, guards, inputs afterwards */
+    PART_REFERENCE, /* FP64, by the host */
+    PART_COMPARE,   /* with reference and baseline */
+    VERIFY_PARTS,
+};
+
+struct verify_costs {
+    int64_t us[VERIFY_PARTS];
 };
 
 /* What the gate needs to run one program on one shape. */
@@ -35,6 +50,7 @@ struct verify_subject {
     const struct problem *problem;
     int problem_index;
     enum numerics numerics;
+    struct verify_costs *costs; /* added to; NULL: nobody asks */
 };
 
 /* What a device's status says of a candidate; NONE for DEVICE_OK. */

