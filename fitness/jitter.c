@@ -290,8 +290,10 @@ static bool statement_begin(struct scan *scan, const char *word)
 /* A ring belongs to a kernel; what its functions wait for could not be found in it. */
 static void take_kind(struct scan *scan, const char *word)
 {
+    static const char *const asks[] = {"mbarrier.try_wait", "mbarrier.test_wait"};
     enum late_kind kind = late_kind_of(word);
 
+    scan->late->asked = scan->late->asked || is_one_of(word, asks, COUNT(asks));
     if (kind == LATE_NONE) {
         return;
     }

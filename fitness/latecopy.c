@@ -439,10 +439,14 @@ static void put_again(int n, struct buf *twin)
 void late_wait(struct latecopy *late, enum late_kind kind, struct late_statement statement,
                struct buf *twin)
 {
-    int n = late->labels++;
     struct parts parts;
-    bool understood = take_apart(statement, &parts);
+    int n;
 
+    if (kind == LATE_ARRIVE && !late->asked) {
+        return; /* whatever it is told, nobody hears it */
+    }
+    n = late->labels++;
+    bool understood = take_apart(statement, &parts);
     buf_puts(twin, "\n{\n.reg .pred %evo_p;\n.reg .b16 %evo_c;\n"
                    ".reg .b32 %evo_d, %evo_f, %evo_i, %evo_n, %evo_w<4>;\n"
                    ".reg .b64 %evo_s, %evo_a, %evo_b;\n");

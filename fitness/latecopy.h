@@ -6,9 +6,10 @@
  * copies that it asked for, and moves the bytes itself where it waits for them (wait_group,
  * wait_all). What reads without waiting, or waits for one group too few, finds what was there
  * before, each time. What was never waited for when the thread ends does not come at all. Where an
- * mbarrier is to be told of them, nobody waits yet: there they are asked for, with no less than the
- * hardware's delay before them. A full ring, or one of no places (so the twin is the kernel
- * itself), lets the instruction do its work as ever: copies may always come early.
+ * mbarrier is to be told of them, nobody waits yet: there they are asked for, and the hardware
+ * takes its time; unless nothing in the module ever waits for an mbarrier. A full ring, or one of
+ * no places (so the twin is the kernel itself), lets the instruction do its work as ever: copies
+ * may always come early.
  *
  * It knows what cp.async's operands mean, hence which registers have how many bits. Caller:
  * jitter.c, which finds the statements. The text is untrusted: what is not understood stays.
@@ -35,6 +36,7 @@ struct latecopy {
     } registers[LATE_REGISTERS_MAX];
     int count;
     int labels; /* given out */
+    bool asked; /* some instruction of the module waits for an mbarrier */
 };
 
 /* One instruction or declaration with its guard and its semicolon. */
