@@ -34,7 +34,9 @@ extern const int bench_nears[BENCH_NEARS]; /* within 10, 5, 1 % */
 struct bench_plan {
     int evals, repeats, jobs;
     int lag; /* as in a seed; 1: every outcome is known to the next proposal */
-    bool noise; /* times are drawn around the recorded ones, with the recorded spread */
+    /* A time is the mean of samples around the recorded one with the recorded spread, and a judge
+     * decides how many there are. */
+    bool noise;
 };
 
 /* One run: after each evaluation the true time of what is thought to be best, and the clock. */
@@ -42,6 +44,7 @@ struct bench_run {
     double *best_us; /* [evals]; 0 before the first success */
     double *clock_ms;
     double search_us; /* CPU time of the search itself */
+    double samples;   /* taken, where there is noise */
 };
 
 struct bench_result {
@@ -51,6 +54,8 @@ struct bench_result {
     double solved[BENCH_NEARS];                        /* shares, by BENCH_UNSOLVED evaluations */
     double score, score_time;
     double ms_per_proposal;
+    double samples; /* an evaluation; 0 without noise */
+    double chosen;  /* the share of runs that end with one within the last of bench_nears */
 };
 
 /* A recorded space with what its score needs. */

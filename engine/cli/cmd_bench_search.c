@@ -30,7 +30,7 @@ struct bench {
 struct total {
     int spaces;
     double best_rel[BENCH_MARKS], evals_to[BENCH_NEARS]; /* logarithms */
-    double solved, score, score_time, ms;
+    double solved, score, score_time, ms, samples, chosen;
 };
 
 /* ---- which spaces ---- */
@@ -326,6 +326,8 @@ static void add_result(struct total *total, const struct bench_result *result)
     total->score += result->score;
     total->score_time += result->score_time;
     total->ms += result->ms_per_proposal;
+    total->samples += result->samples;
+    total->chosen += result->chosen;
 }
 
 /* ---- the command ---- */
@@ -392,9 +394,16 @@ static bool bench_search(struct cli *cli, struct err *err)
     }
     if (bench.table != NULL) {
         table_print(bench.table, stdout);
-        printf("\n%d runs each, lag %d%s; means with 95 %% intervals, a run not there by %d counts "
-               "as %d\n", bench.plan.repeats, bench.plan.lag, bench.plan.noise ? ", noise" : "",
-               BENCH_UNSOLVED, BENCH_UNSOLVED);
+        printf("\n%d runs each, lag %d; means with 95 %% intervals, a run not there by %d counts "
+               "as %d\n", bench.plan.repeats, bench.plan.lag, BENCH_UNSOLVED, BENCH_UNSOLVED);
+        for (int i = 0; bench.plan.noise && i < bench.strategy_count; i++) {
+            const struct total *total = &totals[i];
+
+            printf("noise: what %s has chosen after %d is within %d %% in %.1f %% of runs; ",
+                   strategy_names[bench.strategies[i]], bench.plan.evals, bench_nears[NEAR_1],
+                   100 * total->chosen / total->spaces);
+            printf("%.0f samples an evaluation\n", total->samples / total->spaces);
+        }
     }
     return true;
 }

@@ -364,7 +364,7 @@ const struct command command_table[] = {
       {"repeats", 0, "N", "runs of each strategy on each space (default: 20)"},
       {"evals", 0, "N", "evaluations of a run (default: 400)"},
       {"lag", 0, "N", "as in a seed: a proposal reads outcomes N places back (default: 1)"},
-      {"noise", 0, NULL, "draw times around the recorded ones, with their recorded spread"},
+      {"noise", 0, NULL, "measure as a judge does, samples drawn with the recorded spread"},
       {"jobs", 0, "N", "processes at once (default: one a core)"},
       {"csv", 0, NULL, "print CSV instead of a table"},
       JSON}},

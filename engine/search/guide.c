@@ -7,7 +7,7 @@
 #include "search/model.h"
 
 enum {
-    DESIGN_MIN = 6,   /* genomes that a family is sampled with at least; else one a gene */
+    DESIGN_MIN = 6,    /* genomes that a family is sampled with at least; else one a gene */
     DESIGN_POOL = 200, /* of which the one farthest from all others is taken */
     ELITES = MODEL_ELITES,
     LOCAL_EVERY = 3, /* every third place is a neighbour of an elite */
@@ -147,6 +147,19 @@ static void descend_from(struct pick *pick, enum operator_kind kind, const struc
     }
 }
 
+/* What there is to improve on: the best, or what is pending and expected to be better. */
+static double expected_best(struct guide *guide, int numerics)
+{
+    double best = guide->elites[numerics][0].y;
+
+    for (int i = 0; i < guide->space->family_count; i++) {
+        if (model_refresh(&guide->models[i])) {
+            best = model_expect_best(&guide->models[i], numerics, best);
+        }
+    }
+    return best;
+}
+
 static bool pick_near(struct guide *guide, int64_t place, int numerics, struct pick *pick)
 {
     int count = guide->elite_count[numerics] < ELITES ? guide->elite_count[numerics] : ELITES;
@@ -161,7 +174,7 @@ static bool pick_near(struct guide *guide, int64_t place, int numerics, struct p
         return false;
     }
     model_consider_near(&guide->models[elite->genome.family], elite,
-                        guide->elites[numerics][0].y, &choice);
+                        expected_best(guide, numerics), &choice);
     pick->genome = choice.genome;
     descend_from(pick, OPERATOR_REFINE, elite);
     return choice.found;
@@ -171,13 +184,15 @@ static bool pick_anywhere(struct guide *guide, int numerics, struct pick *pick)
 {
     struct choice choice = {.found = false};
     const struct trial *parent;
+    double best;
 
     if (guide->elite_count[numerics] == 0) {
         return false;
     }
+    best = expected_best(guide, numerics);
     for (int i = 0; i < guide->space->family_count; i++) {
         if (model_refresh(&guide->models[i])) {
-            model_consider(&guide->models[i], numerics, guide->elites[numerics][0].y, &choice);
+            model_consider(&guide->models[i], numerics, best, &choice);
         }
     }
     if (!choice.found) {

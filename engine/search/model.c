@@ -824,6 +824,20 @@ static void consider(struct choice *choice, const struct genome *genome, double 
     }
 }
 
+double model_expect_best(const struct model *model, int numerics, double best)
+{
+    for (int i = 0; i < model->pending_count; i++) {
+        int at = catalogue_find(model->field, &model->pending[i].genome);
+        double mean, sd;
+
+        if (at >= 0 && model->field->numerics[at] == numerics) {
+            posterior_at(model->posterior, at, &mean, &sd);
+            best = fmin(best, mean + model->centre);
+        }
+    }
+    return best;
+}
+
 static void consider_candidate(const struct model *model, int at, double best,
                                struct choice *choice)
 {

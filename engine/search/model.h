@@ -90,6 +90,8 @@ struct choice {
     bool hopeless, found;
 };
 
+/* The best of this class, once those pending in the field have come out as expected: log us. */
+double model_expect_best(const struct model *model, int numerics, double best);
 /*
  * The candidate of this class of which most is expected, if of more than `choice` so far; what is
  * hopeless is less than anything else.
