@@ -166,7 +166,7 @@ enum device_status device_call(struct device_module *module, const struct plan *
 struct physics_device device_peaks(void);
 
 /* How many sets of buffers device_measure wants to rotate through. */
-int device_sets(void);
+int device_sets(const struct problem *problem);
 
 /* Resident warps of the plan's first kernel, in percent of the device's maximum; NAN when unknown.
  */
@@ -177,7 +177,7 @@ struct measure_request {
     const struct plan *plan;
     const struct device_buffers *sets; /* rotated through, so that pointers change; where there are
                                           several, the last is for warming up */
-    int set_count;                     /* device_sets() */
+    int set_count;                     /* device_sets */
     double bound_us;                   /* stop after the quick rung when surely above; 0: never */
     double cap_ms;                     /* device time that sampling may take; above 0 */
 };

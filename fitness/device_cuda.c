@@ -21,7 +21,8 @@
 enum {
     LOCK_WAIT_MS = 10000, /* a judge that was just killed needs about 0.1 s to let go */
     LOCK_POLL_MS = 50,
-    IDLE_GAP_US = 1000,   /* clocks and power follow load over milliseconds, not less */
+    IDLE_GAP_US = 1000,   /* power follows load over milliseconds, not less */
+    REST_US = 100 * 1000, /* clocks have been seen to stay up for three times as long */
     CUBIN_BYTES_MIN = 64, /* an ELF header */
     SCRUB_THREADS = 1024,
     SCRUB_LIMIT_NS = 1000 * 1000,
@@ -155,7 +156,7 @@ static struct {
 
     struct block *used, *idle; /* of device memory; idle: the one freed last comes first */
 
-    int64_t busy_since_us, busy_until_us;
+    int64_t busy_since_us, awake_since_us, busy_until_us;
     bool lost; /* a sticky error: nothing works any more, cleaning up included */
 } gpu = {.lock_fd = -1};
 
@@ -1111,6 +1112,9 @@ void cuda_busy_begin(void)
     if (now - gpu.busy_until_us > IDLE_GAP_US) {
         gpu.busy_since_us = now;
     }
+    if (now - gpu.busy_until_us > REST_US) {
+        gpu.awake_since_us = now;
+    }
 }
 
 int64_t cuda_busy_us(void)
@@ -1118,6 +1122,13 @@ int64_t cuda_busy_us(void)
     bool resting = clock_now_us() - gpu.busy_until_us > IDLE_GAP_US;
 
     return resting ? 0 : gpu.busy_until_us - gpu.busy_since_us;
+}
+
+int64_t cuda_awake_us(void)
+{
+    bool resting = clock_now_us() - gpu.busy_until_us > REST_US;
+
+    return resting ? 0 : gpu.busy_until_us - gpu.awake_since_us;
 }
 
 enum device_status cuda_settle(enum device_status enqueued, struct err *err)

@@ -48,6 +48,8 @@ void cuda_busy_begin(void);
 /* How long the device has been busy with calls, gaps under a millisecond included; 0 when it rests.
  */
 int64_t cuda_busy_us(void);
+/* The same, pauses up to a tenth of a second included: its clocks do not fall within that. */
+int64_t cuda_awake_us(void);
 
 /*
  * A kernel that keeps the stream waiting until cuda_release, so that a batch can be enqueued whole

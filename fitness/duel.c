@@ -84,7 +84,8 @@ static bool make_sets(struct session *s, int side, struct err *err)
     struct contender *to = &s->sides[side];
     int count;
 
-    s->status = verify_sets_make(s->arena, &subject, s->job->secret, device_sets(), &to->sets, err);
+    s->status = verify_sets_make(s->arena, &subject, s->job->secret,
+                                 device_sets(subject.problem), &to->sets, err);
     if (s->status == DEVICE_OK && *s->job->sides[side].rival != '\0') {
         s->status = device_rival_choose(s->arena, to->module, &to->plan,
                                         verify_sets_buffers(to->sets, &count),

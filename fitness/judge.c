@@ -448,7 +448,8 @@ static bool measure_problem(struct session *s, int problem, struct err *err)
     }
 
     int64_t start = clock_now_us();
-    s->status = verify_sets_make(s->arena, &subject, s->job->secret, device_sets(), &sets, err);
+    s->status = verify_sets_make(s->arena, &subject, s->job->secret,
+                                 device_sets(subject.problem), &sets, err);
     s->check_us += clock_now_us() - start;
     if (s->status == DEVICE_OK) {
         request.sets = verify_sets_buffers(sets, &request.set_count);

@@ -13,7 +13,9 @@ enum {
     WARM_US = 50 * 1000,        /* busy this long, and */
     WARM_LAUNCHES = 10,         /* own calls at least, but */
     WARM_LIMIT_US = 200 * 1000, /* no longer than this (and two calls), for very slow programs */
-    WARM_QUICK_US = 5 * 1000,   /* enough to tell a program that is slower by quick_margin */
+    WARM_SHORT_US = 3 * 1000,   /* of its own, for short calls on a device that is awake */
+    WARM_QUICK_US = 1000,       /* enough to tell a program that is slower by quick_margin */
+    WARM_BATCH_US = 1000,
     QUICK_SAMPLES = 8,          /* five could not bound a median at 95 % */
     SAMPLES_MIN = 50,
     SAMPLES_MIN_SHORT = 200, /* where a tick of the clock is a visible part of the time: */
@@ -26,10 +28,11 @@ enum {
     LEAD_BELOW_US = 1000,
     GRAPH_US = 200, /* a graph lasts about this long, or is one call */
     GRAPH_CALLS_MAX = 50,
-    GRAPH_LEAD_US = 2000, /* untimed replays before the timed ones */
+    GRAPH_LEAD_US = 1000, /* untimed replays before the timed ones */
     REPLAYS_MAX = 10,
     REPLAYS_MIN = 3,
-    SENSOR_US = 5000,
+    SENSOR_US = 2000,
+    CACHED_BYTES_MAX = 256 << 20, /* larger than any L2 */
     COOLING_TRIES = 4,   /* waits of 1, 2, 4 s between them */
     MEASURES_MAX = 2000, /* then the process is worn: CUPTI grows, and its times have gone bad */
 };
@@ -39,8 +42,14 @@ static const double quick_margin = 1.1;    /* a rested device was seen to lose u
 static bool worn;
 static int measures;
 
-/* The last warms up, the others rotate; each costs one check of its output. */
-int device_sets(void) { return 4; }
+/*
+ * The last warms up, the others rotate; each costs one check of its output. What no cache could
+ * keep from one call to the next needs two alone, so that pointers and values change.
+ */
+int device_sets(const struct problem *problem)
+{
+    return problem_bytes(problem) > CACHED_BYTES_MAX ? 2 : 4;
+}
 
 bool device_is_worn(void) { return worn || measures >= MEASURES_MAX; }
 
@@ -87,6 +96,18 @@ static enum device_status enqueue_unsampled(struct sampler *sampler, int calls, 
     return status;
 }
 
+/*
+ * Short calls leave most of a device's power unused: for them it is enough that its clocks are up.
+ * Long ones run at the power limit, and that takes a while to be reached.
+ */
+static bool is_warm(const struct sampler *sampler, int64_t spent_us, int64_t enough_us)
+{
+    bool awake = sampler->call_us < SHORT_US && spent_us >= WARM_SHORT_US &&
+                 cuda_awake_us() >= enough_us;
+
+    return sampler->warmed >= WARM_LAUNCHES && (awake || cuda_busy_us() >= enough_us);
+}
+
 /* Never looks at how the times spread, only at how long it has lasted. */
 static enum device_status warm_up(struct sampler *sampler, int64_t enough_us, struct err *err)
 {
@@ -106,11 +127,11 @@ static enum device_status warm_up(struct sampler *sampler, int64_t enough_us, st
         spent_us += took_us;
         sampler->warmed += calls;
         sampler->call_us = (double)(took_us > 0 ? took_us : 1) / calls;
-        if ((cuda_busy_us() >= enough_us && sampler->warmed >= WARM_LAUNCHES) ||
+        if (is_warm(sampler, spent_us, enough_us) ||
             (spent_us >= WARM_LIMIT_US && sampler->warmed >= 2)) {
             return DEVICE_OK;
         }
-        calls = clamp(BATCH_US / sampler->call_us, 1, CALLS_MAX);
+        calls = clamp(WARM_BATCH_US / sampler->call_us, 1, CALLS_MAX);
     }
 }
 

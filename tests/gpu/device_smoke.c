@@ -796,7 +796,7 @@ static void candidate(struct arena *arena, const char *shape, double bound_us, i
             return;
         }
         t[2] = now_us();
-        must(verify_sets_make(arena, &subject, 78, device_sets(), &made, &err), "sets");
+        must(verify_sets_make(arena, &subject, 78, device_sets(subject.problem), &made, &err), "sets");
         t[3] = now_us();
         struct measure_request request = {
             .module = s.module, .plan = &s.plan, .bound_us = bound_us, .cap_ms = 150};
