@@ -303,6 +303,13 @@ INSERT INTO metric (judgement, problem, name, value, reason)
 VALUES (:judgement, :problem, :name, :value, :reason)
 ON CONFLICT DO NOTHING
 
+-- What became known later of the first judgement of a place: counters are taken in batches.
+-- :name metric_insert_late
+INSERT INTO metric (judgement, problem, name, value, reason)
+SELECT id, :problem, :name, :value, :reason FROM judgement
+WHERE run = :run AND place = :place AND verdict = 'pass' ORDER BY id LIMIT 1
+ON CONFLICT DO NOTHING
+
 -- :name metric_list
 SELECT problem, name, reason, value FROM metric
 WHERE judgement = :judgement ORDER BY problem, name

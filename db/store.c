@@ -696,6 +696,25 @@ static bool metric_insert(struct store *store, int64_t judgement, int problem, e
     return sql_run(store, s, err);
 }
 
+bool store_counted_insert(struct store *store, int64_t run, const struct judge_result *result,
+                          struct err *err)
+{
+    for (int i = 0; i < result->counted_count; i++) {
+        sqlite3_stmt *s = sql_writer(store, STATEMENT_METRIC_INSERT_LATE);
+
+        sql_bind_i64(s, ":run", run);
+        sql_bind_i64(s, ":place", result->counted[i].id);
+        sql_bind_i64(s, ":problem", result->counted[i].problem);
+        sql_bind_text(s, ":name", metric_table[result->counted[i].metric].name);
+        sql_bind_f64(s, ":value", result->counted[i].value);
+        sql_bind_text(s, ":reason", result->counted[i].reason);
+        if (!sql_run(store, s, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* problem -1: of the whole workload. What is no time (nothing was timed) is not recorded. */
 static bool score_insert(struct store *store, int64_t judgement, int problem,
                          const struct score *score, struct err *err)

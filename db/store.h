@@ -216,6 +216,9 @@ struct judgement_row {
 bool store_judgement_insert(struct store *store, struct judgement_row *row,
                             const struct judge_result *result, const struct score *problem_scores,
                             struct err *err);
+/* The metrics of earlier judgements of the run that came along with this result. */
+bool store_counted_insert(struct store *store, int64_t run, const struct judge_result *result,
+                          struct err *err);
 bool store_judgement_find(struct store *store, const struct judgement_key *key,
                           struct arena *arena, struct judgement_row *row, bool *found,
                           struct err *err);

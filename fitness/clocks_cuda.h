@@ -4,6 +4,7 @@
  * records_cuda.c  activity records: CUPTI in the process, and what it saw of a batch
  * sensors_cuda.c  NVML: clock, power, temperature, throttling
  * calls_cuda.c    calls behind a hold, each matched with its records; graphs of calls
+ * counters_cuda.c hardware counters (device_count): CUPTI again, and never while records are kept
  * measure_cuda.c  one program (device_measure); duel_cuda.c two, interleaved (device_duel)
  *
  * docs/MEASURING.md gives the reasons. All on the judge's thread; CUPTI's own threads touch nothing
@@ -28,6 +29,11 @@ struct record {
 bool clocks_armed(void);
 /* Takes CUPTI out of the process: while it is in, graphs run slower. The stream must be idle. */
 bool clocks_disarm(struct err *err);
+/*
+ * Stops recording, and leaves CUPTI in the process: counters cannot be had while records are taken,
+ * and begin only where CUPTI is. clocks_disarm comes after them.
+ */
+bool clocks_pause(struct err *err);
 /* From here on records are kept, or dropped; those of before are forgotten. */
 void records_keep(bool keep);
 /*

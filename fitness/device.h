@@ -19,6 +19,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "fitness/counters.h"
 #include "fitness/job.h"
 #include "fitness/physics.h"
 #include "fitness/plan.h"
@@ -252,6 +253,21 @@ struct dueled {
  */
 enum device_status device_duel(struct arena *arena, const struct duel_request *request,
                                struct dueled *dueled, struct err *err);
+
+/*
+ * Hardware counters of calls, each of them run once or several times after a first time that is not
+ * counted: values[i][k] is that of counters_of(set)[k], NAN where unknown. DEVICE_REFUSED: there
+ * are none here; err says why, and what would allow them.
+ */
+struct device_count {
+    struct device_module *module;
+    const struct plan *plan;
+    const struct device_buffers *set;
+};
+enum device_status device_count(enum counter_set set, const struct device_count *calls, int count,
+                                double (*values)[COUNTERS_MAX], struct err *err);
+/* False: it never will have counters, so that nothing need wait for them. */
+bool device_counts(void);
 
 /*
  * True when the process had better be replaced after this answer: it has measured very often, or a

@@ -410,6 +410,7 @@ void device_close(void)
     sensors_close();
     trim_idle(0, 0);
     if (gpu.context != NULL && !gpu.lost) {
+        counters_close();
         clocks_close();
         audit_close();
         if (gpu.own != NULL) {

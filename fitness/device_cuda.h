@@ -84,6 +84,8 @@ enum device_status clocks_arm(struct err *err);
 void clocks_close(void);
 unsigned clocks_version(void); /* of CUPTI */
 
+void counters_close(void); /* counters_cuda.c: device_count */
+
 /* NVML, if there is one. driver_version is "" when unknown. */
 void sensors_open(const char uuid[GPU_UUID_TEXT]);
 void sensors_close(void);

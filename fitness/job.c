@@ -774,6 +774,28 @@ static bool parse_metric(struct arena *arena, const char *line, struct judge_res
     return true;
 }
 
+static bool parse_counted(struct arena *arena, const char *line, struct judge_result *result)
+{
+    char *rest = arena_dup(arena, line);
+    int at = result->counted_count;
+    const char *name;
+    int64_t problem;
+
+    if (!next_i64(&rest, &result->counted[at].id) || result->counted[at].id < 0 ||
+        !next_i64(&rest, &problem) || problem < 0 || problem >= JOB_TIMED_MAX) {
+        return false;
+    }
+    name = next_word(&rest);
+    if (name == NULL || (result->counted[at].metric = metric_find(name)) == METRIC_COUNT ||
+        !next_f64_or_nan(&rest, &result->counted[at].value)) {
+        return false;
+    }
+    result->counted[at].problem = (int)problem;
+    result->counted[at].reason = rest != NULL ? rest : "";
+    result->counted_count++;
+    return true;
+}
+
 struct message *result_encode(struct arena *arena, const struct judge_result *result)
 {
     struct message *message = message_new(arena, "result");
@@ -793,6 +815,14 @@ struct message *result_encode(struct arena *arena, const struct judge_result *re
                                       metric_table[result->metrics[i].metric].name,
                                       f64_or_nan(arena, result->metrics[i].value),
                                       result->metrics[i].reason));
+    }
+    for (int i = 0; i < result->counted_count; i++) {
+        message_put_line(message, "counted",
+                         arena_printf(arena, "%lld %d %s %s %s", (long long)result->counted[i].id,
+                                      result->counted[i].problem,
+                                      metric_table[result->counted[i].metric].name,
+                                      f64_or_nan(arena, result->counted[i].value),
+                                      result->counted[i].reason));
     }
     for (int i = 0; i < result->timing_count; i++) {
         put_timing(arena, message, i, &result->timings[i]);
@@ -846,6 +876,14 @@ bool result_decode(struct arena *arena, const struct message *message, struct ju
         }
         if (!parse_metric(arena, line, result)) {
             return malformed(message, "metric", line, err);
+        }
+    }
+    for (at = 0; (line = message_each(message, "counted", &at)) != NULL;) {
+        if (result->counted_count == JOB_COUNTED_MAX) {
+            return too_many(message, "counted", err);
+        }
+        if (!parse_counted(arena, line, result)) {
+            return malformed(message, "counted", line, err);
         }
     }
     for (at = 0; (line = message_each(message, "timing", &at)) != NULL;) {

@@ -24,7 +24,7 @@
 #include "fitness/stats.h"
 
 enum {
-    JOB_PROTOCOL = 6,      /* raised with every change of a message */
+    JOB_PROTOCOL = 7,      /* raised with every change of a message */
     JOB_IMAGES_MAX = 8,    /* static problems of a workload */
     JOB_TIMED_MAX = 32,    /* shapes of a workload */
     JOB_PROBLEMS_MAX = 64, /* with those that only the gate sees */
@@ -33,6 +33,7 @@ enum {
     JOB_SAMPLES_MAX = 4096, /* per problem and clock */
     JOB_OPTIONS_MAX = 32,
     JOB_METRICS_MAX = 512,
+    JOB_COUNTED_MAX = 512,
     JOB_CODE_BYTES_MAX =
         3 << 20, /* of an image's PTX, and of its cubin: all of a job fit a frame */
 };
@@ -241,6 +242,18 @@ struct judge_result {
         const char *reason; /* why not, else "" */
     } metrics[JOB_METRICS_MAX];
     int metric_count;
+    /*
+     * Metrics of programs that this judge passed before: counters are taken of several programs at
+     * a time. id is that of the job.
+     */
+    struct {
+        int64_t id;
+        int problem;
+        enum metric metric;
+        double value;
+        const char *reason;
+    } counted[JOB_COUNTED_MAX];
+    int counted_count;
     double device_ms; /* time the device was held */
 };
 

@@ -20,6 +20,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "fitness/counting.h"
 #include "fitness/device.h"
 #include "fitness/duel.h"
 #include "fitness/image.h"
@@ -42,12 +43,13 @@ enum {
 struct judge {
     int64_t sms;
     bool deterministic; /* by its nature: launches are not repeated to see that */
+    struct counting counting;
 };
 
 /* One job. Everything lives in its arena but the modules and the sets. */
 struct session {
     struct arena *arena;
-    const struct judge *judge;
+    struct judge *judge;
     const struct judge_job *job;
     struct judge_result *result;
     struct device_module *modules[JOB_IMAGES_MAX];
@@ -484,12 +486,62 @@ static bool measure_all(struct session *s, struct err *err)
     return well;
 }
 
+/* ---- counters ---- */
+
+static struct counted_call counted_call(const struct session *s, int problem)
+{
+    return (struct counted_call){.job = s->job->id,
+                                 .index = problem,
+                                 .problem = s->job->problems[problem].problem,
+                                 .module = s->modules[s->job->problems[problem].image],
+                                 .plan = &s->plans[problem]};
+}
+
+static bool was_cut_short(const struct judge_result *result)
+{
+    for (int i = 0; i < result->timing_count; i++) {
+        if (result->timings[i].quick) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * What is to be called best, in full on its largest shapes; what may be kept, on its largest one,
+ * when there are enough of them. Nothing here decides anything: it passed.
+ */
+static void count(struct session *s, struct err *err)
+{
+    struct counting *counting = &s->judge->counting;
+    struct counted_call calls[COUNTING_PROBLEMS_MAX];
+    int found = 0;
+
+    if (!device_counts() || s->job->effort == EFFORT_CORRECT || was_cut_short(s->result)) {
+        return;
+    }
+    for (int i = s->job->problem_count - 1; i >= 0 && found < COUNTING_PROBLEMS_MAX; i--) {
+        if (use_is_timed(s->job->problems[s->order[i]].use)) {
+            calls[found++] = counted_call(s, s->order[i]);
+        }
+    }
+    if (s->job->effort == EFFORT_PROMOTE) {
+        s->status = counting_in_full(counting, s->arena, calls, found, s->result, err);
+    } else if (found > 0) {
+        s->modules[s->job->problems[calls[0].index].image] = NULL;
+        if (counting_add(counting, &calls[0])) {
+            s->status = counting_collect(counting, s->arena, s->result, err);
+        }
+    }
+}
+
 static void climb(struct session *s, struct err *err)
 {
     if (load_images(s, err) && resolve_plans(s, err) && run_gate(s, err) &&
         (s->job->effort < EFFORT_PROMOTE || run_race(s, err)) &&
         (s->job->effort == EFFORT_CORRECT || measure_all(s, err))) {
         s->result->verdict = VERDICT_PASS;
+        count(s, err);
     }
 }
 
@@ -504,7 +556,7 @@ static void forget_times(struct judge_result *result)
 static bool handle(void *context, struct arena *arena, const struct message *message,
                    struct message **answer, bool *last, struct err *err)
 {
-    const struct judge *judge = context;
+    struct judge *judge = context;
     struct judge_job *job = arena_alloc(arena, sizeof(*job));
     struct session *s = arena_alloc(arena, sizeof(*s));
     int64_t start = clock_now_us();
@@ -609,7 +661,9 @@ int main(int argc, char **argv)
     }
     hello.sandbox = confine(hello.backend);
     judge = (struct judge){.sms = hello.device_sms, .deterministic = hello.deterministic};
+    counting_open(&judge.counting);
     int status = worker_run(&hello, handle, &judge);
+    counting_close(&judge.counting);
     device_close();
     arena_free(arena);
     return status;

@@ -39,13 +39,39 @@ enum metric {
     METRIC_EMU_BANK_CONFLICTS,
     METRIC_EMU_L2_SECTORS,
     METRIC_EMU_TENSOR_FLOPS,
+    METRIC_EMU_SPECIAL_OPS,
+    METRIC_HW_SM_CYCLES, /* hardware counters, of one call with warm caches */
+    METRIC_HW_INSTRUCTIONS,
+    METRIC_HW_ISSUE,
+    METRIC_HW_OCCUPANCY,
+    METRIC_HW_TENSOR,
+    METRIC_HW_TENSOR_OPS,
+    METRIC_HW_WGMMA_OPS,
+    METRIC_HW_SPECIAL_OPS,
+    METRIC_HW_FMA_OPS,
+    METRIC_HW_ALU_OPS,
+    METRIC_HW_LSU_OPS,
+    METRIC_HW_DRAM_READ,
+    METRIC_HW_DRAM_WRITE,
+    METRIC_HW_L2_SECTORS,
+    METRIC_HW_L2_HITS,
+    METRIC_HW_L2_MISSES,
+    METRIC_HW_SHARED_WAVEFRONTS,
+    METRIC_HW_BANK_CONFLICTS,
+    METRIC_HW_STALL_LONG, /* warps that wait, for each instruction issued */
+    METRIC_HW_STALL_SHORT,
+    METRIC_HW_STALL_BARRIER,
+    METRIC_HW_STALL_WAIT,
+    METRIC_HW_STALL_MATH,
+    METRIC_HW_STALL_MIO,
+    METRIC_HW_STALL_WGMMA,
     METRIC_COUNT,
 };
 
 struct metric_row {
     const char *name, *unit;
     const char *better; /* "less", "more" or "" */
-    const char *source; /* static:…, event, nvml, clock, driver */
+    const char *source; /* static:…, event, nvml, clock, driver, model, cupti */
     const char *doc;
 };
 

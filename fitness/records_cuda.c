@@ -18,7 +18,7 @@ static struct {
     size_t count, room;
     bool keep;
 
-    bool on; /* the judge's thread only */
+    bool on, attached; /* the judge's thread only; attached: CUPTI is in the process all the same */
 } activity = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void CUPTIAPI buffer_request(uint8_t **buffer, size_t *size, size_t *records_max)
@@ -130,19 +130,31 @@ enum device_status clocks_arm(struct err *err)
 
 bool clocks_armed(void) { return activity.on; }
 
-bool clocks_disarm(struct err *err)
+bool clocks_pause(struct err *err)
 {
     if (!activity.on) {
         return true;
     }
     activity.on = false;
+    activity.attached = true;
     return cupti_ok(cuptiActivityFlushAll(CUPTI_ACTIVITY_FLAG_FLUSH_FORCED), err,
                     "cannot flush activity records") &&
            cupti_ok(cuptiActivityDisable(CUPTI_ACTIVITY_KIND_MEMSET), err,
                     "cannot stop recording") &&
            cupti_ok(cuptiActivityDisable(CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL), err,
-                    "cannot stop recording") &&
-           cupti_ok(cuptiFinalize(), err, "cannot detach CUPTI");
+                    "cannot stop recording");
+}
+
+bool clocks_disarm(struct err *err)
+{
+    if (!clocks_pause(err)) {
+        return false;
+    }
+    if (!activity.attached) {
+        return true;
+    }
+    activity.attached = false;
+    return cupti_ok(cuptiFinalize(), err, "cannot detach CUPTI");
 }
 
 void clocks_close(void)

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/ladder.h"
+#include "cli/limits.h"
 #include "cli/source.h"
 #include "cli/text.h"
 
@@ -14,6 +15,7 @@ struct facts {
     struct kernel_row kernel;
     struct build_facts *builds;
     struct ladder ladder;
+    struct limits limits;
     struct metric_value *metrics;
     int64_t build_count, metric_count;
 };
@@ -32,7 +34,9 @@ static bool read_facts(struct cli *cli, const char *id, struct facts *facts, str
                        err) &&
            (row->judgement == 0 ||
             query_metrics(cli->store, cli->arena, row->judgement, &facts->metrics,
-                          &facts->metric_count, err));
+                          &facts->metric_count, err)) &&
+           limits_find(cli, &facts->kernel, facts->metrics, facts->metric_count, &facts->limits,
+                       err);
 }
 
 static const char *problem_name(const struct facts *facts, int problem)
@@ -252,6 +256,7 @@ static void print_facts(struct arena *arena, const struct facts *facts)
     print_who(arena, &facts->kernel.candidate);
     print_verdict(arena, facts);
     print_problems(arena, facts);
+    limits_print(arena, &facts->limits, facts->kernel.device);
     print_rivals(arena, &facts->kernel);
     print_builds(arena, facts);
     ladder_print(arena, &facts->ladder);
@@ -331,6 +336,7 @@ static json_t *facts_json(const struct facts *facts)
     json_object_set_new(object, "failure", ladder_failure_json(&facts->ladder));
     json_object_set_new(object, "cases", ladder_cases_json(&facts->ladder));
     json_object_set_new(object, "metrics", metrics);
+    json_object_set_new(object, "limits", limits_json(&facts->limits));
     return object;
 }
 

@@ -126,7 +126,8 @@ const struct command command_table[] = {
      1,
      1,
      "everything about one candidate",
-     "Genes, parents, verdict and why, times, resources, the rungs of the ladder and metrics. Of "
+     "Genes, parents, verdict and why, times, what limits it, resources, the rungs of the ladder "
+     "and metrics. Of "
      "one that failed: at which rung, on which shape and inputs, which element, by how much, and a "
      "command line that shows it again. With "
      "--source the CUDA source, rendered again from the templates stored in the database and "

@@ -89,7 +89,8 @@ static bool conclude(struct engine *engine, struct flight *flight,
     };
     struct flight *twin;
 
-    if (!store_judgement_insert(engine->store, &judgement, result, scores, err)) {
+    if (!store_judgement_insert(engine->store, &judgement, result, scores, err) ||
+        !store_counted_insert(engine->store, engine->run.id, result, err)) {
         return false;
     }
     engine->run.device_ms += result->device_ms;

@@ -790,7 +790,8 @@ static void add_metric(struct measured *measured, enum metric metric, double val
 /* Of the whole call: what was counted in the sample, scaled to the grid. */
 static void add_metrics(const struct kernel_profile *kernels, int count, struct measured *measured)
 {
-    double ops = 0, wavefronts = 0, conflicts = 0, sectors = 0, flops = 0, sampled = 0, blocks = 0;
+    double ops = 0, wavefronts = 0, conflicts = 0, sectors = 0, flops = 0, special = 0;
+    double sampled = 0, blocks = 0;
 
     for (int i = 0; i < count; i++) {
         const struct profile_totals *totals = &kernels[i].totals;
@@ -801,6 +802,7 @@ static void add_metrics(const struct kernel_profile *kernels, int count, struct 
         conflicts += scale * (double)(totals->shared_wavefronts - totals->shared_ideal);
         sectors += scale * (double)totals->busy[PIPE_L2];
         flops += scale * (double)totals->tensor_flops;
+        special += scale * (double)totals->busy[PIPE_SPECIAL];
         sampled += (double)totals->blocks;
         blocks += (double)kernels[i].blocks;
     }
@@ -811,6 +813,7 @@ static void add_metrics(const struct kernel_profile *kernels, int count, struct 
     add_metric(measured, METRIC_EMU_BANK_CONFLICTS, conflicts);
     add_metric(measured, METRIC_EMU_L2_SECTORS, sectors);
     add_metric(measured, METRIC_EMU_TENSOR_FLOPS, flops);
+    add_metric(measured, METRIC_EMU_SPECIAL_OPS, special);
 }
 
 enum device_status device_measure(struct arena *arena, const struct measure_request *request,
@@ -833,6 +836,16 @@ enum device_status device_measure(struct arena *arena, const struct measure_requ
     measured->timing.span_count = 1;
     add_metrics(kernels, request->plan->kernel_count, measured);
     return DEVICE_OK;
+}
+
+bool device_counts(void) { return false; }
+
+enum device_status device_count(enum counter_set set, const struct device_count *calls, int count,
+                                double (*values)[COUNTERS_MAX], struct err *err)
+{
+    (void)set, (void)calls, (void)count, (void)values;
+    return refuse(err, DEVICE_REFUSED,
+                  "the emulated device has no hardware counters: its own counts are emu_...");
 }
 
 enum device_status device_load_rival(struct arena *arena, const char *name,

@@ -20,6 +20,12 @@ need_compiler() {
     evo show best > show.txt
     grep -q "1x1x41/70x64" show.txt
     grep -q "emu_warp_ops" show.txt
+    grep -q "^what limits it" show.txt
+    grep -q "^1x1x41/70x64: .* (modelled)" show.txt
+    grep -q "TFLOP/s, .* % of the roof at" show.txt
+    evo show best --json > show.json
+    [ "$(field show.json '$.limits[0].modelled')" = 1 ]
+    jq -e '.limits[0].used["special functions"] > 0 and .limits[0].used["tensor cores"] >= 0' show.json
     evo export best -o best.cu
     evo emulate best.cu --profile > emulate.txt
     grep -q "^pass on emulated H200" emulate.txt

@@ -44,6 +44,49 @@ extern "C" __global__ void overrun(const uint4 *q, uint4 *o, problem p)
     for (i64 i = threadIdx.x; i < n; i += blockDim.x) o[i] = q[i];
     if (threadIdx.x == 0) ((u32 *)(o + n))[0] = 0x12345678;
 }
+// What counters must say exactly, for each warp: 64 products on tensor cores, 64 powers of two, 64
+// loads of shared memory in which every bank is wanted eight times; and a read of all of q.
+extern "C" __global__ void products(u32 *o, problem p)
+{
+    const u32 a = (u32)p.batch * 0x3c003c00u;
+    float c[4] = {};
+#pragma unroll 1
+    for (int i = 0; i < 64; i++)
+        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %4, %4, %4}, {%4, %4}, {%0, %1, %2, %3};"
+                     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a));
+    if (threadIdx.x == 0) o[blockIdx.x] = __float_as_uint(c[0] + c[1] + c[2] + c[3]);
+}
+extern "C" __global__ void powers(u32 *o, problem p)
+{
+    float x = p.scale;
+#pragma unroll 1
+    for (int i = 0; i < 64; i++)
+        asm volatile("ex2.approx.ftz.f32 %0, %0;" : "+f"(x));
+    if (threadIdx.x == 0) o[blockIdx.x] = __float_as_uint(x);
+}
+extern "C" __global__ void conflicts(u32 *o, problem p)
+{
+    extern __shared__ u32 words[];
+    u32 at = (u32)__cvta_generic_to_shared(words) + threadIdx.x % 32 * 32, offset = 0, sum = 0;
+#pragma unroll 1
+    for (int i = 0; i < 64; i++) {
+        u32 x;
+        asm volatile("ld.shared.u32 %0, [%1];" : "=r"(x) : "r"(at + offset) : "memory");
+        sum += x;
+        offset = (offset + 4u * (u32)p.batch) & 28;
+    }
+    if (sum == 0x12345678) o[blockIdx.x] = sum;
+}
+extern "C" __global__ void stream(const uint4 *q, u32 *o, problem p)
+{
+    i64 n = (i64)p.batch * p.heads * p.q_len * p.head_dim / 8;
+    u32 sum = 0;
+    for (i64 i = blockIdx.x * (i64)blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x) {
+        uint4 x = q[i];
+        sum |= x.x ^ x.y ^ x.z ^ x.w;
+    }
+    if (sum == 0x12345678) o[blockIdx.x] = sum;
+}
 extern "C" __global__ void tally(u32 *work) { atomicAdd(work, 1); }
 extern "C" __global__ void publish(u32 *o, const u32 *work) { if (threadIdx.x == 0) o[0] = work[0]; }
 extern "C" __global__ void __launch_bounds__(128) bounded(u16 *o) { o[threadIdx.x] = 1; }

@@ -2,6 +2,7 @@
  * device_smoke -- does the CUDA backend do what device.h says, on this machine? Prints a table.
  *
  *     device_smoke CUBIN             everything, about a minute
+ *     device_smoke CUBIN --counters  hardware counters alone
  *     device_smoke CUBIN --case X    one case in a process of its own (used by itself)
  *
  * The backend is compiled in, so that its insides can be looked at when something is wrong. The
@@ -957,6 +958,104 @@ static void churn(struct arena *arena)
     printf("      40 x (load, quick measure, unload): %.1f ms each\n", ms_since(t) / 40);
 }
 
+/* ---- hardware counters: kernels whose numbers are known, and what counting does to the clocks */
+
+static double counted(double (*values)[COUNTERS_MAX], int call, enum metric metric)
+{
+    int count;
+    const struct counter *table = counters_of(COUNTERS_FULL, &count);
+
+    for (int i = 0; i < count; i++) {
+        if (table[i].metric == metric) {
+            return values[call][i];
+        }
+    }
+    return NAN;
+}
+
+static void counters(struct arena *arena)
+{
+    enum { CALLS = 48, BLOCKS = 264, WARPS = 4, EACH = 64 * BLOCKS * WARPS };
+    static double values[CALLS][COUNTERS_MAX];
+    static const char *const names[4] = {"products:op", "powers:op", "conflicts:op", "stream:qop"};
+    struct subject s[4], spin = one("spinner:op", 132, 128, 0);
+    struct device_count calls[CALLS];
+    struct device_buffers large = sets[0];
+    double before, span_before, mb = 256 << 20;
+    int64_t t;
+
+    if (!device_counts()) {
+        printf("      no counters in a build with AddressSanitizer\n");
+        return;
+    }
+    device_free(large.q);
+    must(device_alloc(256 << 20, &large.q, &err), "alloc");
+    sets[0].q = large.q;
+    large.problem = (struct problem_args){.batch = 1, .heads = 2, .q_len = 1 << 20, .head_dim = 64,
+                                          .scale = 0.125f};
+    must(subject_load(&spin), "load");
+    if (!clock_it(arena, &spin, 0, 100)) {
+        return;
+    }
+    before = graph_us(), span_before = stats_quantile(got.timing.span_us, got.timing.span_count, 0.5);
+    for (int i = 0; i < CALLS; i++) {
+        if (i < 4) {
+            s[i] = one(names[i], BLOCKS, 32 * WARPS, 2048);
+            must(subject_load(&s[i]), names[i]);
+        }
+        calls[i] = (struct device_count){s[i % 4].module, &s[i % 4].plan, &large};
+    }
+    for (int i = 0; i < 3; i++) { /* the first of a process takes long */
+        t = clock_now_us();
+        must(device_count(COUNTERS_ONE, calls, CALLS, values, &err), "count");
+        printf("      counted %d calls in one pass: %.1f ms\n", CALLS, ms_since(t));
+    }
+    CHECK(ms_since(t) < 10 * CALLS, "counters of one pass take at most 10 ms a program");
+    CHECK(counted(values, 1, METRIC_HW_SPECIAL_OPS) == EACH, "powers of two: %.0f of %d",
+          counted(values, 1, METRIC_HW_SPECIAL_OPS), EACH);
+    CHECK(counted(values, 2, METRIC_HW_BANK_CONFLICTS) == 7 * EACH, "bank conflicts: %.0f of %d",
+          counted(values, 2, METRIC_HW_BANK_CONFLICTS), 7 * EACH);
+    CHECK(counted(values, 2, METRIC_HW_SHARED_WAVEFRONTS) == 8 * EACH + BLOCKS * WARPS,
+          "wavefronts: %.0f of %d, and one that every warp has",
+          counted(values, 2, METRIC_HW_SHARED_WAVEFRONTS), 8 * EACH);
+    CHECK(counted(values, 0, METRIC_HW_BANK_CONFLICTS) == 0, "no conflicts without shared memory");
+    CHECK(fabs(counted(values, 3, METRIC_HW_DRAM_READ) / mb - 1) < 0.2,
+          "DRAM read: %.4f of 256 MiB (L2 holds some)", counted(values, 3, METRIC_HW_DRAM_READ) / mb);
+    CHECK(fabs(counted(values, 3, METRIC_HW_L2_SECTORS) * 32 / mb - 1) < 0.02,
+          "sectors asked of L2: %.4f of 256 MiB", counted(values, 3, METRIC_HW_L2_SECTORS) * 32 / mb);
+    for (int i = 0; i < 2; i++) {
+        t = clock_now_us();
+        must(device_count(COUNTERS_FULL, calls, CALLS, values, &err), "count in full");
+        printf("      counted %d calls in full: %.1f ms\n", CALLS, ms_since(t));
+    }
+    CHECK(counted(values, 0, METRIC_HW_TENSOR_OPS) == EACH, "tensor instructions: %.0f of %d",
+          counted(values, 0, METRIC_HW_TENSOR_OPS), EACH);
+    CHECK(counted(values, 0, METRIC_HW_WGMMA_OPS) == 0, "none of a warpgroup");
+    CHECK(counted(values, 2, METRIC_HW_STALL_SHORT) > counted(values, 2, METRIC_HW_STALL_LONG),
+          "conflicts wait for shared memory (%.2f), not for L2 (%.2f)",
+          counted(values, 2, METRIC_HW_STALL_SHORT), counted(values, 2, METRIC_HW_STALL_LONG));
+    for (int i = 0; i < 4; i++) {
+        printf("      %-12s", names[i]);
+        for (int k = METRIC_HW_SM_CYCLES; k <= METRIC_HW_STALL_WGMMA; k++) {
+            printf(" %s %.5g", metric_table[k].name + 3, counted(values, i, (enum metric)k));
+        }
+        printf("\n");
+        device_unload(s[i].module);
+    }
+    device_unload(spin.module);
+    spin = one("spinner:op", 132, 128, 0);
+    must(subject_load(&spin), "load after counting");
+    if (!clock_it(arena, &spin, 0, 100)) {
+        return;
+    }
+    CHECK(fabs(graph_us() / before - 1) < 0.02, "the graph's clock before and after: %.3f, %.3f us",
+          before, graph_us());
+    CHECK(fabs(stats_quantile(got.timing.span_us, got.timing.span_count, 0.5) / span_before - 1) < 0.01,
+          "the records' clock before and after: %.3f, %.3f us", span_before,
+          stats_quantile(got.timing.span_us, got.timing.span_count, 0.5));
+    device_unload(spin.module);
+}
+
 int main(int argc, char **argv)
 {
     struct arena *arena = arena_new();
@@ -973,6 +1072,16 @@ int main(int argc, char **argv)
     }
     if (argc == 4)
         return run_case(argv[3]);
+    if (argc == 3 && strcmp(argv[2], "--counters") == 0) { /* nothing else */
+        if (!device_open(arena, "0", &hello, &err)) {
+            printf("FAIL  open: %s (%s)\n", err.what, err.hint);
+            return 1;
+        }
+        make_sets(1, 8, 512, 64, 1000, 4096);
+        counters(arena);
+        device_close();
+        return failures != 0;
+    }
 
     expect_case("illegal", 10 + DEVICE_ILLEGAL);
     expect_case("misaligned", 10 + DEVICE_ILLEGAL);
@@ -1018,6 +1127,7 @@ int main(int argc, char **argv)
     probe_sensors();
     timings(arena, &hello);
     churn(arena);
+    counters(arena);
     t = clock_now_us();
     device_close();
     printf("      closed in %.0f ms\n%s, %d failures\n", ms_since(t),

@@ -660,6 +660,33 @@ enum device_status device_measure(struct arena *arena, const struct measure_requ
     return status;
 }
 
+/* What a call did is what the test says: the number of the counter, and of the call. */
+bool host_counters_refused;
+int host_counted;
+
+bool device_counts(void) { return true; }
+
+enum device_status device_count(enum counter_set set, const struct device_count *calls, int count,
+                                double (*values)[COUNTERS_MAX], struct err *err)
+{
+    enum device_status status = DEVICE_OK;
+    int counters;
+
+    host_counted++;
+    counters_of(set, &counters);
+    for (int i = 0; i < count && status == DEVICE_OK; i++) {
+        status = device_call(calls[i].module, calls[i].plan, calls[i].set, err);
+        for (int k = 0; k < counters; k++) {
+            values[i][k] = k == 1 ? NAN : 100 * i + k;
+        }
+    }
+    if (host_counters_refused) {
+        err_set(err, ERR_DEVICE, "only root may count");
+        return DEVICE_REFUSED;
+    }
+    return status;
+}
+
 /* Here a library is a variant of that name. */
 enum device_status device_load_rival(struct arena *arena, const char *name,
                                      const struct problem *problem, struct device_module **module,

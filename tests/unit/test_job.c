@@ -528,6 +528,15 @@ static struct judge_result *a_result(int timings)
     result->metrics[1].value = NAN;
     result->metrics[1].reason = "the driver\ndoes not say";
     result->metric_count = 2;
+    result->counted[0].id = 41;
+    result->counted[0].problem = 1;
+    result->counted[0].metric = METRIC_HW_TENSOR;
+    result->counted[0].value = 71.5;
+    result->counted[0].reason = "";
+    result->counted[1] = result->counted[0];
+    result->counted[1].value = NAN;
+    result->counted[1].reason = "only root may count";
+    result->counted_count = 2;
     return result;
 }
 
@@ -576,6 +585,11 @@ static void a_result_arrives(void **state)
     assert_true(got->metrics[0].value == 128 && isnan(got->metrics[1].value));
     assert_string_equal(got->metrics[0].reason, "");
     assert_string_equal(got->metrics[1].reason, "the driver does not say");
+    assert_int_equal(got->counted_count, 2);
+    assert_true(got->counted[0].id == 41 && got->counted[0].problem == 1);
+    assert_true(got->counted[0].metric == METRIC_HW_TENSOR && got->counted[0].value == 71.5);
+    assert_true(isnan(got->counted[1].value));
+    assert_string_equal(got->counted[1].reason, "only root may count");
 }
 
 static struct case_result a_case(enum verdict verdict, double error, double allowed)
@@ -655,6 +669,12 @@ static void a_result_is_read_strictly(void **state)
         {"metric", "metric 32 registers 1"},
         {"metric", "metric -1 beauty 1"},
         {"metric", "metric 0 power_w 1"}, /* twice */
+        {"counted", "counted 41 1 hw_tensor"},
+        {"counted", "counted -1 1 hw_tensor 2"},
+        {"counted", "counted 41 -1 hw_tensor 2"},
+        {"counted", "counted 41 32 hw_tensor 2"},
+        {"counted", "counted 41 1 hw_beauty 2"},
+        {"counted", "counted 41 1 hw_tensor much"},
         {"body span.0", "body span 40"},
         {"body graph.1", "body graph.7 8"},
     };

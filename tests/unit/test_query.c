@@ -368,6 +368,38 @@ static void cases_and_metrics_come_back_as_measured(void **state)
     assert_true(metrics[1].value == 20480);
 }
 
+/* As many as were said of places that passed, whenever they come; said twice is said once. */
+static void counters_come_later_and_to_the_judgement_of_their_place(void **state)
+{
+    struct fixture *f = *state;
+    struct judge_result *result = arena_alloc(f->arena, sizeof *result);
+    struct kernel_row kernel;
+    struct metric_value *metrics;
+    int64_t before, count;
+    bool found;
+
+    for (int i = 0; i < 3; i++) {
+        result->counted[i].id = i < 2 ? 1 : 0; /* which did not pass */
+        result->counted[i].metric = METRIC_HW_TENSOR;
+        result->counted[i].value = 70 + i;
+        result->counted[i].reason = "";
+    }
+    result->counted_count = 3;
+    MUST(f, query_kernel(f->store, f->arena, 2, 1, &kernel, &found, &f->err));
+    MUST(f,
+         query_metrics(f->store, f->arena, kernel.candidate.judgement, &metrics, &before, &f->err));
+    begin(f);
+    MUST(f, store_counted_insert(f->store, 2, result, &f->err));
+    commit(f);
+    MUST(f,
+         query_metrics(f->store, f->arena, kernel.candidate.judgement, &metrics, &count, &f->err));
+    assert_int_equal(count, before + 1);
+    for (int64_t i = 0; i < count; i++) {
+        assert_true(strcmp(metrics[i].name, "hw_tensor") != 0 ||
+                    (metrics[i].problem == 0 && metrics[i].value == 70));
+    }
+}
+
 static void lineage_lists_each_ancestor_once_founders_first(void **state)
 {
     struct fixture *f = *state;
@@ -466,6 +498,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_failed_build_shows_its_log, setup, teardown),
         cmocka_unit_test_setup_teardown(cases_and_metrics_come_back_as_measured, setup, teardown),
+        cmocka_unit_test_setup_teardown(counters_come_later_and_to_the_judgement_of_their_place,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(lineage_lists_each_ancestor_once_founders_first, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(events_are_the_newest_oldest_first, setup, teardown),

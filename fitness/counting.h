@@ -1,0 +1,57 @@
+/*
+ * counting -- which calls the hardware counters are taken of, and when.
+ *
+ * A collection costs 300 ms and 2.5 ms for each call (docs/MEASURING.md). So programs
+ * that pass wait, loaded, until there are COUNTING_BATCH of them, and what was counted then travels
+ * with the answer to the last one. What is to be called best is counted at once, and in full.
+ *
+ * Counters guide, they do not score, and nothing waits for them: what a judge has not counted when
+ * it ends is not counted; a device that refuses is asked once, and its words are then the reason
+ * why there are none. The judge owns a struct counting for its whole life.
+ */
+#ifndef EVO_FITNESS_COUNTING_H
+#define EVO_FITNESS_COUNTING_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "fitness/device.h"
+#include "fitness/job.h"
+
+enum {
+    COUNTING_BATCH = 48,
+    COUNTING_PROBLEMS_MAX = 8, /* of what is counted in full */
+};
+
+/* A program on one of its problems. */
+struct counted_call {
+    int64_t job;
+    int index; /* of the problem in the job */
+    struct problem problem;
+    struct device_module *module;
+    const struct plan *plan;
+};
+
+struct counting {
+    struct arena *arena; /* of those that wait */
+    struct counted_call waiting[COUNTING_BATCH];
+    int count;
+    char *refused; /* why the device does not count; NULL: it may. For ever. */
+};
+
+void counting_open(struct counting *counting);
+void counting_close(struct counting *counting);
+
+/* Takes the module over. True: there are enough, counting_collect is due. */
+bool counting_add(struct counting *counting, const struct counted_call *call);
+/*
+ * Counts those that wait and lets go of them: result->counted. What cannot be counted has NAN and
+ * the reason; another status than DEVICE_OK is that of a device that was lost over it.
+ */
+enum device_status counting_collect(struct counting *counting, struct arena *arena,
+                                    struct judge_result *result, struct err *err);
+/* Counts these in full, as metrics of the result itself. The modules stay the caller's. */
+enum device_status counting_in_full(struct counting *counting, struct arena *arena,
+                                    const struct counted_call *calls, int count,
+                                    struct judge_result *result, struct err *err);
+
+#endif
