@@ -83,6 +83,38 @@ template <int N> __device__ inline void online_mask(float (&score)[N], const int
             score[i] = evo_minus_infinity();
 }
 
+/* All lanes of a quad get what its four lanes have. The whole warp takes part, and says so. */
+template <class Op> __device__ inline void online_share(float (&x)[2])
+{
+#pragma unroll
+    for (int step = 2; step > 0; step /= 2)
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+            x[r] = Op::of(x[r], __shfl_xor_sync(0xffffffff, x[r], step));
+}
+
+/*
+ * What the columns of a lane's two rows come to. A chain of dependent instructions takes four
+ * cycles a link, and a warpgroup has only one warp on each scheduler to fill them: each row is
+ * gathered in up to four chains at once.
+ */
+template <class Op, int N> __device__ inline void online_gather(const float (&x)[N], float (&row)[2])
+{
+    constexpr int CHAINS = N % 8 == 0 ? 4 : 2;
+    float chain[2][CHAINS];
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        float &link = chain[i / 2 % 2][(i / 4 * 2 + i % 2) % CHAINS];
+        link = i < 2 * CHAINS ? x[i] : Op::of(link, x[i]);
+    }
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        row[r] = Op::of(chain[r][0], chain[r][1]);
+        if constexpr (CHAINS == 4)
+            row[r] = Op::of(row[r], Op::of(chain[r][2], chain[r][3]));
+    }
+}
+
 /*
  * Scores become weights, and are added to the sums. FIRST: nothing was gathered before; otherwise
  * the sums are put on the new scale, and whether the output has to follow (by `shrink`) is the
@@ -92,29 +124,29 @@ template <class Rescale, int FIRST, int GUARD, int POLYNOMIALS, int N>
 __device__ inline bool online_weights(float (&score)[N], online_rows &rows, float factor,
                                       float (&shrink)[2])
 {
+    float peak[2], shift[2], sum[2];
+    online_gather<max_of>(score, peak);
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+        peak[r] = FIRST ? peak[r] : fmaxf(peak[r], rows.maximum[r]);
+    online_share<max_of>(peak);
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        float peak = score[2 * r];
-#pragma unroll
-        for (int i = 1; i < N; i++)
-            if (i / 2 % 2 == r)
-                peak = fmaxf(peak, score[i]);
-        peak = reduce_shuffle<max_of, 4>(FIRST ? peak : fmaxf(peak, rows.maximum[r]));
-        if (!FIRST && Rescale::stays(rows.maximum[r], peak, factor))
-            peak = rows.maximum[r];
-        shrink[r] = FIRST ? 0 : exp2_fast((rows.maximum[r] - online_shift<GUARD>(peak)) * factor);
-        const float shift = online_shift<GUARD>(peak) * factor;
-        rows.maximum[r] = peak;
-        float sum = 0;
-#pragma unroll
-        for (int i = 0; i < N; i++)
-            if (i / 2 % 2 == r) {
-                const float x = score[i] * factor - shift;
-                score[i] = i % 8 < POLYNOMIALS ? exp2_polynomial(x) : exp2_fast(x);
-                sum += score[i];
-            }
-        rows.sum[r] = FIRST ? sum : rows.sum[r] * shrink[r] + sum;
+        if (!FIRST && Rescale::stays(rows.maximum[r], peak[r], factor))
+            peak[r] = rows.maximum[r];
+        shrink[r] = FIRST ? 0 : exp2_fast((rows.maximum[r] - online_shift<GUARD>(peak[r])) * factor);
+        shift[r] = online_shift<GUARD>(peak[r]) * factor;
+        rows.maximum[r] = peak[r];
     }
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        const float x = score[i] * factor - shift[i / 2 % 2];
+        score[i] = i % 8 < POLYNOMIALS ? exp2_polynomial(x) : exp2_fast(x);
+    }
+    online_gather<sum_of>(score, sum);
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+        rows.sum[r] = FIRST ? sum[r] : rows.sum[r] * shrink[r] + sum[r];
     return !FIRST &&
            (!Rescale::VOTES || __any_sync(0xffffffff, shrink[0] != 1 || shrink[1] != 1));
 }
@@ -140,9 +172,7 @@ __device__ inline void online_softmax(float (&score)[N], float (&output)[M], onl
 /* The four lanes' parts of the sums, added up. */
 __device__ inline void online_finish(online_rows &rows)
 {
-#pragma unroll
-    for (int r = 0; r < 2; r++)
-        rows.sum[r] = reduce_shuffle<sum_of, 4>(rows.sum[r]);
+    online_share<sum_of>(rows.sum);
 }
 
 #endif
