@@ -188,6 +188,7 @@ enum { MEASURED_METRICS_MAX = 16 };
 struct measured {
     struct timing timing; /* problem index is the caller's; samples in the arena */
     double sm_clock_mhz, power_w, temperature_c; /* under load; NAN when unknown or quick */
+    double other_processes;    /* besides this one that hold the device; NAN when unknown */
     uint64_t throttle_reasons; /* NVML's bits; 0x4 is the power limit. 0 when unknown or quick */
     bool
         modelled; /* the time is a model's, of some of the call's blocks: the sets hold no answer */

@@ -374,6 +374,9 @@ static void add_measured(struct session *s, int problem, const struct measured *
     metric_add(result, problem, METRIC_THROTTLE_REASONS,
                isnan(measured->sm_clock_mhz) ? NAN : (double)measured->throttle_reasons,
                missing != NULL ? missing : "NVML does not say");
+    metric_add(result, problem, METRIC_OTHER_PROCESSES,
+               missing == NULL ? measured->other_processes : NAN,
+               missing != NULL ? missing : "NVML does not say");
     metric_add(result, problem, METRIC_GRAPH_US,
                median_of(s->arena, timing->graph_us, timing->graph_count),
                missing != NULL ? missing : "no graph was timed");

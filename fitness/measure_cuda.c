@@ -418,6 +418,7 @@ enum device_status device_measure(struct arena *arena, const struct measure_requ
         .sm_clock_mhz = NAN,
         .power_w = NAN,
         .temperature_c = NAN,
+        .other_processes = NAN,
     };
     sampler_init(sampler, request);
     status = measure(arena, sampler, measured, err);

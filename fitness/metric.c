@@ -25,6 +25,9 @@ const struct metric_row metric_table[METRIC_COUNT] = {
     [METRIC_THROTTLE_REASONS] = {"throttle_reasons", "1", "", "nvml",
                                  "NVML's bits while samples were taken; 4: the power limit, a "
                                  "sustained regime; without it: a burst"},
+    [METRIC_OTHER_PROCESSES] = {"other_processes", "1", "less", "nvml",
+                                "processes besides the judge that hold the device: what they run "
+                                "is timed along"},
     [METRIC_GRAPH_US] = {"graph_us", "us", "less", "event",
                          "time of a call back to back, launch gaps included: clock 2, median"},
     [METRIC_COMPILE_MS] = {"compile_ms", "ms", "less", "clock",

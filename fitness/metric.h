@@ -19,6 +19,7 @@ enum metric {
     METRIC_POWER_W,
     METRIC_TEMPERATURE_C,
     METRIC_THROTTLE_REASONS, /* NVML's bits; 4: the power limit held the clocks down */
+    METRIC_OTHER_PROCESSES,
     METRIC_GRAPH_US, /* clock 2, median */
     METRIC_COMPILE_MS,
     METRIC_GATE_MS,      /* what the correctness gate cost, and its parts in verify.h's order */

@@ -17,7 +17,7 @@ struct nvml_field { /* nvmlFieldValue_t */
     } value;
 };
 enum { NVML_CLOCK_SM = 1, NVML_TEMPERATURE_GPU = 0, NVML_FIELD_POWER_INSTANT = 186 };
-enum { NVML_TYPE_UINT = 1 };
+enum { NVML_TYPE_UINT = 1, NVML_TOO_SMALL = 7 };
 enum { THROTTLE_HW_SLOWDOWN = 0x8, THROTTLE_SW_THERMAL = 0x20, THROTTLE_HW_THERMAL = 0x40 };
 
 static struct {
@@ -30,6 +30,7 @@ static struct {
     int (*fields)(void *device, int count, struct nvml_field *fields);
     int (*temperature)(void *device, int sensor, unsigned *celsius);
     int (*throttle)(void *device, unsigned long long *reasons);
+    int (*processes)(void *device, unsigned *count, void *list);
 } nvml;
 
 /* A pointer to a function, as POSIX lets dlsym return it. NULL when the library lacks it. */
@@ -59,6 +60,7 @@ void sensors_open(const char uuid[GPU_UUID_TEXT])
     symbol("nvmlDeviceGetFieldValues", &nvml.fields);
     symbol("nvmlDeviceGetTemperature", &nvml.temperature);
     symbol("nvmlDeviceGetCurrentClocksThrottleReasons", &nvml.throttle);
+    symbol("nvmlDeviceGetComputeRunningProcesses_v3", &nvml.processes);
     if (init == NULL || init() != 0) {
         nvml.shutdown = NULL;
         return;
@@ -98,6 +100,17 @@ static double power_w(void)
                                                                           : NAN;
 }
 
+/* NAN where the driver does not know, or a container hides them all, this one included. */
+static double other_processes(void)
+{
+    unsigned count = 0; /* asked without room for any, NVML says how many there are */
+
+    return nvml.processes != NULL &&
+                   nvml.processes(nvml.device, &count, NULL) == NVML_TOO_SMALL && count > 0
+               ? count - 1
+               : NAN;
+}
+
 void sensors_read(struct measured *measured)
 {
     unsigned long long reasons;
@@ -117,6 +130,7 @@ void sensors_read(struct measured *measured)
         measured->throttle_reasons = reasons;
     }
     measured->power_w = power_w();
+    measured->other_processes = other_processes();
 }
 
 bool sensors_overheated(const struct measured *measured)

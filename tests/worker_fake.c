@@ -14,6 +14,7 @@
  *     --lie-on RE              answers with bytes that are not a frame
  *     --fail-on RE             answers, well-formed, that the candidate failed
  *     --boast-on RE            a judge: tells a tenth of the time
+ *     --company N              a judge: reports that so many other processes hold its device
  *     --floor US               a judge: reports this as the floor of each time
  *     --sicken-on RE           answers that it could not do the job, for reasons of its own, and ends
  *     --once FOLDER            of those above: only the first time that any worker with this FOLDER
@@ -62,6 +63,7 @@ static struct {
     const char *device, *once;
     int64_t latency_ms, jitter, exit_after, alias_mod; /* -1, or 0 for latency: not asked for */
     double floor_us; /* 0: none */
+    int64_t company;
     bool garbage_hello, old_protocol;
     bool tricked[TRICKS];
     regex_t tricks[TRICKS];
@@ -401,6 +403,7 @@ static struct message *judge(struct arena *arena, const struct judge_job *job, e
         } else if (job->effort != EFFORT_CORRECT) {
             add_timing(arena, job, i, time_us, result);
             add_metric(i, METRIC_GRAPH_US, time_us + 2, "", result);
+            add_metric(i, METRIC_OTHER_PROCESSES, (double)asked.company, "", result);
             if (asked.floor_us > 0 && job->problems[i].use != USE_GATE) {
                 add_metric(i, METRIC_FLOOR_US, asked.floor_us, "", result);
             }
@@ -586,6 +589,7 @@ static bool option_read(int option, const char *text)
     case 'F': return trick_read(FAIL, text);
     case 'S': return trick_read(SICKEN, text);
     case 'O': return trick_read(BOAST, text);
+    case 'c': return str_to_i64(text, &asked.company) && asked.company >= 0;
     case 'f': return str_to_f64(text, &asked.floor_us) && asked.floor_us > 0;
     default: return false;
     }
@@ -600,6 +604,7 @@ int main(int argc, char **argv)
         {"hang-on", required_argument, NULL, 'H'},    {"lie-on", required_argument, NULL, 'L'},
         {"fail-on", required_argument, NULL, 'F'},    {"sicken-on", required_argument, NULL, 'S'},
         {"boast-on", required_argument, NULL, 'O'},   {"floor", required_argument, NULL, 'f'},
+        {"company", required_argument, NULL, 'c'},
         {"once", required_argument, NULL, 'o'},       {"alias-mod", required_argument, NULL, 'a'},
         {"garbage-hello", no_argument, NULL, 'g'},    {"old-protocol", no_argument, NULL, 'p'},
         {NULL, 0, NULL, 0},

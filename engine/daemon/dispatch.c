@@ -564,6 +564,27 @@ static bool attend_judge_death(struct engine *engine, struct flight *flight, int
     return true;
 }
 
+/* What another process runs on a device is timed along: said once. */
+static bool note_company(struct engine *engine, const struct judge_result *result, int worker,
+                         struct err *err)
+{
+    for (int i = 0; i < result->metric_count && !engine->told_company; i++) {
+        const char *text;
+
+        if (result->metrics[i].metric != METRIC_OTHER_PROCESSES ||
+            !(result->metrics[i].value > 0)) {
+            continue;
+        }
+        text = arena_printf(engine->round,
+                            "the device of %s has other users (%.0f): what they run is timed along",
+                            fleet_name(engine->fleet, worker), result->metrics[i].value);
+        engine->told_company = true;
+        log_line("engine", "%s", text);
+        return store_event(engine->store, engine->run.id, clock_wall_ms(), "company", text, err);
+    }
+    return true;
+}
+
 static bool attend_judge(struct engine *engine, const struct fleet_event *event,
                          const char **outcome, struct err *err)
 {
@@ -592,6 +613,9 @@ static bool attend_judge(struct engine *engine, const struct fleet_event *event,
             err_set(&bad, ERR_SYSTEM, "answered for another job, or passed it without times");
         } else {
             *outcome = verdict_names[result->verdict];
+            if (!note_company(engine, result, event->worker, err)) {
+                return false;
+            }
             name_shapes(engine,
                         flight->stage == STAGE_PROMOTING ? &engine->held_out : &engine->shapes,
                         result);

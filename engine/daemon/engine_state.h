@@ -100,6 +100,7 @@ struct engine {
     struct champion champions[POPULATION_CLASSES];
     struct shapes held_out;          /* what the promotion in hand is judged on */
     struct rivalry rivalry;
+    bool told_company;               /* that a device has other users */
     double founder_us;
     int64_t attempts[FLEET_WORKERS_MAX]; /* the row of the attempt each worker has in hand */
     struct dispatch dispatches[FLEET_WORKERS_MAX];

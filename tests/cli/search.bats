@@ -181,3 +181,13 @@ END
     [[ "$stderr" == *"ask for something else"* ]]
     [ "$(sqlite3 evo.db "SELECT count(*) FROM candidate WHERE verdict = 'crash'")" = 0 ]
 }
+
+@test "other users of a device are said, once" {
+    fake_seed 8 --company 2 > seed.yaml
+    evo start --seed seed.yaml
+    [ "$(grep -c "the device of judge:0 has other users (2): what they run is timed along" evo.db.log)" = 1 ]
+    [ "$(sqlite3 evo.db "SELECT count(*) FROM event WHERE kind = 'company'")" = 1 ]
+    fake_seed 8 > quiet.yaml
+    evo start --seed quiet.yaml --db quiet.db
+    [ "$(sqlite3 quiet.db "SELECT count(*) FROM event WHERE kind = 'company'")" = 0 ]
+}
