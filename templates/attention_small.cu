@@ -1,18 +1,19 @@
 /*
- * attention_small -- short sequences on wgmma: every load under way at once, keys split over
- * warpgroups and over the blocks of a cluster.
+ * attention_small -- short sequences: every load under way at once, keys split over sets of warps
+ * and over the blocks of a cluster.
  *
- * With few rows there are too few blocks of 64 rows to fill the machine, and a block's time is a
- * chain of latencies: launch, first load, scores, exponentials, output, store. So the keys of a
- * block's rows are shared out, over KEY_SETS sets of warpgroups and over CLUSTER blocks, until each
- * has a tile or two. All tiles find room in shared memory and set out before anything is waited
- * for. Every set then has a softmax and an output of its own, and these meet once: each warp sends
- * its result straight into the shared memory of the block that merges its rows, which waits for it
- * at an mbarrier. Nobody reads another block's memory, so nobody has to stay for others.
+ * With few rows a block's time is a chain of latencies: launch, first load, scores, exponentials,
+ * output, merge, store. So the keys of a block's rows are shared out, over KEY_SETS sets of warps
+ * and over CLUSTER blocks, until each has a tile or two. All tiles find room in shared memory and
+ * set out before anything is waited for; the copy engine brings them without an instruction, and
+ * every part of a tile has an mbarrier of its own, so that work begins with what is there. Every set
+ * has a softmax and an output of its own. These are merged in the block, and once more between the
+ * blocks of a cluster: each sends its rows into the shared memory of the block that stores them.
  *
- * A set is BLOCK_M / 64 warpgroups with 64 rows each. Longer sequences are walked in rounds: who
- * has used a tile fetches the one that follows in its place. That makes any length right, and none
- * fast: see attention_wgmma.
+ * A set has a warp for every 16 rows. Four warps make products of 64 rows by wgmma; with fewer rows,
+ * and so more blocks, each makes its own by mma.sync. Longer sequences are walked in rounds: who has
+ * used a tile fetches another in its place. That makes any length right, and none fast: see
+ * attention_wgmma.
  *
  * What it cannot do: run anywhere but on sm_90a.
  */
@@ -31,6 +32,10 @@ EVO_GIVEN(LSE, "1: the log-sum-exp of each row is written too")
 EVO_GIVEN(DEVICE_SMEM_MAX, "bytes of shared memory a block may ask for")
 EVO_GIVEN(DEVICE_ARCH, "90 has wgmma")
 
+/* Products of 64 rows by a warpgroup, or of 16 by a warp: see wgmma.cuh and mma.cuh. */
+struct by_wgmma;
+struct by_mma;
+
 /*
  * Who copies: the copy engine, asked by one thread of a set; or all its threads, 16 bytes at a
  * time, which saves the way through the engine and costs instructions.
@@ -45,46 +50,51 @@ struct copy_threads;
 struct meet_barrier;
 struct meet_arrivals;
 
-EVO_GENE(BLOCK_M, set(64, 128), "query rows in a block, 64 for each warpgroup of a set")
+EVO_GENE(BLOCK_M, pow2(16, 128), "query rows in a block; a set has a warp for every 16")
 EVO_GENE(BLOCK_N, range(32, 224, 32), "keys in a tile")
-EVO_GENE(KEY_SETS, range(1, 4), "sets of warpgroups in a block, each with keys of its own")
+EVO_GENE(KEY_SETS, range(1, 8), "sets of warps in a block, each with keys of its own")
 EVO_GENE(CLUSTER, pow2(1, 8), "blocks that split the keys, and merge in each other's memory")
 EVO_GENE(STAGES, range(1, 4), "tiles of K and V in shared memory, for each set")
 EVO_GENE(PARTS, set(1, 2, 4), "parts of a tile that arrive, and are worked on, one by one")
 EVO_GENE(POLYNOMIALS, set(0, 1, 2, 4), "exponentials of eight that the FMA pipe does")
+EVO_CHOICE(Product, (by_wgmma, by_mma), "which instruction multiplies")
 EVO_CHOICE(Copy, (copy_engine, copy_threads), "who copies tiles to shared memory")
 EVO_CHOICE(Meet, (meet_barrier, meet_arrivals), "how the merge waits for results")
 EVO_CHOICE(QkSum, (as_float, as_half), "what the tensor cores sum scores in")
 
-EVO_LET(GROUPS, BLOCK_M / 64, "warpgroups in a set")
-EVO_LET(THREADS, 128 * GROUPS * KEY_SETS, "threads in a block")
+EVO_LET(SET_WARPS, BLOCK_M / 16, "warps in a set")
+EVO_LET(THREADS, 32 * SET_WARPS * KEY_SETS, "threads in a block")
 EVO_LET(SHARES, KEY_SETS * CLUSTER, "sets that split the keys of a row")
 EVO_LET(MERGED_ROWS, BLOCK_M / CLUSTER, "rows that a block of a cluster merges")
 EVO_LET(PITCH, HEAD_DIM + 8, "floats from one row of a result to the next: no bank conflicts")
 EVO_LET(Q_BYTES, 2 * BLOCK_M * HEAD_DIM, "the tile of Q")
 EVO_LET(TILE_BYTES, 2 * BLOCK_N * HEAD_DIM, "a tile of K, or of V")
 EVO_LET(SET_BYTES, 2 * STAGES * TILE_BYTES, "the tiles of a set")
-EVO_LET(RESULT_BYTES, SHARES == 1 ? 0 : 4 * MERGED_ROWS * (PITCH + 2),
-        "rows and statistics that a set sends to a block")
+EVO_LET(RESULT_BYTES, SHARES == 1 ? 0 : 4 * BLOCK_M * (PITCH + 2),
+        "result of a set, statistics behind")
+EVO_LET(SHARE_BYTES, CLUSTER == 1 ? 0 : 4 * MERGED_ROWS * (PITCH + 2),
+        "what a block sends to another")
 EVO_LET(RESULTS_AT, Q_BYTES + KEY_SETS * SET_BYTES, "where results begin")
-EVO_LET(BARRIERS_AT, RESULTS_AT + SHARES * RESULT_BYTES, "where the mbarriers begin")
+EVO_LET(SHARES_AT, RESULTS_AT + KEY_SETS * RESULT_BYTES, "where results of blocks begin")
+EVO_LET(BARRIERS_AT, SHARES_AT + CLUSTER * SHARE_BYTES, "where the mbarriers begin")
 EVO_LET(SET_BARRIERS, 2 * PARTS * STAGES, "mbarriers of a set")
 EVO_LET(SMEM_BYTES, BARRIERS_AT + 8 * (KEY_SETS * SET_BARRIERS + 2), "shared memory of a block")
 EVO_LET(REGISTERS,
-        48 + BLOCK_N / 2 + BLOCK_N / 4 + HEAD_DIM / 2 + (EVO_IS(QkSum, as_half) ? BLOCK_N / 8 : 0),
-        "registers of a thread, about: scores, weights, output")
+        48 + HEAD_DIM / 2 + BLOCK_N / 2 + (EVO_IS(Product, by_mma) ? HEAD_DIM / 4 : BLOCK_N / 4) +
+            (EVO_IS(QkSum, as_half) ? BLOCK_N / 8 : 0),
+        "registers of a thread, about: output, scores, queries or weights")
 
 EVO_REQUIRE(DEVICE_ARCH == 90, "wgmma exists on sm_90a alone")
 EVO_REQUIRE(HEAD_DIM == 64 || HEAD_DIM == 128, "a head has 64 or 128 columns")
-EVO_REQUIRE(THREADS <= 512, "more warpgroups would have too few registers each")
-EVO_REQUIRE(MERGED_ROWS >= 16, "a warp's 16 rows are merged by one block")
+EVO_REQUIRE(EVO_IS(Product, by_mma) || BLOCK_M % 64 == 0, "a warpgroup has 64 rows")
+EVO_REQUIRE(THREADS <= 512, "more warps would have too few registers each")
 EVO_REQUIRE(BLOCK_N % (16 * PARTS) == 0, "a part of a tile is a multiple of 16 keys")
-EVO_REQUIRE(EVO_IS(Copy, copy_engine) || BLOCK_N % (16 * GROUPS * PARTS) == 0,
+EVO_REQUIRE(EVO_IS(Copy, copy_engine) || BLOCK_N % (max(16, BLOCK_M / 4) * PARTS) == 0,
             "a part of a tile must deal out evenly to the set's threads")
 EVO_REQUIRE(SMEM_BYTES <= DEVICE_SMEM_MAX, "Q, all tiles and results must fit in shared memory")
 EVO_REQUIRE(REGISTERS <= min(255, 65536 / THREADS / 8 * 8),
             "scores, weights and output must fit in registers")
-EVO_REQUIRE(SHARES > 1 || EVO_IS(Meet, meet_barrier), "a set alone has nobody to meet")
+EVO_REQUIRE(CLUSTER > 1 || EVO_IS(Meet, meet_barrier), "a block alone has nobody to meet")
 EVO_REQUIRE(BF16 == 0 || EVO_IS(QkSum, as_float), "bfloat16 is summed in FP32")
 EVO_NUMERICS(EVO_IS(QkSum, as_half))
 
@@ -95,11 +105,19 @@ EVO_LAUNCH(attention, (CLUSTER * ceil_div(q_len, BLOCK_M), heads, batch), THREAD
            (q_map, k_map, v_map, Q, K, V, O, LSE, problem))
 
 using Type = as_input<BF16>;
+using Scores = mma_sum<QkSum>;
 enum : int {
-    SET_THREADS = 128 * GROUPS,
+    SET_THREADS = 32 * SET_WARPS,
+    STEPS = HEAD_DIM / 16, /* of a product of queries and keys */
     PART_KEYS = BLOCK_N / PARTS,
     PART_STEPS = PART_KEYS / 16, /* of a product of weights and values */
 };
+
+/* Weights are powers of 2: the scale and the change of base are one factor of the exponent. */
+__device__ inline float softmax_factor(const evo_problem &problem)
+{
+    return problem.scale * 1.4426950408889634f;
+}
 
 /* Where a block works. */
 struct block_place {
@@ -192,122 +210,181 @@ struct set_tiles {
     {
         if constexpr (EVO_IS(Copy, copy_threads)) {
             copy_async::wait<PENDING>();
-            if (FENCE)
+            if (FENCE && EVO_IS(Product, by_wgmma))
                 async_proxy_fence();
             __syncwarp();
             mbarrier_arrive(full, threadIdx.x % 32 == 0);
         }
     }
-    __device__ void sync() const { evo_barrier_of<SET_THREADS, THREADS>(1 + set); }
+    __device__ void sync() const { named_barrier_wait(1 + set, SET_THREADS); }
 };
 
-/* A warpgroup's 64 rows on their way through the tiles of its set, two of them in each thread. */
-struct group_rows {
+/* A warp's 16 rows on their way through the tiles of its set, two of them in each thread. */
+struct warp_rows {
     const evo_problem &problem;
     const set_tiles &tiles;
-    const unsigned query;
-    const int first_row; /* of the warpgroup */
-    const int row = first_row + threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
+    const unsigned query; /* Q: of the warp, or of its warpgroup */
+    const int first_row;  /* of the warp */
+    const int row = first_row + threadIdx.x % 32 / 4;
     const int visible[2] = {evo_visible<CAUSAL>(problem, row),
                             evo_visible<CAUSAL>(problem, row + 8)};
     const int clear = evo_visible<CAUSAL>(problem, first_row); /* keys that all of the rows see */
-    const float factor = problem.scale * 1.4426950408889634f;
 
     online_rows softmax = {};
+    Scores::word sums[BLOCK_N / 8 * Scores::WORDS];
     float scores[BLOCK_N / 2], output[HEAD_DIM / 2] = {};
-    unsigned half_scores[BLOCK_N / 4], weights[BLOCK_N / 4];
+    unsigned weights[BLOCK_N / 4], q[HEAD_DIM / 4];
 
     __device__ void run()
     {
+        if constexpr (EVO_IS(Product, by_mma))
+            load_fragments<BLOCK_M * 128>(query, q);
+        int j = 0;
+        if (EVO_IS(Product, by_mma) && tiles.count > 0)
+            work<1>(j++);
 #pragma unroll 1
-        for (int j = 0; j < tiles.count; j++) {
-            if constexpr (EVO_IS(QkSum, as_half)) {
-                make_scores(j, half_scores);
-                unpack_fragment<Type>(half_scores, scores);
-            } else {
-                make_scores(j, scores);
-            }
-            make_weights(j);
-            add_values(j);
-            if (GROUPS > 1 && j + STAGES < tiles.count)
-                tiles.sync(); /* all groups have used the tile: another takes its place */
-            tiles.fetch(j + STAGES);
-        }
+        for (; j < tiles.count; j++)
+            work<0>(j);
         online_finish(softmax);
     }
 
-    /* S = Q K^T, as parts of K arrive. */
-    template <class Sum, int N> __device__ void make_scores(int j, Sum (&sums)[N])
+    /* The j-th tile. FIRST: nothing was gathered before it, so nothing has to be rescaled. */
+    template <int FIRST> __device__ void work(int j)
     {
-        tiles.await<0>(j);
-        wgmma_begin(sums);
-        part_scores<0>(j, sums);
-        wgmma_commit();
-        wgmma_wait<0>();
-        pinned(sums);
+        const int first = tiles.first_key(j);
+        float shrink[2];
+
+        make_scores(j);
+        if (first + BLOCK_N > clear)
+            online_mask(scores, {visible[0] - first, visible[1] - first});
+        if (online_weights<rescale_always, FIRST, CAUSAL, POLYNOMIALS>(
+                scores, softmax, softmax_factor(problem), shrink))
+            online_scale(output, shrink);
+        pack_fragment<Type>(scores, weights);
+        add_values(j);
+        if (j + STAGES < tiles.count && (EVO_IS(Product, by_mma) || BLOCK_M > 64))
+            tiles.sync(); /* all have used the tile: another takes its place */
+        tiles.fetch(j + STAGES);
     }
-    template <int PART, class Sum, int N> __device__ void part_scores(int j, Sum (&sums)[N])
+
+    /* S = Q K^T, as parts of K arrive. */
+    __device__ void make_scores(int j)
     {
-        using part_sums = Sum[N / PARTS];
+        if constexpr (EVO_IS(Product, by_wgmma)) {
+            tiles.await<0>(j);
+            wgmma_begin(sums);
+            wgmma_scores<0>(j);
+            wgmma_commit();
+            wgmma_wait<0>();
+            pinned(sums);
+        } else {
+#pragma unroll
+            for (int i = 0; i < BLOCK_N / 8 * Scores::WORDS; i++)
+                sums[i] = 0;
+            mma_scores<0>(j);
+        }
+#pragma unroll
+        for (int i = 0; i < BLOCK_N / 2; i++)
+            scores[i] = Scores::get(sums + i / 4 * Scores::WORDS, i % 4);
+    }
+    template <int PART> __device__ void wgmma_scores(int j)
+    {
+        using part_sums = Scores::word[PART_KEYS / 8 * Scores::WORDS];
         const auto a = wgmma_matrix(query, 0);
         const auto b = wgmma_matrix(tiles.keys_at(j) + PART * PART_KEYS * 128, 0);
         if constexpr (PART > 0)
             tiles.await<PART>(j);
 #pragma unroll
-        for (int step = 0; step < HEAD_DIM / 16; step++)
+        for (int step = 0; step < STEPS; step++)
             wgmma_shape<PART_KEYS>::template product<Type, 0>(
-                (part_sums &)sums[PART * (N / PARTS)], a + wgmma_along<BLOCK_M * 128>(step),
-                b + wgmma_along<BLOCK_N * 128>(step), step > 0);
+                (part_sums &)sums[PART * (PART_KEYS / 8 * Scores::WORDS)],
+                a + wgmma_along<BLOCK_M * 128>(step), b + wgmma_along<BLOCK_N * 128>(step),
+                step > 0);
         if constexpr (PART + 1 < PARTS)
-            part_scores<PART + 1>(j, sums);
+            wgmma_scores<PART + 1>(j);
     }
-
-    __device__ void make_weights(int j)
+    /* 16 keys are two products. */
+    template <int PART> __device__ void mma_scores(int j)
     {
-        const int first = tiles.first_key(j);
-        float shrink[2];
-        if (first + BLOCK_N > clear)
-            online_mask(scores, {visible[0] - first, visible[1] - first});
-        online_weights<rescale_always, 0, CAUSAL, POLYNOMIALS>(scores, softmax, factor, shrink);
-        if (j > 0)
-            online_scale(output, shrink);
-        pack_fragment<Type>(scores, weights);
+        const unsigned keys = tiles.keys_at(j) + lane_by_pieces<64>();
+        tiles.await<PART>(j);
+#pragma unroll
+        for (int step = 0; step < STEPS; step++)
+#pragma unroll
+            for (int n = PART * PART_STEPS; n < (PART + 1) * PART_STEPS; n++) {
+                unsigned b[4];
+                ldmatrix(b, column_step(keys, step) + n * (16 * 128));
+                mma<Type>(sums + 2 * n * Scores::WORDS, fragment(q, step), b[0], b[1]);
+                mma<Type>(sums + (2 * n + 1) * Scores::WORDS, fragment(q, step), b[2], b[3]);
+            }
+        if constexpr (PART + 1 < PARTS)
+            mma_scores<PART + 1>(j);
     }
 
     /* O += P V, as parts of V arrive. */
     __device__ void add_values(int j)
     {
-        tiles.await<PARTS>(j);
-        wgmma_begin(output, weights);
-        part_values<0>(j);
-        wgmma_commit();
-        wgmma_wait<0>();
-        pinned(output);
+        if constexpr (EVO_IS(Product, by_wgmma)) {
+            tiles.await<PARTS>(j);
+            wgmma_begin(output, weights);
+            wgmma_values<0>(j);
+            wgmma_commit();
+            wgmma_wait<0>();
+            pinned(output);
+        } else {
+            mma_values<0>(j);
+        }
     }
-    template <int PART> __device__ void part_values(int j)
+    template <int PART> __device__ void wgmma_values(int j)
     {
         const auto b = wgmma_matrix(tiles.values_at(j), BLOCK_N * 128);
         if constexpr (PART > 0)
             tiles.await<PARTS + PART>(j);
 #pragma unroll
-        for (int step = PART * PART_STEPS; step < (PART + 1) * PART_STEPS; step++)
-            wgmma_shape<HEAD_DIM>::product<Type, 1>(output, weights + 4 * step,
-                                                    b + wgmma_across(step), 1);
+        for (int n = PART * PART_STEPS; n < (PART + 1) * PART_STEPS; n++)
+            wgmma_shape<HEAD_DIM>::product<Type, 1>(output, weights + 4 * n, b + wgmma_across(n), 1);
         if constexpr (PART + 1 < PARTS)
-            part_values<PART + 1>(j);
+            wgmma_values<PART + 1>(j);
+    }
+    /* 16 keys are a step deep, 16 columns are two products. */
+    template <int PART> __device__ void mma_values(int j)
+    {
+        const unsigned values = tiles.values_at(j) + lane_by_rows<64>();
+        tiles.await<PARTS + PART>(j);
+#pragma unroll
+        for (int n = PART * PART_STEPS; n < (PART + 1) * PART_STEPS; n++)
+#pragma unroll
+            for (int step = 0; step < STEPS; step++) {
+                unsigned b[4];
+                ldmatrix_transposed(b, column_step(values, step) + n * (16 * 128));
+                mma<Type>(output + 8 * step, fragment(weights, n), b[0], b[1]);
+                mma<Type>(output + 8 * step + 4, fragment(weights, n), b[2], b[3]);
+            }
+        if constexpr (PART + 1 < PARTS)
+            mma_values<PART + 1>(j);
+    }
+
+    /* Where a lane that points into a tile points 16 columns further, `step` times. */
+    __device__ static unsigned column_step(unsigned lane, int step)
+    {
+        return (lane ^ (step % 4 << 5)) + step / 4 * (BLOCK_N * 128);
+    }
+    __device__ static const unsigned (&fragment(const unsigned *words, int step))[4]
+    {
+        return (const unsigned(&)[4])words[4 * step];
     }
 };
 
 /* A set that has all keys of its rows to itself stores them as they are. */
-__device__ inline void store_output(group_rows &mine, const attention_head &head)
+__device__ inline void store_output(warp_rows &mine, const attention_head &head)
 {
     const evo_problem &problem = mine.problem;
-    const int first = mine.first_row + threadIdx.x % 128 / 32 * 16; /* of the warp */
     unsigned words[HEAD_DIM / 4];
 
     online_scale(mine.output, {evo_inverse(mine.softmax.sum[0]), evo_inverse(mine.softmax.sum[1])});
     pack_fragment<Type>(mine.output, words);
-    write_fragments(words, head.o + first * problem.o[2], problem.o[2], problem.q_len - first);
+    write_fragments(words, head.o + mine.first_row * problem.o[2], problem.o[2],
+                    problem.q_len - mine.first_row);
     if (LSE && threadIdx.x % 4 == 0)
 #pragma unroll
         for (int r = 0; r < 2; r++)
@@ -316,67 +393,109 @@ __device__ inline void store_output(group_rows &mine, const attention_head &head
                     evo_log_sum_exp(mine.softmax.maximum[r], mine.softmax.sum[r], problem.scale);
 }
 
-/* Results on their way to the blocks that merge them, and their merge. */
+/*
+ * Results meet twice: those of a block's sets in its own memory; and what a block makes of them, in
+ * that of the block of the cluster that has the row. Between blocks less than 20 bytes pass in a
+ * cycle, so there is one result a block, in whole rows.
+ */
 struct result_exchange {
+    const evo_problem &problem;
     unsigned memory; /* the block's shared memory */
 
-    __device__ unsigned result(int share) const
-    {
-        return memory + RESULTS_AT + share * RESULT_BYTES;
-    }
+    __device__ unsigned of_set(int set) const { return memory + RESULTS_AT + set * RESULT_BYTES; }
+    __device__ unsigned of_block(int rank) const { return memory + SHARES_AT + rank * SHARE_BYTES; }
     __device__ unsigned arrived() const
     {
         return memory + BARRIERS_AT + 8 * (KEY_SETS * SET_BARRIERS + 1);
     }
-    __device__ void init() const /* every warp that sends arrives */
+    __device__ void init() const { mbarrier_init(arrived(), CLUSTER * THREADS / 32); }
+
+    /* COUNT results of ROWS rows become one: columns of a row, in the order that `turn` tells. */
+    template <int COUNT, int ROWS>
+    __device__ merged_columns<8> merge(unsigned results, int row, int column, int turn) const
     {
-        mbarrier_init(arrived(), SHARES * MERGED_ROWS / 16);
+        constexpr int BYTES = 4 * ROWS * (PITCH + 2);
+        return merge_columns<COUNT, 8>(
+            softmax_factor(problem),
+            [&](int n) {
+                return cluster_load2<1>(results + n * BYTES + 4 * ROWS * PITCH + 8 * row);
+            },
+            [&](int n, int i) {
+                return cluster_load4<1>(results + n * BYTES +
+                                        4 * (row * PITCH + column + 4 * (i ^ turn)));
+            });
     }
 
-    /* A warp's 16 rows, the first of which is the block's `row`, go to the block that has them. */
-    __device__ void send(const group_rows &mine, int share, int row) const
+    /* A warp's 16 rows, the first of which is the block's `row`. */
+    __device__ void put(const warp_rows &mine, int set, int row) const
     {
-        const int owner = row / MERGED_ROWS, first = row % MERGED_ROWS, lane = threadIdx.x % 32;
-        const unsigned to = cluster_address<CLUSTER>(result(share), owner);
+        const int lane = threadIdx.x % 32;
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            const int at = first + lane / 4 + 8 * r;
+            const unsigned at = row + lane / 4 + 8 * r, to = of_set(set);
 #pragma unroll
             for (int n = 0; n < HEAD_DIM / 8; n++)
-                cluster_store2<CLUSTER>(
-                    to + 4 * (at * PITCH + n * 8 + lane % 4 * 2),
-                    {mine.output[4 * n + 2 * r], mine.output[4 * n + 2 * r + 1]});
+                cluster_store2<1>(to + 4 * (at * PITCH + n * 8 + lane % 4 * 2),
+                                  {mine.output[4 * n + 2 * r], mine.output[4 * n + 2 * r + 1]});
             if (lane % 4 == 0)
-                cluster_store2<CLUSTER>(to + 4 * MERGED_ROWS * PITCH + 8 * at,
-                                        {mine.softmax.maximum[r], mine.softmax.sum[r]});
-        }
-        if constexpr (EVO_IS(Meet, meet_arrivals)) {
-            __syncwarp();
-            mbarrier_arrive_there(cluster_address<CLUSTER>(arrived(), owner), lane == 0);
+                cluster_store2<1>(to + 4 * BLOCK_M * PITCH + 8 * at,
+                                  {mine.softmax.maximum[r], mine.softmax.sum[r]});
         }
     }
 
-    __device__ void merge(const evo_problem &problem, const attention_head &head,
-                          int first_row) const
+    /* The sets' results, as one, to the blocks that have the rows. */
+    __device__ void send(int rank) const
     {
-        if constexpr (EVO_IS(Meet, meet_barrier))
-            cluster_sync<CLUSTER>();
-        else
-            mbarrier_wait<CLUSTER>(arrived(), 0); /* even for rows that do not exist */
         const auto each = [&](int row, int column, int turn) {
-            merge_store<Type, LSE>(
-                head, problem, first_row + row, column, turn,
-                merge_columns<SHARES, 8>(
-                    problem.scale * 1.4426950408889634f,
-                    [&](int n) {
-                        return cluster_load2<1>(result(n) + 4 * MERGED_ROWS * PITCH + 8 * row);
-                    },
-                    [&](int n, int i) {
-                        return cluster_load4<1>(result(n) +
-                                                4 * (row * PITCH + column + 4 * (i ^ turn)));
-                    }));
+            const auto merged = merge<KEY_SETS, BLOCK_M>(of_set(0), row, column, turn);
+            const int at = row % MERGED_ROWS;
+            const unsigned to = cluster_address<CLUSTER>(of_block(rank), row / MERGED_ROWS);
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+                cluster_store4<CLUSTER>(to + 4 * (at * PITCH + column + 4 * (i ^ turn)),
+                                        merged.x[i]);
+            if (column == 0)
+                cluster_store2<CLUSTER>(to + 4 * MERGED_ROWS * PITCH + 8 * at,
+                                        {merged.maximum, merged.sum});
         };
-        merge_each<THREADS, MERGED_ROWS, HEAD_DIM, 8>(problem.q_len - first_row, each);
+        merge_each<THREADS, BLOCK_M, HEAD_DIM, 8>(BLOCK_M, each);
+        if constexpr (EVO_IS(Meet, meet_arrivals)) {
+            __syncwarp();
+#pragma unroll
+            for (int owner = 0; owner < CLUSTER; owner++)
+                mbarrier_arrive_there(cluster_address<CLUSTER>(arrived(), owner),
+                                      threadIdx.x % 32 == 0);
+        }
+    }
+
+    /* All results of rows become output. */
+    template <int COUNT, int ROWS>
+    __device__ void finish(unsigned results, const attention_head &head, int first_row) const
+    {
+        const auto each = [&](int row, int column, int turn) {
+            merge_store<Type, LSE>(head, problem, first_row + row, column, turn,
+                                   merge<COUNT, ROWS>(results, row, column, turn));
+        };
+        merge_each<THREADS, ROWS, HEAD_DIM, 8>(problem.q_len - first_row, each);
+    }
+
+    __device__ void run(const warp_rows &mine, const attention_head &head, const block_place &place,
+                        int set, int row) const
+    {
+        put(mine, set, row);
+        __syncthreads();
+        if constexpr (CLUSTER == 1) {
+            finish<KEY_SETS, BLOCK_M>(of_set(0), head, place.first_row);
+        } else {
+            cluster_wait(); /* all blocks of the cluster are there, and so are their mbarriers */
+            send(place.rank);
+            if constexpr (EVO_IS(Meet, meet_barrier))
+                cluster_sync<CLUSTER>();
+            else
+                mbarrier_wait<CLUSTER>(arrived(), 0);
+            finish<CLUSTER, MERGED_ROWS>(of_block(0), head,
+                                         place.first_row + place.rank * MERGED_ROWS);
+        }
     }
 };
 
@@ -389,15 +508,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) in_clusters_of(EVO_VALU
 {
     extern __shared__ __align__(1024) unsigned char shared[];
     const unsigned memory = shared_address(shared);
-    const int group = __shfl_sync(0xffffffff, threadIdx.x / 128, 0); /* the same in all of a warp */
-    const int set = group / GROUPS, rank = threadIdx.x % SET_THREADS;
+    const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0); /* known to be the same in all */
+    const int set = warp / SET_WARPS, rank = threadIdx.x % SET_THREADS;
+    const int my_row = warp % SET_WARPS * 16; /* the warp's first, within the block */
     const block_place place(problem);
     const attention_head head = evo_head(problem, place.batch, place.head, Q, K, V, O, lse);
     const int visible = evo_visible<CAUSAL>(problem, place.first_row + BLOCK_M - 1);
     const int all = evo::ceil_div(visible, BLOCK_N), share = place.rank * KEY_SETS + set;
     const unsigned barriers = memory + BARRIERS_AT;
     const unsigned queries_full = barriers + 8 * KEY_SETS * SET_BARRIERS;
-    const result_exchange results = {memory};
+    const result_exchange results = {problem, memory};
     const set_tiles tiles = {
         {k_map, head.k, problem.k[2], problem.kv_len, place.kv_head, place.batch},
         {v_map, head.v, problem.v[2], problem.kv_len, place.kv_head, place.batch},
@@ -408,9 +528,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) in_clusters_of(EVO_VALU
         (all + SHARES - 1 - share) / SHARES,
         all - 1 - share};
 
-    /* Everything sets out: by threads that made the mbarriers themselves, so before they meet. */
     constexpr int ARRIVALS = EVO_IS(Copy, copy_engine) ? 1 : SET_THREADS / 32;
-    if (rank == 0) {
+    const auto make_barriers = [&] {
+        if (rank != 0)
+            return;
         for (int i = 0; i < SET_BARRIERS; i++)
             mbarrier_init(tiles.barriers + 8 * i, ARRIVALS);
         if (set == 0) {
@@ -418,19 +539,26 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) in_clusters_of(EVO_VALU
             results.init();
         }
         mbarrier_publish();
-    }
+    };
+
+    /* Everything sets out. Only the copy engine needs mbarriers for that: those of who asks it. */
+    if constexpr (EVO_IS(Copy, copy_engine))
+        make_barriers();
     if (set == 0)
         row_source{q_map, head.q, problem.q[2], problem.q_len, place.head, place.batch}
             .fetch<BLOCK_M, BLOCK_M>(place.first_row, memory, queries_full, rank);
 #pragma unroll 1
     for (int j = 0; j < STAGES; j++)
         tiles.fetch(j);
+    if constexpr (EVO_IS(Copy, copy_threads))
+        make_barriers();
     __syncthreads();
     if constexpr (CLUSTER > 1)
         cluster_arrive();
 
-    group_rows mine = {problem, tiles, memory + group % GROUPS * (64 * 128),
-                       place.first_row + group % GROUPS * 64};
+    warp_rows mine = {problem, tiles,
+                      memory + (EVO_IS(Product, by_mma) ? my_row : my_row / 64 * 64) * 128,
+                      place.first_row + my_row};
     if (set == 0)
         tiles.arrive<tiles.GROUPS_BEHIND, 0>(queries_full);
     mbarrier_wait<1>(queries_full, 0);
@@ -438,9 +566,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) in_clusters_of(EVO_VALU
     if constexpr (SHARES == 1) {
         store_output(mine, head);
     } else {
-        if constexpr (CLUSTER > 1)
-            cluster_wait(); /* all blocks of the cluster are there, and so are their mbarriers */
-        results.send(mine, share, group % GROUPS * 64 + threadIdx.x % 128 / 32 * 16);
-        results.merge(problem, head, place.first_row + place.rank * MERGED_ROWS);
+        results.run(mine, head, place, set, my_row);
     }
 }

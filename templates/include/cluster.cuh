@@ -87,7 +87,7 @@ template <int CLUSTER> __device__ inline float4 cluster_load4(unsigned address)
                      : "memory");
     return x;
 }
-/* 2 floats to such an address. */
+/* 2 or 4 floats to such an address. */
 template <int CLUSTER> __device__ inline void cluster_store2(unsigned address, float2 x)
 {
     if constexpr (CLUSTER == 1)
@@ -95,6 +95,17 @@ template <int CLUSTER> __device__ inline void cluster_store2(unsigned address, f
                      : "memory");
     else
         asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x.x), "f"(x.y)
+                     : "memory");
+}
+template <int CLUSTER> __device__ inline void cluster_store4(unsigned address, float4 x)
+{
+    if constexpr (CLUSTER == 1)
+        asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(address), "f"(x.x), "f"(x.y),
+                     "f"(x.z), "f"(x.w)
+                     : "memory");
+    else
+        asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(address), "f"(x.x),
+                     "f"(x.y), "f"(x.z), "f"(x.w)
                      : "memory");
 }
 
