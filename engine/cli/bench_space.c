@@ -211,6 +211,9 @@ static void run_once(const struct bench_space *bench, enum seed_strategy strateg
             break;
         }
         evaluate(&replay, place);
+        if (run->settled == 0 && replay.proposals[place].settled) {
+            run->settled = (int)place + 1;
+        }
     }
     run->search_us = (double)(clock_cpu_us() - begun);
     free(replay.proposals);
@@ -374,6 +377,12 @@ static void judge(const struct bench_space *bench, const struct bench_run *runs,
     for (int r = 0; r < plan->repeats; r++) {
         search_us += runs[r].search_us;
         samples += runs[r].samples;
+        if (runs[r].settled > 0) {
+            result->settled++;
+            result->settled_at += runs[r].settled;
+            result->settled_near += is_near(bench, &runs[r], runs[r].settled - 1,
+                                            bench_nears[BENCH_NEARS - 1]);
+        }
         result->chosen += is_near(bench, &runs[r], plan->evals - 1, bench_nears[BENCH_NEARS - 1]);
     }
     result->chosen /= plan->repeats;

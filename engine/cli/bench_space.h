@@ -45,6 +45,7 @@ struct bench_run {
     double *clock_ms;
     double search_us; /* CPU time of the search itself */
     double samples;   /* taken, where there is noise */
+    int settled;      /* evaluations after which it would have ended by itself; 0: it went on */
 };
 
 struct bench_result {
@@ -56,6 +57,10 @@ struct bench_result {
     double ms_per_proposal;
     double samples; /* an evaluation; 0 without noise */
     double chosen;  /* the share of runs that end with one within the last of bench_nears */
+    /* Runs that would have ended by themselves, the sum of their evaluations until then, and how
+     * many of them had one within the last of bench_nears. */
+    int settled, settled_near;
+    int64_t settled_at;
 };
 
 /* A recorded space with what its score needs. */

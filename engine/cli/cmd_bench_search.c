@@ -31,6 +31,7 @@ struct total {
     int spaces;
     double best_rel[BENCH_MARKS], evals_to[BENCH_NEARS]; /* logarithms */
     double solved, score, score_time, ms, samples, chosen;
+    int64_t settled, settled_near, settled_at;
 };
 
 /* ---- which spaces ---- */
@@ -261,6 +262,24 @@ static void print_total(struct bench *bench, enum seed_strategy strategy,
     table_row(bench->table, STYLE_BOLD, cells);
 }
 
+/* What the table has no column for. */
+static void print_notes(const struct bench *bench, const char *name, const struct total *total)
+{
+    double runs = (double)bench->plan.repeats * total->spaces, settled = (double)total->settled;
+
+    if (total->settled > 0) {
+        printf("%s: %.1f %% of runs would have ended by themselves, after %.0f evaluations on "
+               "average, %.1f %% of these within %d %%\n", name, 100 * settled / runs,
+               (double)total->settled_at / settled, 100 * (double)total->settled_near / settled,
+               bench_nears[NEAR_1]);
+    }
+    if (bench->plan.noise) {
+        printf("%s, with noise: what it has chosen after %d is within %d %% in %.1f %% of runs; "
+               "%.0f samples an evaluation\n", name, bench->plan.evals, bench_nears[NEAR_1],
+               100 * total->chosen / total->spaces, total->samples / total->spaces);
+    }
+}
+
 static void print_csv(const struct bench *bench, const char *space, enum seed_strategy strategy,
                       const struct bench_result *result)
 {
@@ -328,6 +347,9 @@ static void add_result(struct total *total, const struct bench_result *result)
     total->ms += result->ms_per_proposal;
     total->samples += result->samples;
     total->chosen += result->chosen;
+    total->settled += result->settled;
+    total->settled_near += result->settled_near;
+    total->settled_at += result->settled_at;
 }
 
 /* ---- the command ---- */
@@ -396,13 +418,8 @@ static bool bench_search(struct cli *cli, struct err *err)
         table_print(bench.table, stdout);
         printf("\n%d runs each, lag %d; means with 95 %% intervals, a run not there by %d counts "
                "as %d\n", bench.plan.repeats, bench.plan.lag, BENCH_UNSOLVED, BENCH_UNSOLVED);
-        for (int i = 0; bench.plan.noise && i < bench.strategy_count; i++) {
-            const struct total *total = &totals[i];
-
-            printf("noise: what %s has chosen after %d is within %d %% in %.1f %% of runs; ",
-                   strategy_names[bench.strategies[i]], bench.plan.evals, bench_nears[NEAR_1],
-                   100 * total->chosen / total->spaces);
-            printf("%.0f samples an evaluation\n", total->samples / total->spaces);
+        for (int i = 0; i < bench.strategy_count; i++) {
+            print_notes(&bench, strategy_names[bench.strategies[i]], &totals[i]);
         }
     }
     return true;

@@ -193,16 +193,21 @@ static void fold_past(struct engine *engine, int64_t place)
     }
 }
 
-static bool draw(struct engine *engine, struct proposal *proposal, bool *exhausted,
+/* *ending becomes other than GOING when there is none, or none that is worth it. */
+static bool draw(struct engine *engine, struct proposal *proposal, enum ending *ending,
                  struct err *err)
 {
     const struct setup *setup = &engine->setup;
     int64_t place = engine->proposed;
     struct refusal refusal;
 
-    *exhausted = false;
+    *ending = GOING;
     if (place >= setup->seed.founder_count) {
-        *exhausted = !population_propose(engine->population, place, proposal);
+        if (!population_propose(engine->population, place, proposal)) {
+            *ending = EXHAUSTED;
+        } else if (proposal->settled && setup->seed.ends_settled) {
+            *ending = SETTLED;
+        }
         return true;
     }
     return population_found(engine->population, place, &setup->founders[place], proposal,
@@ -219,14 +224,14 @@ bool engine_propose(struct engine *engine, struct err *err)
             engine->proposed < engine->run.budget_evaluations)) {
         struct proposal proposal;
         struct flight *flight;
-        bool exhausted;
+        enum ending ending;
 
         fold_past(engine, engine->proposed);
-        if (!draw(engine, &proposal, &exhausted, err)) {
+        if (!draw(engine, &proposal, &ending, err)) {
             return false;
         }
-        if (exhausted) {
-            engine->ending = EXHAUSTED;
+        if (ending != GOING) {
+            engine->ending = ending;
             engine->ending_ms = clock_now_ms();
             return true;
         }

@@ -199,6 +199,8 @@ static const char *search_ended_because(const struct engine *engine)
                    : NULL;
     case EXHAUSTED:
         return all_settled(engine) ? "every feasible genome was tried" : NULL;
+    case SETTLED:
+        return all_settled(engine) ? "no further gain is expected that could be measured" : NULL;
     case SPENT:
     case STOPPING:
         if (fleet_busy(engine->fleet) > 0 && clock_now_ms() - engine->ending_ms < GRACE_MS) {
@@ -282,7 +284,7 @@ static bool turn_work(struct engine *engine, const struct fleet_event *events, i
     if (engine->ready) {
         if (!settle(engine, err) ||
             (engine->ending == GOING && !engine_propose(engine, err)) || !settle(engine, err) ||
-            ((engine->ending == GOING || engine->ending == EXHAUSTED) &&
+            (engine->ending != STOPPING && engine->ending != SPENT &&
              !engine_dispatch(engine, err))) {
             return false;
         }

@@ -35,8 +35,9 @@ bool engine_check_start(const struct engine_options *options, struct arena *aren
                         struct err *err);
 
 /*
- * Runs until the budget is spent, the space is exhausted, or SIGTERM or SIGINT asks it to stop
- * (what is in flight is finished; a second signal ends at once). Takes the lock DB.lock.
+ * Runs until the budget is spent, the space is exhausted, no gain is expected (seed.h), or SIGTERM
+ * or SIGINT asks it to stop (what is in flight is finished; a second signal ends at once). Takes
+ * the lock DB.lock.
  */
 bool engine_run(const struct engine_options *options, struct err *err);
 

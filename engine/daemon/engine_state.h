@@ -33,6 +33,7 @@ enum ending {
     STOPPING,  /* asked to: finish what is with workers */
     SPENT,     /* time or device budget: the same */
     EXHAUSTED, /* nothing left to propose: finish what is in flight */
+    SETTLED,   /* nothing expected of what is left: the same */
 };
 
 /* The promoted best of a class of numerics among the settled places; us 0: none yet. */

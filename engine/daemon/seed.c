@@ -560,6 +560,18 @@ static bool read_strategy(struct parse *parse, const struct node *node, const st
     return true;
 }
 
+static bool read_end(struct parse *parse, const struct node *node, const struct field *field)
+{
+    static const char *const words[] = {"settled", "budget"};
+    int value;
+
+    if (!read_enum(parse, node, field->key, words, COUNT(words), &value)) {
+        return false;
+    }
+    parse->seed->ends_settled = value == 0;
+    return true;
+}
+
 /* A list, or one value that stands for a list of one. */
 static bool list_of(struct parse *parse, const struct node *node, const char *key, int limit,
                     const struct node **first)
@@ -964,6 +976,7 @@ static const struct field search_fields[] = {
     {"strategy", read_strategy, 0, 0, 0, NULL, 0},
     {"seed", read_unsigned, AT(rng_seed), 0, 9007199254740992.0, NULL, 0},
     {"lag", read_int, AT(lag), 1, SEED_LAG_MAX, NULL, 0},
+    {"end", read_end, 0, 0, 0, NULL, 0},
 };
 
 #define DAYS_MS (24.0 * 3600 * 1000)
@@ -1024,6 +1037,7 @@ static void seed_defaults(struct arena *arena, const char *path, const char *tex
         .strategy = search_defaults.strategy,
         .rng_seed = search_defaults.rng_seed,
         .lag = 32,
+        .ends_settled = true,
         .device = "auto",
         .compile_deadline_ms = 60 * 1000,
         .judge_deadline_ms = 120 * 1000,

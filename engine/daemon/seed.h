@@ -76,6 +76,7 @@ struct seed {
     enum seed_strategy strategy;
     uint64_t rng_seed;     /* default 1 */
     int lag; /* default 32; see style: proposal n reads results of places <= n - lag */
+    bool ends_settled; /* when nothing more is expected; default true */
     int64_t budget_evaluations, budget_wall_ms, budget_device_ms; /* 0: unlimited */
 
     const char *device;    /* default "auto" */

@@ -11,8 +11,12 @@ enum {
     DESIGN_POOL = 200, /* of which the one farthest from all others is taken */
     ELITES = MODEL_ELITES,
     LOCAL_EVERY = 3, /* every third place is a neighbour of an elite */
+    PATIENCE = 80,   /* outcomes without a gain after which one asks whether there will be any */
     STREAM_DESIGN = 0xfffffffe,
 };
+
+/* Of log time: a best that is better by less is no news, and an expectation below is none. */
+static const double NEWS = 0.005, NOTHING = 0.00003;
 
 /* How far a first genome counts as being, for each gene that is no power of two but could be. */
 static const double ODD_SHARE = 0.3;
@@ -25,6 +29,11 @@ struct guide {
     int64_t marked;       /* places below are marked */
     struct trial elites[POPULATION_CLASSES][ELITES]; /* best first */
     int elite_count[POPULATION_CLASSES];
+    int64_t outcomes;
+    struct {
+        double y;
+        int64_t outcome; /* how many there were when it came */
+    } news[POPULATION_CLASSES]; /* the latest best that was much better than the one before */
 };
 
 /* ---- life ---- */
@@ -101,6 +110,13 @@ void guide_fold(struct guide *guide, int64_t place, const struct genome *genome,
         if (!trial.alias) {
             remember_elite(guide, &trial);
         }
+    }
+    guide->outcomes++;
+    if (guide->elite_count[numerics] > 0 &&
+        (guide->news[numerics].outcome == 0 ||
+         guide->elites[numerics][0].y < guide->news[numerics].y - NEWS)) {
+        guide->news[numerics].y = guide->elites[numerics][0].y;
+        guide->news[numerics].outcome = guide->outcomes;
     }
     model_fold(&guide->models[genome->family], &trial);
 }
@@ -180,20 +196,26 @@ static bool pick_near(struct guide *guide, int64_t place, int numerics, struct p
     return choice.found;
 }
 
-static bool pick_anywhere(struct guide *guide, int numerics, struct pick *pick)
+static struct choice choose_anywhere(struct guide *guide, int numerics)
 {
     struct choice choice = {.found = false};
-    const struct trial *parent;
-    double best;
+    double best = expected_best(guide, numerics);
 
-    if (guide->elite_count[numerics] == 0) {
-        return false;
-    }
-    best = expected_best(guide, numerics);
     for (int i = 0; i < guide->space->family_count; i++) {
         if (model_refresh(&guide->models[i])) {
             model_consider(&guide->models[i], numerics, best, &choice);
         }
+    }
+    return choice;
+}
+
+static bool pick_anywhere(struct guide *guide, int numerics, struct pick *pick)
+{
+    struct choice choice = {.found = false};
+    const struct trial *parent;
+
+    if (guide->elite_count[numerics] > 0) {
+        choice = choose_anywhere(guide, numerics);
     }
     if (!choice.found) {
         return false;
@@ -202,6 +224,53 @@ static bool pick_anywhere(struct guide *guide, int numerics, struct pick *pick)
     parent = relative(&guide->models[choice.genome.family], &choice.genome);
     descend_from(pick, OPERATOR_PREDICT, parent);
     return true;
+}
+
+/* ---- when nothing more is expected ---- */
+
+static bool expects_nothing(struct guide *guide, int numerics)
+{
+    struct choice choice;
+
+    if (guide->elite_count[numerics] == 0 ||
+        guide->outcomes - guide->news[numerics].outcome < PATIENCE) {
+        return false;
+    }
+    choice = choose_anywhere(guide, numerics);
+    return choice.found && (choice.hopeless || choice.gain < NOTHING);
+}
+
+/* A neighbour of the best that is left, or none: then the class is settled. */
+static bool sweep(struct guide *guide, int numerics, struct pick *pick)
+{
+    const struct trial *best = &guide->elites[numerics][0];
+    struct choice choice = {.found = false};
+
+    if (model_refresh(&guide->models[best->genome.family])) {
+        model_consider_near(&guide->models[best->genome.family], best, best->y, &choice);
+    }
+    pick->genome = choice.genome;
+    descend_from(pick, OPERATOR_REFINE, best);
+    return choice.found && !choice.hopeless;
+}
+
+/* True if a neighbour was picked; else pick->settled says whether no class expects anything. */
+static bool pick_last(struct guide *guide, int numerics, struct pick *pick)
+{
+    struct pick other;
+
+    if (!expects_nothing(guide, numerics)) {
+        return false;
+    }
+    if (sweep(guide, numerics, pick)) {
+        return true;
+    }
+    pick->settled = true;
+    for (int i = 0; i < POPULATION_CLASSES && pick->settled; i++) {
+        pick->settled = i == numerics || !guide->space->classes[i] ||
+                        (expects_nothing(guide, i) && !sweep(guide, i, &other));
+    }
+    return false;
 }
 
 /* ---- the first genomes of a family ---- */
@@ -260,8 +329,9 @@ bool guide_pick(struct guide *guide, int64_t place, int numerics, struct pick *p
     for (int i = 0; i < guide->space->family_count; i++) {
         model_open(&guide->models[i]);
     }
-    return pick_first(guide, place, numerics, pick) || pick_near(guide, place, numerics, pick) ||
-           pick_anywhere(guide, numerics, pick) ||
+    pick->settled = false;
+    return pick_first(guide, place, numerics, pick) || pick_last(guide, numerics, pick) ||
+           pick_near(guide, place, numerics, pick) || pick_anywhere(guide, numerics, pick) ||
            pick_far(guide, place, &guide->models[place % guide->space->family_count], numerics,
                     pick);
 }

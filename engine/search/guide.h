@@ -4,7 +4,8 @@
  * A model a family (surrogate.h) predicts log time from the genes; all families and both numerics
  * classes are compared in the same unit, the expected improvement of the class's best, times the
  * odds that the genome compiles and runs at all. A new family is first sampled widely: as many
- * genomes as it has genes and a few, each far from those before it.
+ * genomes as it has genes and a few, each far from those before it. When nothing is expected any
+ * more, what is left of the best's neighbourhood is swept: the model is not asked whether it may.
  *
  * What is picked for a place is a function of the random seed, the place, the outcomes folded and
  * the genomes marked. Scales are fitted at certain counts of outcomes, from what was known at that
@@ -23,6 +24,11 @@ struct pick {
     enum operator_kind kind;
     int parent_count, depth;
     int64_t parents[POPULATION_PARENTS_MAX];
+    /*
+     * Nothing more is to be expected: for long nothing better was found, of no genome a gain is
+     * expected that could be measured, and the best's neighbours were all tried.
+     */
+    bool settled;
 };
 
 struct guide;

@@ -399,7 +399,8 @@ static bool try_guide(struct population *population, int64_t place, int home,
 
     for (int i = 0; i < TRIES_GUIDE && guide_pick(population->guide, place, numerics, &pick); i++) {
         *proposal = (struct proposal){.genome = pick.genome, .operator_kind = pick.kind,
-                                      .parent_count = pick.parent_count, .depth = pick.depth};
+                                      .parent_count = pick.parent_count, .depth = pick.depth,
+                                      .settled = pick.settled};
         memcpy(proposal->parents, pick.parents, sizeof pick.parents);
         if (settle(population, place, proposal, NULL)) {
             return true;

@@ -129,6 +129,7 @@ struct proposal {
      * could.
      */
     double bound_us;
+    bool settled; /* no gain that could be measured is expected of this or any other */
 };
 
 struct population;

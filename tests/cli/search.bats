@@ -162,6 +162,33 @@ END
     evo best | grep -q '31.20 us'
 }
 
+@test "a search ends by itself when nothing more is to be expected, and says so" {
+    awk 'BEGIN {
+        print "# space bowl"; print "# device test"
+        print "# param A 1 2 4 8 16 32 64 128"; print "# param B 1 2 3 4 5 6 7 8 9 10"; print "# param C 0 1 2 3 4 5 6 7"
+        print "A,B,C,status,time_ms"
+        for (a = 0; a < 8; a++) for (b = 1; b <= 10; b++) for (c = 0; c < 8; c++)
+            printf "%d,%d,%d,ok,%.4f\n", 2 ^ a, b, c, 1 + (a - 3) ^ 2 / 5 + (b - 4) ^ 2 / 9 + (c - 2) ^ 2 / 3
+    }' > bowl.csv
+    cat > seed.yaml <<END
+workload: [1x8x512x64]
+families: [replay]
+workers: {device: "replay:bowl.csv"}
+search: {lag: 8}
+budget: {evaluations: 500}
+END
+    evo start --seed seed.yaml 2> log
+    grep -q "ended: no further gain is expected that could be measured" log
+    evo best | grep -q 'A=8 B=4 C=2'
+    count=$(evo dump | wc -l)
+    [ "$count" -gt 80 ]
+    [ "$count" -lt 400 ]
+    sed 's/lag: 8/lag: 8, end: budget/' seed.yaml > whole.yaml
+    evo start --seed whole.yaml --db whole.db
+    [ "$(evo dump --db whole.db | wc -l)" = 500 ]
+    cmp <(evo dump) <(evo dump --db whole.db | head -n "$count") # to there it is the same search
+}
+
 @test "a worker that could not do its job is no fault of the candidate's" {
     mkdir once
     fake_seed 16 > whole.yaml

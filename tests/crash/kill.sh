@@ -43,7 +43,7 @@ name: crash
 workload: [1x8x512x64]
 families: [replay]
 population: {islands: 2, elites: 8}
-search: {lag: 16}
+search: {lag: 16, end: budget}
 budget: {evaluations: 300}
 workers: {device: "replay:space.csv"}
 EOF
@@ -126,7 +126,7 @@ name: workers
 workload: [1x8x512x64]
 families: [attention_scalar]
 population: {islands: 3, elites: 8}
-search: {lag: 24}
+search: {lag: 24, end: budget}
 budget: {evaluations: 200}
 workers:
   compile: COMPILERS

@@ -290,7 +290,7 @@ static bool same_proposal(const struct proposal *a, const struct proposal *b)
     return same_genome(&a->genome, &b->genome) && hash_equal(&a->genome_hash, &b->genome_hash) &&
            a->numerics == b->numerics && a->island == b->island && a->depth == b->depth &&
            a->operator_kind == b->operator_kind && a->parent_count == b->parent_count &&
-           a->bound_us == b->bound_us &&
+           a->bound_us == b->bound_us && a->settled == b->settled &&
            memcmp(a->parents, b->parents, (size_t)a->parent_count * sizeof *a->parents) == 0;
 }
 
@@ -1104,6 +1104,45 @@ static void what_fails_is_learned_and_avoided(void **state)
     population_free(population);
 }
 
+static void a_search_says_when_nothing_more_is_expected(void **state)
+{
+    enum { TRIES = 1000 };
+    struct proposal *all;
+    struct population *population;
+    int count = 0, best = 0;
+
+    (void)state;
+    use_one(large);
+    config.strategy = STRATEGY_EVO;
+    all = arena_alloc(arena, TRIES * sizeof *all);
+    population = population_new(&space, &config);
+    do {
+        assert_true(count < TRIES);
+        assert_true(population_propose(population, count, &all[count]));
+        fold(population, count, &all[count]);
+        if (score_of(&all[count].genome) < score_of(&all[best].genome)) {
+            best = count;
+        }
+    } while (!all[count++].settled);
+    assert_true(count > best + 80);
+    for (int i = 0; i < GENES_MAX; i++) { /* 1 is the nearest to what every gene should be */
+        assert_int_equal(all[best].genome.at[i], i < families[0]->gene_count);
+    }
+    for (int gene = 0; gene < families[0]->gene_count; gene++) {
+        for (int at = 0; at < families[0]->genes[gene].count; at++) {
+            struct genome genome = all[best].genome;
+            int found = 0;
+
+            genome.at[gene] = (uint8_t)at;
+            while (found < count && !same_genome(&all[found].genome, &genome)) {
+                found++;
+            }
+            assert_true(found < count); /* the whole neighbourhood was looked at */
+        }
+    }
+    population_free(population);
+}
+
 static void an_alias_is_learned_from_and_is_no_member(void **state)
 {
     struct population *population;
@@ -1228,6 +1267,7 @@ int main(void)
         TEST(a_search_finds_its_way),
         TEST(a_guided_proposal_tells_the_truth_about_its_making),
         TEST(what_fails_is_learned_and_avoided),
+        TEST(a_search_says_when_nothing_more_is_expected),
         TEST(an_alias_is_learned_from_and_is_no_member),
         TEST(strategies_are_known_by_name),
         TEST(parents_are_drawn_by_rank),

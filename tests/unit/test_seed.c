@@ -74,6 +74,7 @@ static void what_is_not_said_has_its_default(void **state)
     assert_int_equal(seed.strategy, STRATEGY_EVO);
     assert_int_equal(seed.rng_seed, 1);
     assert_int_equal(seed.lag, 32);
+    assert_true(seed.ends_settled);
     assert_int_equal(seed.budget_evaluations, 0);
     assert_int_equal(seed.budget_wall_ms, 0);
     assert_int_equal(seed.budget_device_ms, 0);
@@ -99,7 +100,7 @@ static void every_key_reaches_its_member(void **state)
                   "population: {islands: 3, elites: 8, selection: rank, tournament: 2,"
                   " migration: 0.5}\n"
                   "operators: {step: 1, multi: 0.5, crossover: 3, immigrant: 0, jump: 7}\n"
-                  "search: {strategy: random, seed: 42, lag: 7}\n"
+                  "search: {strategy: random, seed: 42, lag: 7, end: budget}\n"
                   "budget: {evaluations: 100, wall: 90s, device: 1h}\n"
                   "workers: {device: [cuda:0, cuda:1], judges: [ssh a b, ssh c d], compile: 3,"
                   " arch: sm_90a, compile_deadline: 5s, judge_deadline: 2m}\n"
@@ -132,6 +133,7 @@ static void every_key_reaches_its_member(void **state)
     assert_int_equal(seed.strategy, STRATEGY_RANDOM);
     assert_int_equal(seed.rng_seed, 42);
     assert_int_equal(seed.lag, 7);
+    assert_false(seed.ends_settled);
     assert_int_equal(seed.budget_evaluations, 100);
     assert_int_equal(seed.budget_wall_ms, 90000);
     assert_int_equal(seed.budget_device_ms, 3600000);
