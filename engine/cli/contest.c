@@ -369,9 +369,12 @@ bool contest_clock_asked(const struct cli *cli, enum contest_clock *clock, struc
            err_set(err, ERR_USER, "option '--clock': '%s' is neither graph nor span", text);
 }
 
+/* What two copies of one program may differ by, for where in memory each happens to lie. */
+static const double copies_differ = 0.002;
+
 const char *contest_words(struct arena *arena, const struct estimate *speedup)
 {
-    if (speedup->low <= 1 && speedup->high >= 1) {
+    if (speedup->low <= 1 + copies_differ && speedup->high >= 1 - copies_differ) {
         return arena_printf(arena, "tie [%.3f, %.3f]", speedup->low, speedup->high);
     }
     return speedup->value > 1 ? arena_printf(arena, "%.3fx faster [%.3f, %.3f]", speedup->value,

@@ -294,9 +294,9 @@ const struct command command_table[] = {
      "each shape both go through the gate and then run A B B A on the same inputs in "
      "one process. The speed-up is told with its 95 % interval, by both clocks: graphs of calls "
      "replayed, as a user's calls in a row, and the spans of activity records. An interval that "
-     "holds 1 is a tie. One of the two may be PyTorch's attention: torch (its own choice), "
-     "torch-flash, torch-cudnn, torch-efficient or torch-math, measured by a python3 of its own "
-     "and so not in turns. Exits with 4 when one of the two is not right or not to be had.",
+     "comes within 0.2 % of 1 is a tie. One of the two may be PyTorch's attention: torch (its own "
+     "choice), torch-flash, torch-cudnn, torch-efficient or torch-math, measured by a python3 of "
+     "its own and so not in turns. Exits with 4 when one of the two is not right or not to be had.",
      "evo compare best cudnn",
      {SHAPES, DEVICE, DB, JSON}},
     {"gate",
