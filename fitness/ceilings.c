@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "fitness/physics.h"
+
 /* Rows of a kind: a rate asks all multiprocessors for more than they can, a chain asks one warp. */
 enum { ROUNDS = 64, MANY = 1 << 19, FEW = 8 };
 #define ROW(name, kind, probe, genes, doc) {name, kind, probe, genes, ROUNDS, MANY, FEW, doc}
@@ -138,6 +140,24 @@ void ceilings_take(struct ceilings *ceilings, enum ceiling ceiling,
     }
     *per_clock = work / (round_us * result->clock_mhz);
     *value = work * (double)ceilings->sms / round_us / (kind == CEILING_FLOPS ? 1e6 : 1e3);
+}
+
+const char *ceilings_check(struct arena *arena, struct ceilings *ceilings, enum ceiling ceiling,
+                           int64_t arch)
+{
+    static const double forgiven = 1.02; /* the clock was read beside the work */
+    enum ceiling_kind kind = ceiling_table[ceiling].kind;
+    double peak = kind == CEILING_FLOPS     ? physics_flops(arch)
+                  : ceiling == CEILING_L2   ? physics_l2_bytes(arch)
+                                            : 0;
+    double found = ceilings->per_clock[ceiling];
+
+    if (peak <= 0 || !(found > forgiven * peak)) {
+        return "";
+    }
+    ceilings->value[ceiling] = ceilings->per_clock[ceiling] = NAN;
+    return arena_printf(arena, "%.0f in a clock of a multiprocessor, which has %.0f at most", found,
+                        peak);
 }
 
 /* ---- as text ---- */

@@ -104,6 +104,13 @@ void ceilings_clear(struct ceilings *ceilings);
 void ceilings_take(struct ceilings *ceilings, enum ceiling ceiling,
                    const struct probe_result *result, double work);
 
+/*
+ * Takes back what is above the peak that the floor of times rests on (physics.h): then one of the
+ * two is wrong. "" or why, in the arena.
+ */
+const char *ceilings_check(struct arena *arena, struct ceilings *ceilings, enum ceiling ceiling,
+                           int64_t arch);
+
 void ceilings_print(const struct ceilings *ceilings, struct buf *text);
 /* Texts are in the arena. An unknown name is passed over: another version wrote it. */
 bool ceilings_parse(struct arena *arena, const char *text, struct ceilings *ceilings,

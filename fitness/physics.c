@@ -29,6 +29,30 @@ static double over(double amount, double per_us)
     return is_known(per_us) && amount > 0 ? amount / per_us : 0;
 }
 
+static int rate_find(int64_t arch)
+{
+    int at = 0;
+
+    while (at < RATES && rates[at].arch != arch) {
+        at++;
+    }
+    return at;
+}
+
+double physics_flops(int64_t arch)
+{
+    int at = rate_find(arch);
+
+    return at < RATES ? rates[at].flops : 0;
+}
+
+double physics_l2_bytes(int64_t arch)
+{
+    int at = rate_find(arch);
+
+    return at < RATES ? rates[at].l2_bytes : 0;
+}
+
 struct physics_floor physics_floor(const struct physics_device *device,
                                    const struct problem *problem, bool cold)
 {
@@ -36,11 +60,8 @@ struct physics_floor physics_floor(const struct physics_device *device,
     double bytes = problem_bytes(problem), flops = problem_flops(problem);
     double flops_us = 0, l2_us = 0, far = cold ? bytes : bytes - (double)device->l2_bytes;
     double dram_us = cold || device->l2_bytes > 0 ? over(far, device->dram_gb_s * 1e3) : 0;
-    int at = 0;
+    int at = rate_find(device->arch);
 
-    while (at < RATES && rates[at].arch != device->arch) {
-        at++;
-    }
     if (at < RATES && device->sms > 0 && is_known(device->clock_mhz)) {
         double clocks_us = (double)device->sms * device->clock_mhz;
 

@@ -30,6 +30,10 @@ struct physics_floor {
     char text[PHYSICS_TEXT]; /* the arithmetic, for people */
 };
 
+/* Of a multiprocessor in a clock: dense FP16 tensor operations, bytes from L2; 0: unknown. */
+double physics_flops(int64_t arch);
+double physics_l2_bytes(int64_t arch);
+
 /*
  * cold: the tensors come from DRAM. Otherwise as much as fits may be in L2 already, and its rate
  * bounds the rest.

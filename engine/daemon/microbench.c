@@ -22,6 +22,8 @@ struct probing {
     bool sent, done;
 };
 
+static bool is_modelled(const struct hello *judge) { return strcmp(judge->backend, "emu") == 0; }
+
 /* ---- programs ---- */
 
 /* EVO_PROBES in the environment, else the tree's, or share/evo/probes. */
@@ -116,7 +118,7 @@ static bool prepare(struct arena *arena, const struct template_set *set, enum ce
     ok = family_program(arena, family, values, &probing->program, err) &&
          render_source(set, family, &genome, &givens, &source, err);
     if (ok) {
-        fill_compile(arena, judge, &source, probing, row->probe, strcmp(judge->backend, "emu") == 0,
+        fill_compile(arena, judge, &source, probing, row->probe, is_modelled(judge),
                      &item->compile);
     }
     buf_free(&source);
@@ -155,8 +157,9 @@ static void give_up(struct microbench *microbench, struct probing *probing, enum
 
 /* Whatever came of it, the probe is done: another attempt would say the same. */
 static void attend(struct arena *arena, struct microbench *microbench, struct probing *probing,
-                   const struct fleet_event *event)
+                   int64_t arch, const struct fleet_event *event)
 {
+    const char *why = "more rounds took no longer";
     enum ceiling ceiling = (enum ceiling)event->job;
     struct probe_result result;
     struct err bad = {0};
@@ -176,21 +179,25 @@ static void attend(struct arena *arena, struct microbench *microbench, struct pr
     if (result.verdict == VERDICT_PASS) {
         ceilings_take(&microbench->ceilings, ceiling, &result, probing[ceiling].work);
         microbench->ceilings.clock_mhz = fmax(microbench->ceilings.clock_mhz, result.clock_mhz);
+        why = ceilings_check(arena, &microbench->ceilings, ceiling, arch);
+        why = *why != '\0' ? why : "more rounds took no longer";
     }
     if (isnan(microbench->ceilings.value[ceiling])) {
         give_up(microbench, probing, ceiling,
                 result.verdict != VERDICT_PASS
                     ? arena_printf(arena, "%s: %s", verdict_names[result.verdict], result.reason)
-                    : "more rounds took no longer");
+                    : why);
     }
 }
 
 /* Probes are timed one by one on a device; a model's judges may each have one. */
 static bool time_all(const struct batch *batch, struct microbench *microbench,
-                     struct probing *probing, const struct batch_item *items, bool modelled,
-                     bool *done, struct err *err)
+                     struct probing *probing, const struct batch_item *items,
+                     const struct hello *judge, bool *done, struct err *err)
 {
     struct fleet_event events[FLEET_EVENTS_MAX];
+    int64_t arch = judge->device_arch; /* its other words go with the worker */
+    bool modelled = is_modelled(judge);
     int finished = 0, count, worker;
 
     while ((*done = finished == CEILINGS) == false &&
@@ -210,7 +217,7 @@ static bool time_all(const struct batch *batch, struct microbench *microbench,
             return false;
         }
         for (int i = 0; i < count; i++) {
-            attend(batch->arena, microbench, probing, &events[i]);
+            attend(batch->arena, microbench, probing, arch, &events[i]);
         }
         finished = 0;
         for (int i = 0; i < CEILINGS; i++) {
@@ -275,7 +282,7 @@ bool microbench_run(const struct batch *batch, const bool wanted[CEILINGS],
         return err_set(err, ERR_USER, "'%s' runs no code: there is nothing to measure",
                        judge->device);
     }
-    modelled = strcmp(judge->backend, "emu") == 0;
+    modelled = is_modelled(judge);
     microbench->ceilings.device = arena_dup(arena, judge->device);
     microbench->ceilings.version = arena_dup(arena, judge->version);
     microbench->ceilings.sms = judge->device_sms;
@@ -290,7 +297,7 @@ bool microbench_run(const struct batch *batch, const bool wanted[CEILINGS],
                                  items[i].built.reason));
         }
     }
-    return time_all(batch, microbench, probing, items, modelled, done, err);
+    return time_all(batch, microbench, probing, items, judge, done, err);
 }
 
 /* ---- what is kept ---- */

@@ -93,6 +93,29 @@ static void rounds_that_took_no_longer_are_no_measurement(void **state)
     assert_true(isnan(ceilings.value[CEILING_FMA]));
 }
 
+/* sm_90 multiplies 4096 FLOP in a clock of a multiprocessor, and reads 64 bytes of L2. */
+static void what_is_above_the_peak_is_taken_back(void **state)
+{
+    struct ceilings ceilings;
+
+    (void)state;
+    ceilings_clear(&ceilings);
+    ceilings.per_clock[CEILING_WGMMA_16] = 4300;
+    ceilings.value[CEILING_WGMMA_16] = 1100;
+    ceilings.per_clock[CEILING_WGMMA_256] = 4100;
+    ceilings.per_clock[CEILING_L2] = 80;
+    ceilings.per_clock[CEILING_SHARED] = 1e6; /* nothing is said of that */
+    assert_non_null(strstr(ceilings_check(arena, &ceilings, CEILING_WGMMA_16, 90),
+                           "4300 in a clock of a multiprocessor, which has 4096 at most"));
+    assert_true(isnan(ceilings.value[CEILING_WGMMA_16]));
+    assert_string_equal(ceilings_check(arena, &ceilings, CEILING_WGMMA_256, 90), "");
+    assert_true(ceilings.per_clock[CEILING_WGMMA_256] == 4100);
+    assert_string_not_equal(ceilings_check(arena, &ceilings, CEILING_L2, 90), "");
+    assert_string_equal(ceilings_check(arena, &ceilings, CEILING_SHARED, 90), "");
+    ceilings.per_clock[CEILING_WGMMA_16] = 1e6; /* nor of an architecture that nobody knows */
+    assert_string_equal(ceilings_check(arena, &ceilings, CEILING_WGMMA_16, 7), "");
+}
+
 static void the_text_is_read_as_it_was_written(void **state)
 {
     struct ceilings ceilings, got;
@@ -221,6 +244,7 @@ int main(void)
         cmocka_unit_test(every_row_is_whole_and_has_a_name_of_its_own),
         cmocka_unit_test(times_become_rates_cycles_and_launches),
         cmocka_unit_test(rounds_that_took_no_longer_are_no_measurement),
+        cmocka_unit_test(what_is_above_the_peak_is_taken_back),
         cmocka_unit_test(the_text_is_read_as_it_was_written),
         cmocka_unit_test(a_text_that_is_none_is_refused),
         cmocka_unit_test(a_probe_travels),
