@@ -62,6 +62,12 @@ INSERT INTO template (run, name, path, text) VALUES (:run, :name, :path, :text)
 -- :name template_list
 SELECT name, path, text FROM template WHERE run = :run ORDER BY name
 
+-- :name ceiling_insert
+INSERT INTO ceiling (run, name, value, per_clock) VALUES (:run, :name, :value, :per_clock)
+
+-- :name ceiling_list
+SELECT name, value, per_clock FROM ceiling WHERE run = :run ORDER BY name
+
 -- :name audit_insert
 INSERT INTO gene_audit (run, family, gene, state, by, pairs)
 VALUES (:run, :family, :gene, :state, :by, :pairs)

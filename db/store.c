@@ -214,6 +214,64 @@ bool store_templates_each(struct store *store, int64_t run, store_template_fn *e
     return ok;
 }
 
+/* These two stand among the ceilings. */
+static const char CLOCK[] = "clock_mhz", SMS[] = "sms";
+
+static bool ceiling_insert(struct store *store, int64_t run, const char *name, double value,
+                           double per_clock, struct err *err)
+{
+    sqlite3_stmt *s = sql_writer(store, STATEMENT_CEILING_INSERT);
+
+    sql_bind_i64(s, ":run", run);
+    sql_bind_text(s, ":name", name);
+    sql_bind_f64(s, ":value", value);
+    sql_bind_f64(s, ":per_clock", per_clock);
+    return sql_run(store, s, err);
+}
+
+bool store_ceilings_insert(struct store *store, int64_t run, const struct ceilings *ceilings,
+                           struct err *err)
+{
+    bool ok = ceiling_insert(store, run, SMS, (double)ceilings->sms, NAN, err) &&
+              (isnan(ceilings->clock_mhz) ||
+               ceiling_insert(store, run, CLOCK, ceilings->clock_mhz, NAN, err));
+
+    for (int i = 0; i < CEILINGS && ok; i++) {
+        ok = isnan(ceilings->value[i]) ||
+             ceiling_insert(store, run, ceiling_table[i].name, ceilings->value[i],
+                            ceilings->per_clock[i], err);
+    }
+    return ok;
+}
+
+bool store_ceilings(struct store *store, int64_t run, struct ceilings *ceilings, bool *found,
+                    struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_CEILING_LIST);
+    struct arena *arena = arena_new();
+    bool row, ok;
+
+    ceilings_clear(ceilings);
+    *found = false;
+    sql_bind_i64(s, ":run", run);
+    while ((ok = sql_row(store, s, &row, err)) && row) {
+        const char *name = sql_text(s, 0, arena);
+        enum ceiling ceiling = ceiling_find(name);
+
+        *found = true;
+        if (strcmp(name, CLOCK) == 0) {
+            ceilings->clock_mhz = sql_f64(s, 1, NAN);
+        } else if (strcmp(name, SMS) == 0) {
+            ceilings->sms = (int64_t)sql_f64(s, 1, NAN);
+        } else if (ceiling < CEILINGS) {
+            ceilings->value[ceiling] = sql_f64(s, 1, NAN);
+            ceilings->per_clock[ceiling] = sql_f64(s, 2, NAN);
+        }
+    }
+    arena_free(arena);
+    return ok;
+}
+
 bool store_audit_insert(struct store *store, int64_t run, const struct audit_row *row,
                         struct err *err)
 {

@@ -22,6 +22,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "fitness/ceilings.h"
 #include "fitness/job.h"
 #include "fitness/score.h"
 
@@ -98,6 +99,11 @@ struct audit_row {
     const char *by;    /* plan, code, "" */
     int64_t pairs;
 };
+/* What the run's device can do at most; *found false: nobody measured it before the run began. */
+bool store_ceilings_insert(struct store *store, int64_t run, const struct ceilings *ceilings,
+                           struct err *err);
+bool store_ceilings(struct store *store, int64_t run, struct ceilings *ceilings, bool *found,
+                    struct err *err);
 bool store_audit_insert(struct store *store, int64_t run, const struct audit_row *row,
                         struct err *err);
 typedef void store_audit_fn(void *context, const struct audit_row *row);

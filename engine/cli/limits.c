@@ -72,7 +72,12 @@ bool limits_find(struct cli *cli, const struct kernel_row *kernel,
                  struct err *err)
 {
     *limits = (struct limits){0};
-    limits->measured = microbench_recall(cli->arena, kernel->device, &limits->ceilings, err);
+    if (!store_ceilings(cli->store, kernel->candidate.run, &limits->ceilings, &limits->measured,
+                        err)) {
+        return false;
+    }
+    limits->measured = limits->measured ||
+                       microbench_recall(cli->arena, kernel->device, &limits->ceilings, err);
     if (err->kind != ERR_NONE) {
         return false;
     }

@@ -75,6 +75,7 @@ struct engine {
 
     struct setup setup;
     struct run_row run;
+    struct ceilings ceilings; /* of the device, as the run has them */
     struct search_space space; /* from here on valid once a judge has said what the device is */
     bool ready;
     struct shapes shapes; /* what is timed, and what the gate judges on */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "daemon/microbench.h"
 
 /* ---- starting: a new run, or one that goes on ---- */
 
@@ -348,6 +349,33 @@ static bool open_audit(struct engine *engine, struct err *err)
     return store_audit_each(engine->store, engine->run.id, recall_gene, engine, err);
 }
 
+/*
+ * What the device can do at most, as it was known when the run began: what was proposed since rests
+ * on it, so another measurement changes nothing. A cache that cannot be read is none.
+ */
+static bool open_ceilings(struct engine *engine, struct err *err)
+{
+    struct err unread = {0};
+    int64_t places;
+    bool found;
+
+    if (!store_ceilings(engine->store, engine->run.id, &engine->ceilings, &found, err) ||
+        !store_candidate_count(engine->store, engine->run.id, &places, err)) {
+        return false;
+    }
+    if (!found && places == 0) {
+        found = microbench_recall(engine->arena, engine->run.device, &engine->ceilings, &unread);
+        if (unread.kind != ERR_NONE) {
+            log_line("engine", "what the device can do at most is not known: %s", unread.what);
+        }
+        engine->space.ceilings = found ? &engine->ceilings : NULL;
+        return !found ||
+               store_ceilings_insert(engine->store, engine->run.id, &engine->ceilings, err);
+    }
+    engine->space.ceilings = found ? &engine->ceilings : NULL;
+    return true;
+}
+
 /* The first judge's description opens the space, and with it the run. */
 static bool open_space(struct engine *engine, const struct hello *hello, struct err *err)
 {
@@ -359,6 +387,9 @@ static bool open_space(struct engine *engine, const struct hello *hello, struct 
     engine->run.device_smem_max = hello->device_smem_max;
     engine->run.device_sms = hello->device_sms;
     if (!setup_space(&engine->setup, hello, &engine->space, &engine->arch, err)) {
+        return false;
+    }
+    if (!open_ceilings(engine, err)) {
         return false;
     }
     for (int i = 0; i < engine->setup.left_out_count; i++) {
@@ -380,7 +411,8 @@ static bool open_space(struct engine *engine, const struct hello *hello, struct 
     if (!open_audit(engine, err)) {
         return false;
     }
-    log_line("engine", "judging on %s; compiling for %s", hello->device, engine->arch);
+    log_line("engine", "judging on %s; compiling for %s%s", hello->device, engine->arch,
+             engine->space.ceilings != NULL ? "; its ceilings are known" : "");
     if (engine->emulated && seed->rival_count > 0) {
         log_line("engine", "the seed's rivals need a GPU: this run goes on without them");
     }

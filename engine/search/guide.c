@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "search/favour.h"
 #include "search/model.h"
 
 enum {
@@ -277,7 +278,8 @@ static bool pick_last(struct guide *guide, int numerics, struct pick *pick)
 
 /*
  * The farthest from all that is known among random genomes. Powers of two come first where a gene
- * has others besides: most that is good on a GPU is among them.
+ * has others besides: most that is good on a GPU is among them. So do those whose launch suits the
+ * device, if it was measured.
  */
 static bool pick_far(struct guide *guide, int64_t place, struct model *model, int numerics,
                      struct pick *pick)
@@ -293,7 +295,8 @@ static bool pick_far(struct guide *guide, int64_t place, struct model *model, in
             break;
         }
         distance = fmin(model_distance(model, &genome), SURROGATE_DIMS_MAX) *
-                   pow(ODD_SHARE, axes_odd(&model->field->axes, &genome));
+                   pow(ODD_SHARE, axes_odd(&model->field->axes, &genome)) *
+                   favour_genome(guide->space, &genome);
         if (distance > most) {
             most = distance;
             pick->genome = genome;
@@ -303,10 +306,15 @@ static bool pick_far(struct guide *guide, int64_t place, struct model *model, in
     return most >= 0;
 }
 
-/* The share of a family's first genomes that were proposed already; 1: all. */
-static double sampled(const struct model *model)
+/*
+ * The share of a family's first genomes that were proposed already; 1: all. One that multiplies in
+ * a way that is slow here needs fewer, by the root of its share of the fastest.
+ */
+static double sampled(const struct guide *guide, int family)
 {
-    int genes = model->field->axes.plain, wanted = genes > DESIGN_MIN ? genes : DESIGN_MIN;
+    const struct model *model = &guide->models[family];
+    int genes = (int)(model->field->axes.plain * sqrt(favour_family(guide->space, family)));
+    int wanted = genes > DESIGN_MIN ? genes : DESIGN_MIN;
     int known = model->trial_count + model->pending_count;
 
     return known < wanted ? (double)known / wanted : 1.0;
@@ -314,14 +322,15 @@ static double sampled(const struct model *model)
 
 static bool pick_first(struct guide *guide, int64_t place, int numerics, struct pick *pick)
 {
-    struct model *least = &guide->models[0];
+    int least = 0;
 
     for (int i = 1; i < guide->space->family_count; i++) {
-        if (sampled(&guide->models[i]) < sampled(least)) {
-            least = &guide->models[i];
+        if (sampled(guide, i) < sampled(guide, least)) {
+            least = i;
         }
     }
-    return sampled(least) < 1.0 && pick_far(guide, place, least, numerics, pick);
+    return sampled(guide, least) < 1.0 &&
+           pick_far(guide, place, &guide->models[least], numerics, pick);
 }
 
 bool guide_pick(struct guide *guide, int64_t place, int numerics, struct pick *pick)

@@ -27,6 +27,7 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
+#include "fitness/ceilings.h"
 #include "fitness/job.h"
 #include "fitness/problem.h"
 #include "genome/family.h"
@@ -84,6 +85,7 @@ struct search_space {
     } problems[JOB_PROBLEMS_MAX];
     int problem_count;
     int64_t sms;
+    const struct ceilings *ceilings; /* of the device; NULL: nobody measured them */
     bool classes[POPULATION_CLASSES]; /* numerics classes that are bred */
 };
 

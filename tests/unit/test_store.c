@@ -408,6 +408,34 @@ static void a_run_comes_back_as_it_was(void **state)
     assert_string_equal(raw_ask(f->path, "SELECT round(flops) FROM run"), "2000000000.0");
 }
 
+static void ceilings_come_back_with_the_run_that_had_them(void **state)
+{
+    struct fixture *f = *state;
+    struct ceilings ceilings, got;
+    bool found;
+
+    begin(f);
+    fixture_run(f);
+    MUST(f, store_ceilings(f->store, f->run, &got, &found, &f->err));
+    assert_false(found);
+    ceilings_clear(&ceilings);
+    ceilings.sms = 132;
+    ceilings.clock_mhz = 1980;
+    ceilings.value[CEILING_L2] = 9876;
+    ceilings.per_clock[CEILING_L2] = 37.8;
+    ceilings.value[CEILING_LAUNCH] = 0.74; /* nothing a clock */
+    MUST(f, store_ceilings_insert(f->store, f->run, &ceilings, &f->err));
+    commit(f);
+    MUST(f, store_ceilings(f->store, f->run, &got, &found, &f->err));
+    assert_true(found && got.sms == 132 && got.clock_mhz == 1980);
+    for (int i = 0; i < CEILINGS; i++) {
+        assert_memory_equal(&got.value[i], &ceilings.value[i], sizeof got.value[i]);
+        assert_memory_equal(&got.per_clock[i], &ceilings.per_clock[i], sizeof got.per_clock[i]);
+    }
+    MUST(f, store_ceilings(f->store, f->run + 1, &got, &found, &f->err));
+    assert_false(found);
+}
+
 struct seen_template {
     int count;
     char text[64];
@@ -974,6 +1002,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_round_too_large_for_the_disk_is_given_up_whole, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_run_comes_back_as_it_was, setup, teardown),
+        cmocka_unit_test_setup_teardown(ceilings_come_back_with_the_run_that_had_them, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(templates_come_back_with_their_text, setup, teardown),
         cmocka_unit_test_setup_teardown(an_environment_is_the_same_until_what_matters_changes,
                                         setup, teardown),
