@@ -155,9 +155,9 @@ static void print_problems(struct arena *arena, const struct facts *facts)
 /* Ours and theirs by graphs of calls, in turns in one process. */
 static void print_rivals(struct arena *arena, const struct kernel_row *kernel)
 {
-    static const char *const heads[] = {"shape",   "rival",         "ours",      "theirs",
-                                        "ours is", "95 % interval", "their plan"};
-    struct table *table = table_new(arena, "llrrrrl", heads);
+    static const char *const heads[] = {"shape",   "rival",         "ours",   "theirs",
+                                        "ours is", "95 % interval", "regime", "their plan"};
+    struct table *table = table_new(arena, "llrrrrll", heads);
 
     if (kernel->duel_count == 0) {
         return;
@@ -173,6 +173,7 @@ static void print_rivals(struct arena *arena, const struct kernel_row *kernel)
             timed ? text_us(arena, row->graph.us[1]) : NULL,
             timed ? arena_printf(arena, "%.3fx", speedup->value) : NULL,
             timed ? arena_printf(arena, "[%.3f, %.3f]", speedup->low, speedup->high) : NULL,
+            !timed || isnan(row->sm_clock_mhz) ? NULL : row->power_limited ? "sustained" : "burst",
             timed ? row->plan : row->reason,
         };
 

@@ -208,6 +208,20 @@ static const char *since_gain(struct sheet *sheet, enum style *style)
                         text_count(sheet->arena, idle), stale ? ": stale" : "");
 }
 
+/* How the best fares against libraries, once it has met some. */
+static void add_rivals(struct sheet *sheet, struct panel *panel)
+{
+    const struct view *view = sheet->view;
+
+    for (int64_t i = 0; i < view->kernel_count; i++) {
+        const struct kernel_row *kernel = &view->kernels[i];
+
+        if (kernel->candidate.place == view->status.best_place && kernel->duel_count > 0) {
+            say_wrapped(sheet, panel, STYLE_PLAIN, text_rivalry(sheet->arena, kernel));
+        }
+    }
+}
+
 static void add_best(struct sheet *sheet)
 {
     const struct status_row *row = &sheet->view->status;
@@ -226,6 +240,7 @@ static void add_best(struct sheet *sheet)
     if (gain > 0) {
         say(sheet, panel, STYLE_PLAIN, "%s the seed's founder", text_gain(sheet->arena, gain));
     }
+    add_rivals(sheet, panel);
     since = since_gain(sheet, &style);
     say_wrapped(sheet, panel, style, since);
     say(sheet, panel, STYLE_GOOD, "%s",

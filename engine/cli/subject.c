@@ -65,6 +65,9 @@ static const char *provenance(struct cli *cli, const struct subject *subject)
         buf_printf(&text, "gain       %s over the seed's founder\n",
                    text_gain(arena, kernel->gain_over_founder));
     }
+    if (kernel->duel_count > 0) {
+        buf_printf(&text, "rivals     %s\n", text_rivalry(arena, kernel));
+    }
     buf_printf(&text, "numerics   %s accumulation\n", text_numerics(row->numerics));
     buf_printf(&text, "hashes     source %s, code %s, plan %s\n",
                text_hash12(arena, &row->source_hash), text_hash12(arena, &row->code_key),
