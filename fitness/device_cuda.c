@@ -157,6 +157,7 @@ static struct {
     struct block *used, *idle; /* of device memory; idle: the one freed last comes first */
 
     int64_t busy_since_us, awake_since_us, busy_until_us;
+    bool untimed; /* CUPTI stays out of the process: nothing can be measured */
     bool lost; /* a sticky error: nothing works any more, cleaning up included */
 } gpu = {.lock_fd = -1};
 
@@ -236,8 +237,12 @@ static enum device_status refuse(struct err *err, const char *format, ...)
 
 /* Opening ------------------------------------------------------------------------------------ */
 
+/* "0", or "0/untimed": without clocks, for tools that want the driver's hooks for themselves. */
 static bool find_device(const char *spec, struct err *err)
 {
+    const char *slash = strchr(spec, '/');
+    size_t length = slash != NULL ? (size_t)(slash - spec) : strlen(spec);
+    char number[16] = "";
     int64_t ordinal;
     int count = 0;
     CUresult code = cuInit(0);
@@ -251,7 +256,12 @@ static bool find_device(const char *spec, struct err *err)
         !succeeded(cuDeviceGetCount(&count), err, "cannot count devices")) {
         return false;
     }
-    if (!str_to_i64(spec, &ordinal) || ordinal < 0 || ordinal >= count) {
+    if (length < sizeof number) {
+        memcpy(number, spec, length);
+    }
+    gpu.untimed = slash != NULL && strcmp(slash, "/untimed") == 0;
+    if ((slash != NULL && !gpu.untimed) || !str_to_i64(number, &ordinal) || ordinal < 0 ||
+        ordinal >= count) {
         err_set(err, ERR_USER, "there is no device '%s'", spec);
         return err_hint(err, "devices are numbered from 0; this machine has %d", count);
     }
@@ -1105,6 +1115,8 @@ enum device_status cuda_enqueue_call(struct device_module *module, const struct 
 }
 
 CUstream cuda_stream(void) { return gpu.stream; }
+
+bool cuda_untimed(void) { return gpu.untimed; }
 
 void cuda_busy_begin(void)
 {

@@ -26,6 +26,7 @@ enum { GPU_UUID_TEXT = 48 };
  */
 enum device_status cuda_status(CUresult code, struct err *err, const char *what);
 CUstream cuda_stream(void);
+bool cuda_untimed(void); /* CUPTI is to stay out of the process: nothing will be measured */
 /* Enqueues one kernel of one-dimensional blocks. */
 enum device_status cuda_launch(CUfunction function, const uint32_t grid[3], uint32_t threads,
                                uint32_t smem, void **args, struct err *err, const char *what);

@@ -112,6 +112,9 @@ enum device_status clocks_arm(struct err *err)
     if (activity.on) {
         return DEVICE_OK;
     }
+    if (cuda_untimed()) {
+        return cuda_own_reload(err);
+    }
     if (clocks_version() / 10000 != CUPTI_API_VERSION / 10000) { /* records have another layout */
         err_set(err, ERR_DEVICE, "libcupti is version %u, this program was built for %d",
                 clocks_version(), CUPTI_API_VERSION);

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/exported.h"
 #include "cli/text.h"
+#include "daemon/sanitizer.h"
 #include "daemon/shapes.h"
 #include "daemon/trial.h"
 #include "fitness/jitter.h"
@@ -27,6 +28,9 @@ struct verification {
     struct judge_result result;
     bool judged;
     int bar; /* the problem that is there for the historic hundred cases; -1: none */
+    const char *unwatched; /* why no sanitizer's tool ran; NULL: they did, or nobody asked */
+    int watched;           /* how many did */
+    struct sanitizer_report reports[SANITIZER_TOOLS];
 };
 
 /* What everybody asked for first: a hundred cases of this, none off by 2e-3. */
@@ -166,6 +170,66 @@ static bool passed(const struct verification *verification)
     return verification->judged && verification->result.verdict == VERDICT_PASS;
 }
 
+static int64_t sanitizer_errors(const struct verification *verification)
+{
+    int64_t errors = 0;
+
+    for (int i = 0; i < verification->watched; i++) {
+        errors += verification->reports[i].errors;
+    }
+    return errors;
+}
+
+/*
+ * Small shapes, which a tool is through with in seconds: ragged, of whole tiles, and less than one.
+ * Not the file's own: a call under the sanitizer takes a hundred times as long.
+ */
+static void watch_shapes(const struct problem *like, struct judge_job *job)
+{
+    static const struct {
+        int64_t q_len, kv_len;
+    } lengths[] = {{70, 150}, {64, 128}, {7, 7}};
+
+    job->problem_count = 0;
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        struct problem *small = &job->problems[job->problem_count].problem;
+
+        *small = *like;
+        small->batch = small->kv_heads = 1;
+        small->heads = like->heads / like->kv_heads < 2 ? 1 : 2;
+        small->q_len = lengths[i].q_len;
+        small->kv_len = lengths[i].kv_len;
+        job->problems[job->problem_count++].use = USE_GATE; /* if it supports it */
+    }
+}
+
+static bool watch(struct cli *cli, struct verification *verification, struct err *err)
+{
+    struct judge_job *job = arena_copy(cli->arena, &verification->job, sizeof *job);
+    const char *sanitizer = sanitizer_find(cli->arena);
+
+    if (trial_is_emulated(cli->arena, cli_value(cli, "device"))) {
+        verification->unwatched = "the emulated device watches every access by itself";
+    } else if (sanitizer == NULL) {
+        verification->unwatched = "compute-sanitizer is not installed here (it comes with the "
+                                  "CUDA toolkit; EVO_SANITIZER names it elsewhere)";
+    }
+    if (verification->unwatched != NULL) {
+        return true;
+    }
+    watch_shapes(&verification->exported.problems[0], job);
+    job->effort = EFFORT_CORRECT;
+    job->cases_per_family = 1;
+    for (int i = 0; i < SANITIZER_TOOLS; i++) {
+        if (!sanitizer_run(cli->arena, sanitizer, sanitizer_tools[i], cli_value(cli, "device"),
+                           job, DEADLINE_MS, &verification->reports[i], err)) {
+            return false;
+        }
+        verification->watched++;
+    }
+    return true;
+}
+
 /* Why a rung of one shape failed; "" when it did not. */
 static const char *reason_of(const struct judge_result *result, enum rung rung, int problem)
 {
@@ -265,13 +329,35 @@ static void print_shape(struct cli *cli, const struct verification *verification
     }
 }
 
+static void print_watched(struct cli *cli, const struct verification *verification)
+{
+    if (verification->unwatched != NULL) {
+        printf("\u2013 sanitize %s\n", verification->unwatched);
+    }
+    for (int i = 0; i < verification->watched; i++) {
+        const struct sanitizer_report *report = &verification->reports[i];
+        const char *text = arena_printf(cli->arena, "%s: %lld errors%s%s", sanitizer_tools[i],
+                                        (long long)report->errors, *report->text ? "; " : "",
+                                        report->text);
+
+        if (report->ran || report->errors > 0) {
+            print_line(report->errors == 0, "sanitize", text);
+        } else {
+            printf("\u2013 sanitize %s could not run: %s\n", sanitizer_tools[i], report->text);
+        }
+    }
+}
+
 static void print_text(struct cli *cli, const struct verification *verification)
 {
     print_build(cli, verification);
     for (int i = 0; verification->judged && i < verification->job.problem_count; i++) {
         print_shape(cli, verification, i);
     }
-    if (passed(verification)) {
+    print_watched(cli, verification);
+    if (passed(verification) && sanitizer_errors(verification) > 0) {
+        print_line(false, "sanitize", "its output is right, but compute-sanitizer objects");
+    } else if (passed(verification)) {
         print_line(true, "pass", arena_printf(cli->arena, "on %s", verification->judge.device));
     } else if (verification->judged) {
         print_line(false, verdict_names[verification->result.verdict],
@@ -300,6 +386,26 @@ static json_t *json_rungs(const struct verification *verification)
         }
     }
     return rungs;
+}
+
+/* null: nobody asked, or why they did not run. */
+static json_t *json_watched(const struct verification *verification)
+{
+    json_t *tools = json_array();
+
+    for (int i = 0; i < verification->watched; i++) {
+        const struct sanitizer_report *report = &verification->reports[i];
+
+        json_array_append_new(tools, json_pack("{s:s, s:b, s:I, s:o}", "tool", sanitizer_tools[i],
+                                               "ran", report->ran, "errors",
+                                               (json_int_t)report->errors, "text",
+                                               json_text(report->text)));
+    }
+    if (verification->watched > 0) {
+        return tools;
+    }
+    json_decref(tools);
+    return verification->unwatched != NULL ? json_text(verification->unwatched) : json_null();
 }
 
 static bool print_json(const struct verification *verification, struct err *err)
@@ -333,12 +439,13 @@ static bool print_json(const struct verification *verification, struct err *err)
                                                    timing->span_count));
         }
     }
-    return cli_json(json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "verdict",
+    return cli_json(json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "verdict",
                               verdict_names[verification->judged ? result->verdict
                                                                  : built->verdict],
                               "reason", verification->judged ? result->reason : built->reason,
                               "device", verification->judged ? verification->judge.device : "",
-                              "rungs", json_rungs(verification), "cases", cases, "times", times),
+                              "rungs", json_rungs(verification), "cases", cases, "times", times,
+                              "sanitizer", json_watched(verification)),
                     err);
 }
 
@@ -364,7 +471,11 @@ static bool body(struct cli *cli, struct err *err)
     if (verification->built.verdict == VERDICT_NONE && !judge(cli, verification, err)) {
         return false;
     }
-    cli->exit_code = passed(verification) ? EXIT_OK : EXIT_NO;
+    if (verification->judged && cli_has(cli, "sanitizer") && !watch(cli, verification, err)) {
+        return false;
+    }
+    cli->exit_code =
+        passed(verification) && sanitizer_errors(verification) == 0 ? EXIT_OK : EXIT_NO;
     if (cli_has(cli, "json")) {
         return print_json(verification, err);
     }

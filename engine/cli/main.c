@@ -279,9 +279,13 @@ const struct command command_table[] = {
      "there is no GPU, on the emulated one. On a GPU it also has to stand the historic bar: a "
      "hundred cases of 1x8x512x64, none off by 2e-3. The exit status is 4 when it failed. A "
      "template will do as well: one "
-     "kernel of it is judged, on the shapes that its head names, else on 1x8x512x64.",
+     "kernel of it is judged, on the shapes that its head names, else on 1x8x512x64. With "
+     "--sanitizer compute-sanitizer's memcheck, racecheck, initcheck and synccheck watch it on "
+     "small shapes besides; where that is not installed a line says so.",
      "evo verify winner.cu",
-     {DEVICE, GENES, JSON}},
+     {DEVICE, GENES,
+      {"sanitizer", 0, NULL, "run NVIDIA's compute-sanitizer over the kernel as well"},
+      JSON}},
     {"compare",
      GROUP_KEEP,
      cmd_compare,

@@ -1,5 +1,6 @@
 #include "daemon/trial.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -129,11 +130,33 @@ bool trial_judge(struct arena *arena, const char *device, const struct judge_job
                  int64_t deadline_ms, struct hello *hello, struct judge_result *result,
                  struct err *err)
 {
-    const char *argv[4];
-    struct fleet_event event;
+    static const char *const nothing[] = {NULL};
 
-    if (!choose_judge(arena, device, argv, err) ||
-        !ask(arena, ROLE_JUDGE, "judge", argv, judge_encode(arena, job), job->id, deadline_ms,
+    return trial_judge_under(arena, nothing, device, job, deadline_ms, hello, result, err);
+}
+
+bool trial_judge_under(struct arena *arena, const char *const *before, const char *device,
+                       const struct judge_job *job, int64_t deadline_ms, struct hello *hello,
+                       struct judge_result *result, struct err *err)
+{
+    enum { BEFORE_MAX = FLEET_ARGUMENTS_MAX - 4 };
+    const char *words[FLEET_ARGUMENTS_MAX], *argv[4];
+    struct fleet_event event;
+    int count = 0;
+
+    if (!choose_judge(arena, device, argv, err)) {
+        return false;
+    }
+    while (before[count] != NULL) {
+        assert(count < BEFORE_MAX);
+        words[count] = before[count];
+        count++;
+    }
+    if (count > 0 && !trial_is_emulated(arena, device)) {
+        argv[2] = arena_printf(arena, "%s/untimed", argv[2]);
+    }
+    memcpy(words + count, argv, sizeof argv);
+    if (!ask(arena, ROLE_JUDGE, "judge", words, judge_encode(arena, job), job->id, deadline_ms,
              hello, &event, err)) {
         return false;
     }

@@ -37,6 +37,15 @@ bool trial_judge(struct arena *arena, const char *device, const struct judge_job
                  struct err *err);
 
 /*
+ * The same by a judge that another program starts: `before` are the words before its own, ending in
+ * NULL. That program must hand on standard input and output. A judge on a GPU is told to have no
+ * clocks: the job must want no times.
+ */
+bool trial_judge_under(struct arena *arena, const char *const *before, const char *device,
+                       const struct judge_job *job, int64_t deadline_ms, struct hello *hello,
+                       struct judge_result *result, struct err *err);
+
+/*
  * Hands two contenders to a fresh judge. A judge that dies or hangs is an error here: which of the
  * two it was is not known.
  */

@@ -46,6 +46,8 @@ SEED
 import json, sys
 told = json.load(open(sys.argv[1]))
 metrics = {m["name"]: m["value"] for m in told["metrics"]}
+if told["verdict"] != "pass":
+    sys.exit("%s: %s: %s" % (sys.argv[2], told["verdict"], told.get("reason")))
 line = "%-18s" % sys.argv[2] + ("promotion" if told["promotion"] else "search   ")
 for part in sys.argv[3:]:
     name = part + "_ms" if part in ("gate", "measure", "check") else "gate_" + part + "_ms"
