@@ -77,6 +77,9 @@ enum device_status device_alloc(size_t bytes, device_ptr *at, struct err *err);
 void device_free(device_ptr at);
 enum device_status device_write(device_ptr to, const void *from, size_t bytes, struct err *err);
 enum device_status device_read(void *to, device_ptr from, size_t bytes, struct err *err);
+/* Host memory from which writes are fast, as far as there is some; never NULL. */
+void *device_host_alloc(size_t bytes);
+void device_host_free(void *at); /* NULL is fine */
 /* Fills with a repeated 32-bit pattern; bytes is a multiple of 4. */
 enum device_status device_fill(device_ptr to, uint32_t pattern, size_t bytes, struct err *err);
 /*

@@ -28,8 +28,10 @@ enum {
     SCRUB_LIMIT_NS = 1000 * 1000,
     PARAMS_MAX = 64,
     IDLE_BLOCKS_MAX = 64, /* of device memory: the buffers of some five calls */
+    PINNED_BYTES_MIN = 1 << 20, /* less is copied as fast as it is */
 };
 static const size_t idle_bytes_max = (size_t)4 << 30;
+static const size_t pinned_bytes_max = (size_t)1 << 30; /* locked pages are nobody else's */
 
 /*
  * The backend's own kernels, in PTX so that the driver can compile them for any device.
@@ -137,6 +139,13 @@ struct block {
     size_t bytes;
 };
 
+struct pinned {
+    struct pinned *next;
+    void *at;
+    size_t bytes;
+    bool used;
+};
+
 /* The device of this process. Zero but for lock_fd until device_open. */
 static struct {
     CUdevice device;
@@ -155,6 +164,8 @@ static struct {
     PFN_cuTensorMapEncodeTiled_v12000 encode_tiled; /* NULL until a map is wanted */
 
     struct block *used, *idle; /* of device memory; idle: the one freed last comes first */
+    struct pinned *pinned; /* host memory that the device reads by itself; it is kept for the next */
+    size_t pinned_bytes;
 
     int64_t busy_since_us, awake_since_us, busy_until_us;
     bool untimed; /* CUPTI stays out of the process: nothing can be measured */
@@ -413,12 +424,14 @@ bool device_open(struct arena *arena, const char *spec, struct hello *hello, str
 }
 
 static void trim_idle(int count, size_t bytes);
+static void unpin_all(void);
 
 /* After a sticky error the end of the process is what cleans up. */
 void device_close(void)
 {
     sensors_close();
     trim_idle(0, 0);
+    unpin_all();
     if (gpu.context != NULL && !gpu.lost) {
         counters_close();
         clocks_close();
@@ -903,6 +916,52 @@ void device_free(device_ptr at)
     block->next = gpu.idle;
     gpu.idle = block;
     trim_idle(IDLE_BLOCKS_MAX, idle_bytes_max);
+}
+
+/* Pinning a page costs as much as copying it: what was pinned stays so, for the next of its size. */
+void *device_host_alloc(size_t bytes)
+{
+    void *at = NULL;
+
+    for (struct pinned *one = gpu.pinned; one != NULL; one = one->next) {
+        if (!one->used && one->bytes == bytes) {
+            one->used = true;
+            return one->at;
+        }
+    }
+    if (bytes < PINNED_BYTES_MIN || gpu.pinned_bytes + bytes > pinned_bytes_max || gpu.lost ||
+        cuMemHostAlloc(&at, bytes, 0) != CUDA_SUCCESS) {
+        return xmalloc(bytes);
+    }
+    struct pinned *made = xmalloc(sizeof *made);
+    *made = (struct pinned){.next = gpu.pinned, .at = at, .bytes = bytes, .used = true};
+    gpu.pinned = made;
+    gpu.pinned_bytes += bytes;
+    return at;
+}
+
+void device_host_free(void *at)
+{
+    for (struct pinned *one = gpu.pinned; one != NULL; one = one->next) {
+        if (one->at == at) {
+            one->used = false;
+            return;
+        }
+    }
+    free(at);
+}
+
+static void unpin_all(void)
+{
+    while (gpu.pinned != NULL) {
+        struct pinned *one = gpu.pinned;
+
+        gpu.pinned = one->next;
+        if (!gpu.lost) {
+            cuMemFreeHost(one->at);
+        }
+        free(one);
+    }
 }
 
 /* Copies go through the stream, so that they keep their place among fills and calls. */

@@ -247,9 +247,9 @@ static void rig_free(struct rig *rig)
             device_free(rig->regions[i].base);
         }
     }
-    free(rig->inputs.q);
-    free(rig->inputs.k);
-    free(rig->inputs.v);
+    device_host_free(rig->inputs.q);
+    device_host_free(rig->inputs.k);
+    device_host_free(rig->inputs.v);
     *rig = (struct rig){0};
 }
 
@@ -276,7 +276,8 @@ static bool rig_make(struct gate *gate, struct rig *rig, int64_t number)
 
     *rig = (struct rig){.region_count = REGION_WORKSPACE + plan->workspace_count,
                         .guard = (uint32_t)derive(gate, "guard", number, 0),
-                        .inputs = {xmalloc(q), xmalloc(kv), xmalloc(kv)}};
+                        .inputs = {device_host_alloc(q), device_host_alloc(kv),
+                                   device_host_alloc(kv)}};
     rig->buffers.problem = gate->args;
     for (int w = 0; w < plan->workspace_count; w++) {
         sizes[REGION_WORKSPACE + w] = (size_t)plan->workspaces[w].bytes;

@@ -376,9 +376,10 @@ static void spoil(struct device_module *module, const struct call *c, const uint
     unsigned char *workspace = (unsigned char *)(uintptr_t)buffers->workspaces[0];
 
     switch (module->variant->bug) {
-    case ONE_ELEMENT_OFF:
+    case ONE_ELEMENT_OFF: /* by 20 to 41 steps of the type: one or two are nobody's fault */
         c->o[last / 2] =
-            half_from_double(c->dtype, half_to_double(c->dtype, c->o[last / 2]) * 1.02);
+            half_from_double(c->dtype, half_to_double(c->dtype, c->o[last / 2]) *
+                                           (c->dtype == DTYPE_BF16 ? 1.16 : 1.02));
         break;
     case ROW_OFF: /* it has its neighbour's answer */
         memcpy(c->o + (tail / c->p.head_dim / 2 - 20) * c->p.head_dim, c->o + tail,
@@ -728,6 +729,10 @@ enum device_status device_duel(struct arena *arena, const struct duel_request *r
     duel_constant(arena, us[0], us[1], &dueled->graph);
     return status;
 }
+
+void *device_host_alloc(size_t bytes) { return malloc(bytes); }
+
+void device_host_free(void *at) { free(at); }
 
 /* ---- the judge's own kernels, in C: the reference makes the baseline ---- */
 
