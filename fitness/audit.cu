@@ -131,6 +131,7 @@ __device__ inline float quad_max(float x)
 /* What a lane knows of one of its two rows: sums over its own columns of the unnormalised weights. */
 struct row_sums {
     float top, sum, p2, p2a, p3a; /* highest score; of p, p², p²a, p³a, a: V's mean squares */
+    float a;                      /* of a alone: never faded, whatever was the maximum then */
 
     __device__ void fade(float by)
     {
@@ -146,6 +147,7 @@ struct row_sums {
         p2 += square;
         p2a += square * a;
         p3a += square * p * a;
+        this->a += p > 0 ? a : 0.0f;
     }
     __device__ void gather()
     {
@@ -153,8 +155,14 @@ struct row_sums {
         p2 = quad_sum(p2);
         p2a = quad_sum(p2a);
         p3a = quad_sum(p3a);
+        a = quad_sum(a);
     }
-    /* Of an element's error before it is rounded, as reference.c predicts it. */
+    /*
+     * Of an element's error before it is rounded, as reference.c predicts it. That leaves out what
+     * its baseline shows and no other part of the prediction can: weights below FP16's normal range
+     * are off by half of its least step at most, whatever their size, and so is each rounding of an
+     * FP16 sum. Where the large weights' V is zero, nothing else is there.
+     */
     template <bool BF16> __device__ float variance(const problem &p) const
     {
         const bool halves = p.flags & HALVES;
@@ -163,7 +171,9 @@ struct row_sums {
         const float w2 = p2 / sum / sum, w2a = p2a / sum / sum, w3a = p3a / sum / sum / sum;
         const float distance = fmaxf(w2a - 2 * w3a + w2 * w2a, 0.0f);
         const float rounding = 0.18f * unit * unit + (halves ? 0.18f * 0x1p-22f * 4 : 0.0f);
-        return rounding * w2a + 0.18f * size * size * (steps + 1) / 2 * distance;
+        const float least = 0x1p-24f / sum, tail = least * least / 12;
+        const float lost = (BF16 ? 0.0f : tail * a) + (halves ? tail * (p.kv_len / 16) : 0.0f);
+        return rounding * w2a + 0.18f * size * size * (steps + 1) / 2 * distance + lost;
     }
 };
 
@@ -192,7 +202,7 @@ __device__ inline void baseline(const u16 *Q, const u16 *K, const u16 *V, u16 *O
         load4(query[i], shared_address(k_tile) + place<DIM>(warp_row + lane % 16, 2 * i + lane / 16));
 #pragma unroll
     for (int r = 0; r < 2; r++)
-        mine[r] = row_sums{minus_infinity(), 0, 0, 0, 0};
+        mine[r] = row_sums{minus_infinity(), 0, 0, 0, 0, 0};
 
 #pragma unroll 1
     for (int j = 0; j < end; j += KEYS) {

@@ -56,7 +56,8 @@ double half_to_double(enum dtype dtype, uint16_t bits)
                             mantissa << (52 - f->mantissa));
 }
 
-uint16_t half_from_double(enum dtype dtype, double value)
+/* Any value; what is below the normal range, or no number, comes here. */
+static uint16_t half_from_any(enum dtype dtype, double value)
 {
     const struct format *f = &formats[dtype];
     uint32_t infinity = (uint32_t)(f->exponent_max - f->exponent_min + 2) << f->mantissa;
@@ -87,6 +88,23 @@ uint16_t half_from_double(enum dtype dtype, double value)
     uint32_t field = below ? 0 : (uint32_t)(exponent - f->exponent_min) << f->mantissa;
     uint32_t size = field + (uint32_t)kept;
     return (uint16_t)(sign | (size < infinity ? size : infinity));
+}
+
+uint16_t half_from_double(enum dtype dtype, double value)
+{
+    const struct format *f = &formats[dtype];
+    int shift = 52 - f->mantissa;
+    uint64_t bits, size, least = (uint64_t)(f->exponent_min + 1023) << 52;
+
+    memcpy(&bits, &value, sizeof(bits));
+    size = bits & 0x7fffffffffffffffu;
+    if (size - least >= (uint64_t)(f->exponent_max - f->exponent_min + 1) << 52) {
+        return half_from_any(dtype, value);
+    }
+    /* Half of the last bit kept, less one if that bit is even; a carry goes on into the exponent,
+       and from the largest number to infinity. */
+    size += ((uint64_t)1 << (shift - 1)) - 1 + (size >> shift & 1);
+    return (uint16_t)((bits >> 63 << 15) | (((size - least) >> shift) + (1u << f->mantissa)));
 }
 
 /* Probability that a unit normal lies in [0, x]: its power series, which is exact enough to 5. */
@@ -122,12 +140,6 @@ static void make_table(enum dtype dtype)
         }
         quantile_tables[dtype][i] = bits;
     }
-}
-
-static void make_tables(void)
-{
-    make_table(DTYPE_F16);
-    make_table(DTYPE_BF16);
 }
 
 static uint64_t mix64(uint64_t x)
@@ -363,16 +375,24 @@ enum { CODES = 512, CODES_PER_OCTAVE = 128 }; /* as many as BF16 can tell apart 
 
 _Static_assert((int)CODES >= (int)PROBLEM_HEAD_DIM_MAX, "each column has a number of its own");
 
+static uint16_t code_tables[2][CODES];
+
+static void make_codes(enum dtype dtype)
+{
+    for (int code = 0; code < CODES; code++) {
+        double value = 1 + (double)(code % CODES_PER_OCTAVE) / CODES_PER_OCTAVE;
+        code_tables[dtype][code] =
+            half_from_double(dtype, ldexp(value, code / CODES_PER_OCTAVE - 2));
+    }
+}
+
 static void code_v(const struct drawing *d, struct place at, uint16_t *row)
 {
     uint64_t head = dial(d, TENSOR_V, (uint64_t)at.batch, (uint64_t)at.head);
-    double sign = mix64(head + (uint64_t)at.row) % 4 == 0 ? -1 : 1;
+    uint16_t sign = mix64(head + (uint64_t)at.row) % 4 == 0 ? 0x8000 : 0;
 
     for (int64_t c = 0; c < d->problem->head_dim; c++) {
-        int code = (int)((head + (uint64_t)c) % CODES);
-        double value = 1 + (double)(code % CODES_PER_OCTAVE) / CODES_PER_OCTAVE;
-        row[c] =
-            half_from_double(d->problem->dtype, sign * ldexp(value, code / CODES_PER_OCTAVE - 2));
+        row[c] = code_tables[d->problem->dtype][(head + (uint64_t)c) % CODES] ^ sign;
     }
 }
 
@@ -381,6 +401,8 @@ static void code_v(const struct drawing *d, struct place at, uint16_t *row)
  * size makes scores differ by 160 at least: e^-160 is nothing, so the keys of the highest score
  * share the weight evenly. Scores, weights and their sums are exact then, in whatever order.
  */
+enum { INTEGERS_MAX = 8 };
+
 static void integers_q(const struct drawing *d, struct place at, uint16_t *row)
 {
     const struct problem *p = d->problem;
@@ -400,11 +422,15 @@ static void integers_below(const struct drawing *d, enum tensor tensor, struct p
                            uint16_t *row, int most)
 {
     uint64_t own = mix64(dial(d, tensor, (uint64_t)at.batch, (uint64_t)at.head) ^ (uint64_t)at.row);
+    uint32_t count = (uint32_t)(2 * most + 1);
+    uint16_t values[2 * INTEGERS_MAX + 1];
 
+    for (uint32_t i = 0; i < count; i++) {
+        values[i] = half_from_double(d->problem->dtype, (double)i - most);
+    }
     for (int64_t c = 0; c < d->problem->head_dim; c++) {
         own = mix64(own);
-        row[c] =
-            half_from_double(d->problem->dtype, (double)(own % (uint64_t)(2 * most + 1)) - most);
+        row[c] = values[own % count];
     }
 }
 
@@ -415,7 +441,7 @@ static void integers_k(const struct drawing *d, struct place at, uint16_t *row)
 
 static void integers_v(const struct drawing *d, struct place at, uint16_t *row)
 {
-    integers_below(d, TENSOR_V, at, row, 8);
+    integers_below(d, TENSOR_V, at, row, INTEGERS_MAX);
 }
 
 /*
@@ -429,6 +455,14 @@ static void lone_q(const struct drawing *d, struct place at, uint16_t *row)
 
     point_q(d, at, 256 / sqrt((double)d->problem->head_dim), row);
     offset_columns(d, at, row, mix64(head) & 1 ? -64.0 : 0.0);
+}
+
+static void make_tables(void)
+{
+    make_table(DTYPE_F16);
+    make_table(DTYPE_BF16);
+    make_codes(DTYPE_F16);
+    make_codes(DTYPE_BF16);
 }
 
 static const struct family families[INPUT_FAMILIES] = {

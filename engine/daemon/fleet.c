@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -78,6 +79,25 @@ void fleet_free(struct fleet *fleet)
         }
     }
     free(fleet);
+}
+
+void fleet_dismiss(struct fleet *fleet, int64_t patience_ms)
+{
+    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    int64_t deadline = clock_now_ms() + patience_ms;
+    int status;
+
+    for (int i = 0; i < fleet->count; i++) {
+        struct proc *proc = &fleet->workers[i].proc;
+
+        if (proc->pid > 0 && proc->to >= 0) {
+            close(proc->to);
+            proc->to = -1;
+        }
+        while (proc->pid > 0 && !proc_reap(proc, &status) && clock_now_ms() < deadline) {
+            nanosleep(&pause, NULL);
+        }
+    }
 }
 
 static bool start(struct worker *worker, struct err *err)

@@ -54,6 +54,8 @@ struct fleet;
 
 struct fleet *fleet_new(void); /* ignores SIGPIPE: a dead worker shows as its death */
 void fleet_free(struct fleet *fleet); /* kills whoever is left */
+/* No more jobs: their input ends, and they may take so long to end by themselves. */
+void fleet_dismiss(struct fleet *fleet, int64_t patience_ms);
 
 /* Starts a worker; argv ends in NULL and is copied. */
 bool fleet_add(struct fleet *fleet, enum role role, const char *name, const char *const argv[],

@@ -9,7 +9,7 @@
 #include "daemon/fleet.h"
 #include "daemon/setup.h"
 
-enum { COMPILE_MS = 120 * 1000 };
+enum { COMPILE_MS = 120 * 1000, PATIENCE_MS = 20 * 1000 };
 
 /* Waits for the next event of the only worker. */
 static bool next_event(struct fleet *fleet, struct arena *arena, struct fleet_event *event,
@@ -27,10 +27,13 @@ static bool next_event(struct fleet *fleet, struct arena *arena, struct fleet_ev
     return true;
 }
 
-/* Starts the worker, hands it the message, and returns what came of it. */
+/*
+ * Starts the worker, hands it the message, and returns what came of it. Who started it for us may
+ * have something to write when it has ended, and gets `patience_ms` for that.
+ */
 static bool ask(struct arena *arena, enum role role, const char *name, const char *const argv[],
-                const struct message *job, int64_t id, int64_t deadline_ms, struct hello *hello,
-                struct fleet_event *event, struct err *err)
+                const struct message *job, int64_t id, int64_t deadline_ms, int64_t patience_ms,
+                struct hello *hello, struct fleet_event *event, struct err *err)
 {
     struct fleet *fleet = fleet_new();
     bool ok = fleet_add(fleet, role, name, argv, deadline_ms, err) &&
@@ -45,6 +48,9 @@ static bool ask(struct arena *arena, enum role role, const char *name, const cha
         hello->sandbox = arena_dup(arena, hello->sandbox);
         fleet_send(fleet, 0, id, job, 1);
         ok = next_event(fleet, arena, event, err);
+    }
+    if (patience_ms > 0) {
+        fleet_dismiss(fleet, patience_ms);
     }
     fleet_free(fleet);
     return ok;
@@ -72,7 +78,7 @@ bool trial_compile_by(struct arena *arena, const struct compile_job *job, struct
         }
     }
     if (program == NULL || !ask(arena, ROLE_COMPILE, "compile", argv, compile_encode(arena, job),
-                                job->id, COMPILE_MS, compiler, &event, err)) {
+                                job->id, COMPILE_MS, 0, compiler, &event, err)) {
         return false;
     }
     switch (event.kind) {
@@ -157,7 +163,7 @@ bool trial_judge_under(struct arena *arena, const char *const *before, const cha
     }
     memcpy(words + count, argv, sizeof argv);
     if (!ask(arena, ROLE_JUDGE, "judge", words, judge_encode(arena, job), job->id, deadline_ms,
-             hello, &event, err)) {
+             count > 0 ? PATIENCE_MS : 0, hello, &event, err)) {
         return false;
     }
     switch (event.kind) {
@@ -180,7 +186,7 @@ bool trial_duel(struct arena *arena, const char *device, const struct duel_job *
     struct fleet_event event;
 
     if (!choose_judge(arena, device, argv, err) ||
-        !ask(arena, ROLE_JUDGE, "judge", argv, duel_encode(arena, job), job->id, deadline_ms, hello,
+        !ask(arena, ROLE_JUDGE, "judge", argv, duel_encode(arena, job), job->id, deadline_ms, 0, hello,
              &event, err)) {
         return false;
     }
