@@ -164,7 +164,7 @@ static struct {
     PFN_cuTensorMapEncodeTiled_v12000 encode_tiled; /* NULL until a map is wanted */
 
     struct block *used, *idle; /* of device memory; idle: the one freed last comes first */
-    struct pinned *pinned; /* host memory that the device reads by itself; it is kept for the next */
+    struct pinned *pinned; /* host memory that the device reads by itself, used or kept */
     size_t pinned_bytes;
 
     int64_t busy_since_us, awake_since_us, busy_until_us;
@@ -918,7 +918,7 @@ void device_free(device_ptr at)
     trim_idle(IDLE_BLOCKS_MAX, idle_bytes_max);
 }
 
-/* Pinning a page costs as much as copying it: what was pinned stays so, for the next of its size. */
+/* Pinning costs as much as copying: what was pinned stays so, for the next of its size. */
 void *device_host_alloc(size_t bytes)
 {
     void *at = NULL;

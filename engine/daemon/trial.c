@@ -186,8 +186,8 @@ bool trial_duel(struct arena *arena, const char *device, const struct duel_job *
     struct fleet_event event;
 
     if (!choose_judge(arena, device, argv, err) ||
-        !ask(arena, ROLE_JUDGE, "judge", argv, duel_encode(arena, job), job->id, deadline_ms, 0, hello,
-             &event, err)) {
+        !ask(arena, ROLE_JUDGE, "judge", argv, duel_encode(arena, job), job->id, deadline_ms, 0,
+             hello, &event, err)) {
         return false;
     }
     return event.kind == FLEET_ANSWER
