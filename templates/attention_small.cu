@@ -6,13 +6,14 @@
  * output, merge, store. So the keys of a block's rows are shared out, over KEY_SETS sets of warps
  * and over CLUSTER blocks, until each has a tile or two. All tiles find room in shared memory and
  * set out before anything is waited for; the copy engine brings them without an instruction, and
- * every part of a tile has an mbarrier of its own, so that work begins with what is there. Every set
- * has a softmax and an output of its own. These are merged in the block, and once more between the
- * blocks of a cluster: each sends its rows into the shared memory of the block that stores them.
+ * every part of a tile has an mbarrier of its own, so that work begins with what is there. Every
+ * set has a softmax and an output of its own. These are merged in the block, and once more between
+ * the blocks of a cluster: each sends its rows into the shared memory of the block that stores
+ * them.
  *
- * A set has a warp for every 16 rows. Four warps make products of 64 rows by wgmma; with fewer rows,
- * and so more blocks, each makes its own by mma.sync. Longer sequences are walked in rounds: who has
- * used a tile fetches another in its place. That makes any length right, and none fast: see
+ * A set has a warp for every 16 rows. Four warps make products of 64 rows by wgmma; with fewer
+ * rows, and so more blocks, each makes its own by mma.sync. Longer sequences are walked in rounds:
+ * who has used a tile fetches another in its place. That makes any length right, and none fast: see
  * attention_wgmma.
  *
  * What it cannot do: run anywhere but on sm_90a.
@@ -38,10 +39,16 @@ struct by_mma;
 
 /*
  * Who copies: the copy engine, asked by one thread of a set; or all its threads, 16 bytes at a
- * time, which saves the way through the engine and costs instructions.
+ * time, which saves the way through the engine and costs instructions; or they Q and K, and the
+ * engine V.
  */
 struct copy_engine;
 struct copy_threads;
+struct copy_both;
+
+/* When V sets out: with K, or when K has come, which then comes sooner. */
+struct values_at_once;
+struct values_later;
 
 /*
  * How blocks and sets meet: all threads at the cluster's barrier, or at an mbarrier of the block
@@ -58,7 +65,8 @@ EVO_GENE(STAGES, range(1, 4), "tiles of K and V in shared memory, for each set")
 EVO_GENE(PARTS, set(1, 2, 4), "parts of a tile that arrive, and are worked on, one by one")
 EVO_GENE(POLYNOMIALS, set(0, 1, 2, 4), "exponentials of eight that the FMA pipe does")
 EVO_CHOICE(Product, (by_wgmma, by_mma), "which instruction multiplies")
-EVO_CHOICE(Copy, (copy_engine, copy_threads), "who copies tiles to shared memory")
+EVO_CHOICE(Copy, (copy_engine, copy_threads, copy_both), "who copies tiles to shared memory")
+EVO_CHOICE(Values, (values_at_once, values_later), "when V sets out")
 EVO_CHOICE(Meet, (meet_barrier, meet_arrivals), "how the merge waits for results")
 EVO_CHOICE(QkSum, (as_float, as_half), "what the tensor cores sum scores in")
 
@@ -142,11 +150,14 @@ struct row_source {
     long long stride;
     int rows, head, batch;
 
-    /* ROWS rows from `first` on; panels of TILE_ROWS rows. The caller is `rank` of the set. */
-    template <int ROWS, int TILE_ROWS>
+    /*
+     * ROWS rows from `first` on; panels of TILE_ROWS rows; by the engine, or else by all threads of
+     * the set, of which the caller is `rank`.
+     */
+    template <int ENGINE, int ROWS, int TILE_ROWS>
     __device__ void fetch(int first, unsigned to, unsigned full, int rank) const
     {
-        if constexpr (EVO_IS(Copy, copy_engine)) {
+        if constexpr (ENGINE) {
             if (rank == 0) {
                 mbarrier_expect(full, ROWS * 2 * HEAD_DIM);
 #pragma unroll
@@ -174,7 +185,15 @@ struct set_tiles {
     int set, rank; /* the thread's set, and its number there */
     int count, last;
 
-    enum : int { GROUPS_BEHIND = 2 * PARTS * STAGES - 1 };
+    enum : int {
+        KEYS_BY_ENGINE = EVO_IS(Copy, copy_engine),
+        VALUES_BY_ENGINE = !EVO_IS(Copy, copy_threads),
+        /* Groups of copies by this thread that follow the first part of K, or of V: at least these.
+         */
+        KEY_GROUPS = PARTS * STAGES - 1 +
+                     (VALUES_BY_ENGINE || EVO_IS(Values, values_later) ? 0 : PARTS * STAGES),
+        VALUE_GROUPS = PARTS * (EVO_IS(Values, values_later) ? 1 : STAGES) - 1,
+    };
 
     __device__ int first_key(int j) const { return (last - j * SHARES) * BLOCK_N; }
     __device__ unsigned keys_at(int j) const { return memory + j % STAGES * (2 * TILE_BYTES); }
@@ -184,31 +203,44 @@ struct set_tiles {
         return barriers + 8 * (j % STAGES * (2 * PARTS) + part);
     }
 
-    __device__ void fetch(int j) const
+    __device__ void fetch_keys(int j) const { fetch_part<KEYS_BY_ENGINE, 0>(k, j, keys_at(j)); }
+    __device__ void fetch_values(int j) const
+    {
+        fetch_part<VALUES_BY_ENGINE, PARTS>(v, j, values_at(j));
+    }
+    template <int ENGINE, int FIRST>
+    __device__ void fetch_part(const row_source &source, int j, unsigned to) const
     {
 #pragma unroll
-        for (int i = 0; i < 2 * PARTS; i++) {
-            const int row = i % PARTS * PART_KEYS;
-            const unsigned to = (i < PARTS ? keys_at(j) : values_at(j)) + row * 128;
+        for (int part = 0; part < PARTS; part++) {
+            const int row = part * PART_KEYS;
             if (j < count)
-                (i < PARTS ? k : v)
-                    .fetch<PART_KEYS, BLOCK_N>(first_key(j) + row, to, full(j, i), rank);
-            if constexpr (EVO_IS(Copy, copy_threads))
+                source.fetch<ENGINE, PART_KEYS, BLOCK_N>(first_key(j) + row, to + row * 128,
+                                                         full(j, FIRST + part), rank);
+            if constexpr (!ENGINE)
                 copy_async::commit();
         }
     }
-    template <int PART> __device__ void await(int j) const
+
+    template <int PART> __device__ void await_keys(int j) const
     {
-        arrive<GROUPS_BEHIND - PART, 1>(full(j, PART));
+        arrive<KEYS_BY_ENGINE, KEY_GROUPS - PART, 1>(full(j, PART));
         mbarrier_wait<1>(full(j, PART), j / STAGES % 2);
+        if (EVO_IS(Values, values_later) && PART == PARTS - 1)
+            fetch_values(j);
+    }
+    template <int PART> __device__ void await_values(int j) const
+    {
+        arrive<VALUES_BY_ENGINE, VALUE_GROUPS - PART, 1>(full(j, PARTS + PART));
+        mbarrier_wait<1>(full(j, PARTS + PART), j / STAGES % 2);
     }
     /*
      * What this thread has copied itself, but for the last groups, is there; and if the next
      * thing is a wgmma, is there for it, as is what others said to have copied before.
      */
-    template <int PENDING, int FENCE> __device__ static void arrive(unsigned full)
+    template <int ENGINE, int PENDING, int FENCE> __device__ static void arrive(unsigned full)
     {
-        if constexpr (EVO_IS(Copy, copy_threads)) {
+        if constexpr (!ENGINE) {
             copy_async::wait<PENDING>();
             if (FENCE && EVO_IS(Product, by_wgmma))
                 async_proxy_fence();
@@ -264,14 +296,16 @@ struct warp_rows {
         add_values(j);
         if (j + STAGES < tiles.count && (EVO_IS(Product, by_mma) || BLOCK_M > 64))
             tiles.sync(); /* all have used the tile: another takes its place */
-        tiles.fetch(j + STAGES);
+        tiles.fetch_keys(j + STAGES);
+        if (EVO_IS(Values, values_at_once))
+            tiles.fetch_values(j + STAGES);
     }
 
     /* S = Q K^T, as parts of K arrive. */
     __device__ void make_scores(int j)
     {
         if constexpr (EVO_IS(Product, by_wgmma)) {
-            tiles.await<0>(j);
+            tiles.await_keys<0>(j);
             wgmma_begin(sums);
             wgmma_scores<0>(j);
             wgmma_commit();
@@ -293,7 +327,7 @@ struct warp_rows {
         const auto a = wgmma_matrix(query, 0);
         const auto b = wgmma_matrix(tiles.keys_at(j) + PART * PART_KEYS * 128, 0);
         if constexpr (PART > 0)
-            tiles.await<PART>(j);
+            tiles.await_keys<PART>(j);
 #pragma unroll
         for (int step = 0; step < STEPS; step++)
             wgmma_shape<PART_KEYS>::template product<Type, 0>(
@@ -307,7 +341,7 @@ struct warp_rows {
     template <int PART> __device__ void mma_scores(int j)
     {
         const unsigned keys = tiles.keys_at(j) + lane_by_pieces<64>();
-        tiles.await<PART>(j);
+        tiles.await_keys<PART>(j);
 #pragma unroll
         for (int step = 0; step < STEPS; step++)
 #pragma unroll
@@ -325,7 +359,7 @@ struct warp_rows {
     __device__ void add_values(int j)
     {
         if constexpr (EVO_IS(Product, by_wgmma)) {
-            tiles.await<PARTS>(j);
+            tiles.await_values<0>(j);
             wgmma_begin(output, weights);
             wgmma_values<0>(j);
             wgmma_commit();
@@ -339,10 +373,11 @@ struct warp_rows {
     {
         const auto b = wgmma_matrix(tiles.values_at(j), BLOCK_N * 128);
         if constexpr (PART > 0)
-            tiles.await<PARTS + PART>(j);
+            tiles.await_values<PART>(j);
 #pragma unroll
         for (int n = PART * PART_STEPS; n < (PART + 1) * PART_STEPS; n++)
-            wgmma_shape<HEAD_DIM>::product<Type, 1>(output, weights + 4 * n, b + wgmma_across(n), 1);
+            wgmma_shape<HEAD_DIM>::product<Type, 1>(output, weights + 4 * n, b + wgmma_across(n),
+                                                    1);
         if constexpr (PART + 1 < PARTS)
             wgmma_values<PART + 1>(j);
     }
@@ -350,7 +385,7 @@ struct warp_rows {
     template <int PART> __device__ void mma_values(int j)
     {
         const unsigned values = tiles.values_at(j) + lane_by_rows<64>();
-        tiles.await<PARTS + PART>(j);
+        tiles.await_values<PART>(j);
 #pragma unroll
         for (int n = PART * PART_STEPS; n < (PART + 1) * PART_STEPS; n++)
 #pragma unroll
@@ -528,30 +563,38 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) in_clusters_of(EVO_VALU
         (all + SHARES - 1 - share) / SHARES,
         all - 1 - share};
 
-    constexpr int ARRIVALS = EVO_IS(Copy, copy_engine) ? 1 : SET_THREADS / 32;
     const auto make_barriers = [&] {
+        constexpr int COPIERS = SET_THREADS / 32;
         if (rank != 0)
             return;
         for (int i = 0; i < SET_BARRIERS; i++)
-            mbarrier_init(tiles.barriers + 8 * i, ARRIVALS);
+            mbarrier_init(tiles.barriers + 8 * i,
+                          (i % (2 * PARTS) < PARTS ? tiles.KEYS_BY_ENGINE : tiles.VALUES_BY_ENGINE)
+                              ? 1
+                              : COPIERS);
         if (set == 0) {
-            mbarrier_init(queries_full, ARRIVALS);
+            mbarrier_init(queries_full, tiles.KEYS_BY_ENGINE ? 1 : COPIERS);
             results.init();
         }
         mbarrier_publish();
     };
 
     /* Everything sets out. Only the copy engine needs mbarriers for that: those of who asks it. */
-    if constexpr (EVO_IS(Copy, copy_engine))
+    if constexpr (tiles.KEYS_BY_ENGINE)
         make_barriers();
     if (set == 0)
         row_source{q_map, head.q, problem.q[2], problem.q_len, place.head, place.batch}
-            .fetch<BLOCK_M, BLOCK_M>(place.first_row, memory, queries_full, rank);
+            .fetch<tiles.KEYS_BY_ENGINE, BLOCK_M, BLOCK_M>(place.first_row, memory, queries_full,
+                                                           rank);
 #pragma unroll 1
     for (int j = 0; j < STAGES; j++)
-        tiles.fetch(j);
-    if constexpr (EVO_IS(Copy, copy_threads))
+        tiles.fetch_keys(j);
+    if constexpr (!tiles.KEYS_BY_ENGINE)
         make_barriers();
+    if constexpr (EVO_IS(Values, values_at_once))
+#pragma unroll 1
+        for (int j = 0; j < STAGES; j++)
+            tiles.fetch_values(j);
     __syncthreads();
     if constexpr (CLUSTER > 1)
         cluster_arrive();
@@ -560,7 +603,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) in_clusters_of(EVO_VALU
                       memory + (EVO_IS(Product, by_mma) ? my_row : my_row / 64 * 64) * 128,
                       place.first_row + my_row};
     if (set == 0)
-        tiles.arrive<tiles.GROUPS_BEHIND, 0>(queries_full);
+        tiles.arrive<tiles.KEYS_BY_ENGINE, tiles.KEY_GROUPS, 0>(queries_full);
     mbarrier_wait<1>(queries_full, 0);
     mine.run();
     if constexpr (SHARES == 1) {

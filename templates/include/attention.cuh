@@ -174,8 +174,16 @@ template <int CAUSAL> __device__ inline int evo_visible(const evo_problem &probl
     return hidden <= 0 ? problem.kv_len : hidden < problem.kv_len ? problem.kv_len - hidden : 0;
 }
 
-/* A row that saw no key has a sum of 0, and gives zeros. */
-__device__ inline float evo_inverse(float sum) { return sum > 0 ? 1 / sum : 0; }
+/*
+ * A row that saw no key has a sum of 0, and gives zeros. One instruction, right to a unit in the
+ * last place, where a division takes twenty and a branch.
+ */
+__device__ inline float evo_inverse(float sum)
+{
+    float inverse;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(sum));
+    return sum > 0 ? inverse : 0;
+}
 
 /* The natural log-sum-exp of a row from its largest raw score and its sum of weights. */
 __device__ inline float evo_log_sum_exp(float maximum, float sum, float scale)
