@@ -223,6 +223,10 @@ static bool ended_because(struct engine *engine, const char **because, struct er
     if (!engine_rivals_left(engine, &left, err) || (left && !engine_dispatch_duel(engine, err))) {
         return false;
     }
+    if (left && !engine->rivalry.told_last) {
+        log_line("engine", "%s; before the run ends its best meets the seed's rivals", *because);
+        engine->rivalry.told_last = true;
+    }
     *because = left ? NULL : *because;
     return true;
 }

@@ -62,6 +62,7 @@ struct rivalry {
     int64_t begun_ms, spent_ms; /* in this incarnation */
     bool timed[SEED_RIVALS_MAX], failed[SEED_RIVALS_MAX];
     int refusals[SEED_RIVALS_MAX];
+    bool told_last; /* that the run waits for them */
 };
 
 struct engine {
