@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "fitness/image.h"
+#include "fitness/score.h"
 #include "fitness/verify.h"
 
 struct contender {
@@ -140,6 +141,25 @@ static bool still_right(struct session *s, int side, struct err *err)
                                          : decided(s, side, gate->verdict, gate->reason);
 }
 
+/* As a judge does when it times one alone (check_clocks); a library is no adversary. */
+static bool clocks_agree(struct session *s, int side)
+{
+    const struct duel_result *result = s->result;
+    struct duel_score span, graph;
+
+    if (result->modelled || *s->job->sides[side].rival != '\0' ||
+        !score_of_duel(result->span.blocks, result->span.count, 0, 1, &span) ||
+        !score_of_duel(result->graph.blocks, result->graph.count, 0, 1, &graph) ||
+        graph.us[side] >= score_graph_least(span.us[side], plan_operations(&s->sides[side].plan))) {
+        return true;
+    }
+    return decided(s, side, VERDICT_INVALID,
+                   arena_printf(s->arena,
+                                "%.4g us a call by records and %.4g us in a graph of calls: it "
+                                "does less when its answer is in place",
+                                span.us[side], graph.us[side]));
+}
+
 static bool fight(struct session *s, struct err *err)
 {
     struct duel_request request = {.cap_ms = s->job->cap_ms};
@@ -167,7 +187,8 @@ static bool fight(struct session *s, struct err *err)
     result->temperature_c = dueled.under_load.temperature_c;
     result->throttle_reasons = dueled.under_load.throttle_reasons;
     /* A model runs some of the blocks: the sets hold no answer. */
-    return result->modelled || (still_right(s, 0, err) && still_right(s, 1, err));
+    return result->modelled || (clocks_agree(s, 0) && clocks_agree(s, 1) &&
+                                still_right(s, 0, err) && still_right(s, 1, err));
 }
 
 static bool climb(struct session *s, struct err *err)

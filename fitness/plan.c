@@ -254,6 +254,16 @@ struct map_layout map_layout(const struct plan_map *map, const struct problem_ar
     return layout;
 }
 
+int plan_operations(const struct plan *plan)
+{
+    int count = plan->kernel_count;
+
+    for (int i = 0; i < plan->workspace_count; i++) {
+        count += plan->workspaces[i].kind == WORKSPACE_ZERO_CALL && plan->workspaces[i].bytes > 0;
+    }
+    return count;
+}
+
 struct hash plan_hash(const struct plan *plan)
 {
     struct hasher hasher;

@@ -145,6 +145,8 @@ struct map_layout {
 };
 struct map_layout map_layout(const struct plan_map *map, const struct problem_args *problem);
 
+/* What a call does on the device, in order: zeroes its `zero_call` workspaces, launches kernels. */
+int plan_operations(const struct plan *plan);
 /* What makes two launches of the same machine code the same: everything resolved above. */
 struct hash plan_hash(const struct plan *plan);
 

@@ -43,6 +43,14 @@ struct gain {
 /* The intervals' ends are taken as independent: their logarithmic distances add as squares do. */
 struct gain score_gain(const struct score *theirs, const struct score *ours);
 
+/*
+ * The two clocks see the same calls, but for the launch gaps and for what is poisoned before a call
+ * whose span is taken. Below this a graph of calls is too fast to have done what the spans show:
+ * the program does less when its answer is in place. `operations`: kernels and memsets of a call,
+ * whose gaps records widen.
+ */
+double score_graph_least(double span_us, int operations);
+
 /* What the blocks of a duel by one clock say. */
 struct duel_score {
     double us[2];            /* medians of A and B */

@@ -123,6 +123,17 @@ static void two_that_are_right_are_timed_by_both_clocks(void **state)
     assert_true(result->device_ms > 0);
 }
 
+static void one_that_idles_in_graphs_is_found_out(void **state)
+{
+    struct duel_result *result =
+        duel(code("right", "pair_sm_90a"), code("idle_in_graphs", "pair_sm_90a"), "1x2x40x32");
+
+    (void)state;
+    assert_int_equal(result->sides[1].verdict, VERDICT_INVALID);
+    assert_non_null(strstr(result->sides[1].reason, "when its answer is in place"));
+    assert_int_equal(result->graph.count, 0);
+}
+
 static void a_wrong_one_is_told_and_nothing_is_timed(void **state)
 {
     struct duel_result *result =
@@ -295,6 +306,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_that_are_right_are_timed_by_both_clocks),
+        cmocka_unit_test(one_that_idles_in_graphs_is_found_out),
         cmocka_unit_test(a_wrong_one_is_told_and_nothing_is_timed),
         cmocka_unit_test(one_that_stops_working_while_it_is_timed_is_told),
         cmocka_unit_test(a_library_goes_through_the_same_gate),

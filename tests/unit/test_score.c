@@ -212,6 +212,41 @@ static void four_equal_problems_halve_the_error(void **state)
     assert_near(score.low, 5 / sqrt(1.25));
 }
 
+/* Seen on an H200: span, graph, operations of a call. */
+static void right_programs_have_clocks_that_agree(void **state)
+{
+    static const struct {
+        double span_us, graph_us;
+        int operations;
+    } seen[] = {{7.07, 6.73, 1}, {7.42, 6.76, 1},   {9.95, 9.12, 2},
+                {15.8, 12.8, 3}, {3966, 4012, 1}, {728, 741, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++) {
+        assert_true(seen[i].graph_us > score_graph_least(seen[i].span_us, seen[i].operations));
+    }
+    assert_true(2.0 < score_graph_least(7.07, 1)); /* what comes, looks and goes */
+    assert_true(100 < score_graph_least(728, 1));
+}
+
+static void a_duel_is_its_medians_and_a_ratio(void **state)
+{
+    struct abba blocks[8];
+    struct duel_score score;
+
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        blocks[i] = (struct abba){.a = {10, 10}, .b = {12, 12}};
+    }
+    blocks[0].a[0] = 1000;
+    assert_true(score_of_duel(blocks, 8, 0, 1, &score));
+    assert_near(score.us[0], 10);
+    assert_near(score.us[1], 12);
+    assert_true(score.speedup.low <= 1.2 + 1e-9 && score.speedup.high >= 1.2 - 1e-9);
+    assert_false(score_of_duel(blocks, STATS_BLOCKS_MIN - 1, 0, 1, &score));
+    assert_false(score_of_duel(NULL, 0, 0, 1, &score));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +262,8 @@ int main(void)
         cmocka_unit_test(problems_are_combined_by_their_geometric_mean),
         cmocka_unit_test(an_interval_that_reaches_zero_stays_a_number),
         cmocka_unit_test(four_equal_problems_halve_the_error),
+        cmocka_unit_test(right_programs_have_clocks_that_agree),
+        cmocka_unit_test(a_duel_is_its_medians_and_a_ratio),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

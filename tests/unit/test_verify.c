@@ -711,6 +711,7 @@ static void the_judge_explains_what_it_rejects(void **state)
         {"illegal", "pair_sm_90a", VERDICT_OUT_OF_BOUNDS, "illegal address", true},
         {"right", "runtime_sm_90a", VERDICT_INVALID, "calls '", false},
         {"too_fast", "pair_sm_90a", VERDICT_INVALID, "0.01 us are impossible", false},
+        {"idle_in_graphs", "pair_sm_90a", VERDICT_INVALID, "when its answer is in place", false},
         {"trapped", "pair_sm_90a", VERDICT_CRASH, "trapped", true},
         {"lost", "pair_sm_90a", VERDICT_CRASH, "down", true},
     };
