@@ -15,7 +15,7 @@
 #include "base/hash.h"
 
 /* Raised with every change of what the machine answers or the model says. */
-enum { EMU_VERSION = 2 };
+enum { EMU_VERSION = 3 };
 
 /* What an op keeps busy. */
 enum pipe {
@@ -61,7 +61,9 @@ enum latency {
     LATENCY_L2,
     LATENCY_SHUFFLE,
     LATENCY_TENSOR,
-    LATENCY_BARRIER, /* from the last arrival to going on */
+    LATENCY_WARPGROUP,    /* what a wgmma takes beside the time that it keeps the pipe busy */
+    LATENCY_BARRIER,      /* from the last arrival to going on */
+    LATENCY_BARRIER_WARP, /* and more, for each warp that comes */
     LATENCIES,
 };
 

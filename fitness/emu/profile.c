@@ -14,9 +14,9 @@ enum {
     BANKS = 32,
     BANK_BYTES = 4,
     WARPGROUP = 4, /* warps that issue a wgmma together: each counts its own quarter */
-    /* Of the tensor cores' peak mma.sync and wmma reach five eighths on sm_90; wgmma all of it. */
-    SYNC_NUMERATOR = 8,
-    SYNC_DENOMINATOR = 5,
+    /* Of the tensor cores' peak mma.sync and wmma reach three fifths on sm_90; wgmma all of it. */
+    SYNC_NUMERATOR = 5,
+    SYNC_DENOMINATOR = 3,
 };
 
 const char *const pipe_names[PIPES] = {
@@ -212,7 +212,7 @@ static void cost_of_tensor(const struct ptx_instruction *text, struct cost *cost
         return;
     }
     cost->pipe = PIPE_TENSOR;
-    cost->latency = LATENCY_TENSOR;
+    cost->latency = async ? LATENCY_WARPGROUP : LATENCY_TENSOR;
     cost->flops = flops_of(text) / (async ? WARPGROUP : 1);
     cost->units = async ? cost->flops : cost->flops * SYNC_NUMERATOR / SYNC_DENOMINATOR;
     if (async) {
@@ -249,6 +249,7 @@ static void cost_of_waiting(const struct ptx_instruction *text, struct cost *cos
                !has(text, "cluster")) {
         cost->effect = has(text, "arrive") ? EFFECT_ARRIVE : EFFECT_MEET;
         cost->barrier = integer_of(text, 0, 0) % BARRIERS;
+        cost->groups = integer_of(text, 1, 0) / LANES; /* warps that meet; 0: all */
         cost->latency = LATENCY_BARRIER;
     }
 }
@@ -725,6 +726,14 @@ static uint64_t await_groups(struct started *started, int groups, uint64_t at)
     return at;
 }
 
+static uint64_t meeting_cycles(const struct block_profile *block, const struct cost *cost)
+{
+    const int *latency = block->profile->chip->latency;
+    int warps = cost->groups > 0 ? cost->groups : block->warp_count;
+
+    return (uint64_t)(latency[LATENCY_BARRIER] + warps * latency[LATENCY_BARRIER_WARP]);
+}
+
 /* What the op does to the clocks; returns when the warp may go on to its next. */
 static uint64_t take_effect(struct block_profile *block, struct warp_clock *clock,
                             const struct cost *cost, uint64_t start, uint64_t result)
@@ -737,8 +746,7 @@ static uint64_t take_effect(struct block_profile *block, struct warp_clock *cloc
             come_to_barrier(block, clock, cost, start);
         }
         clock->waits = NULL;
-        start = *meeting_of(block, clock, cost->barrier) +
-                (uint64_t)block->profile->chip->latency[LATENCY_BARRIER];
+        start = *meeting_of(block, clock, cost->barrier) + meeting_cycles(block, cost);
         clock->met[cost->barrier]++;
         return start;
     case EFFECT_ARRIVE:
@@ -781,6 +789,9 @@ static uint64_t begin_op(struct block_profile *block, const struct op *op, const
     *result = cost->slots == 0
                   ? start
                   : start + (uint64_t)chip->latency[latency] + (waves > 0 ? waves - 1 : 0);
+    if (cost->latency == LATENCY_WARPGROUP && cost->slots > 0) { /* the product itself, too */
+        *result += (uint64_t)((double)cost->units * WARPGROUP / chip->per_clock[PIPE_TENSOR]);
+    }
     clock->last = later(clock->last, start);
     clock->slots += (uint64_t)cost->slots;
     clock->used[cost->pipe] += cost->units + waves;
