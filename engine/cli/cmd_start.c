@@ -91,6 +91,14 @@ static bool read_options(const struct cli *cli, struct engine_options *options, 
         .budget_device_ms = -1,
         .fresh = cli_has(cli, "new"),
     };
+    if (cli_has(cli, "exhaustive")) {
+        if (strategy != NULL) {
+            return err_set(err, ERR_USER, "'--exhaustive' is a strategy of its own: '--strategy' "
+                                          "cannot be given with it");
+        }
+        options->strategy = strategy_names[STRATEGY_EXHAUSTIVE];
+        options->budget_evaluations = options->budget_wall_ms = options->budget_device_ms = 0;
+    }
     if (strategy != NULL && !strategy_parse(strategy, &known)) {
         return err_set(err, ERR_USER, "'--strategy' must be evo, ga, hill or random, not '%s'",
                        strategy);

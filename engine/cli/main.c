@@ -46,6 +46,9 @@ const struct command command_table[] = {
        "time, 2000 evaluations, or several with commas"},
       {"strategy", 0, "NAME",
        "evo, or to compare with: ga (operators without a model), hill, random"},
+      {"exhaustive", 0, NULL,
+       "try every feasible genome, the most promising first, whatever the seed's budget; "
+       "--budget still ends it"},
       FOLDER,
       {"new", 0, NULL, "begin a new run even if the database holds an open one"},
       LINE,

@@ -9,6 +9,11 @@
 #include "base/proc.h"
 #include "daemon/microbench.h"
 
+enum {
+    SMALL_SPACE = 2000,   /* feasible genomes that a user may want to try one and all */
+    LOOKED_MAX = 1 << 20, /* genomes looked at to know */
+};
+
 /* ---- starting: a new run, or one that goes on ---- */
 
 static void apply_budgets(struct run_row *run, const struct engine_options *options)
@@ -376,6 +381,25 @@ static bool open_ceilings(struct engine *engine, struct err *err)
     return true;
 }
 
+/* Says of a space that is small enough that all of it can be tried. */
+static void offer_exhaustion(const struct engine *engine)
+{
+    const struct search_space *space = &engine->space;
+    int64_t sum = 0, feasible, total;
+
+    for (int i = 0; i < space->family_count; i++) {
+        if (!family_count(space->families[i], &space->statics[0].givens, LOOKED_MAX, &feasible,
+                          &total)) {
+            return;
+        }
+        sum += feasible;
+    }
+    if (sum <= SMALL_SPACE && strcmp(engine->run.strategy, strategy_names[STRATEGY_EVO]) == 0) {
+        log_line("engine", "the space has %lld feasible genomes, few enough to try them all: "
+                           "'evo start --exhaustive' does", (long long)sum);
+    }
+}
+
 /* The first judge's description opens the space, and with it the run. */
 static bool open_space(struct engine *engine, const struct hello *hello, struct err *err)
 {
@@ -413,6 +437,7 @@ static bool open_space(struct engine *engine, const struct hello *hello, struct 
     }
     log_line("engine", "judging on %s; compiling for %s%s", hello->device, engine->arch,
              engine->space.ceilings != NULL ? "; its ceilings are known" : "");
+    offer_exhaustion(engine);
     if (engine->emulated && seed->rival_count > 0) {
         log_line("engine", "the seed's rivals need a GPU: this run goes on without them");
     }

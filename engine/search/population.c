@@ -37,12 +37,14 @@ struct population {
     struct island *islands;
     struct seen seen;
     struct guide *guide; /* NULL: the strategy does without */
+    bool exhaustive;
     int64_t folded;
     int64_t duplicates; /* refused */
 };
 
 const char *const strategy_names[STRATEGY_COUNT] = {
     [STRATEGY_EVO] = "evo",
+    [STRATEGY_EXHAUSTIVE] = "exhaustive",
     [STRATEGY_GA] = "ga",
     [STRATEGY_HILL] = "hill",
     [STRATEGY_RANDOM] = "random",
@@ -180,7 +182,11 @@ struct population *population_new(const struct search_space *space,
     }
     deal_classes(population);
     seen_begin(&population->seen);
-    if (config->strategy == STRATEGY_EVO) {
+    population->exhaustive = config->strategy == STRATEGY_EXHAUSTIVE;
+    if (population->exhaustive) {
+        population->config.strategy = STRATEGY_EVO;
+    }
+    if (population->config.strategy == STRATEGY_EVO) {
         population->guide = guide_new(space, config->rng_seed);
     }
     return population;
@@ -400,7 +406,7 @@ static bool try_guide(struct population *population, int64_t place, int home,
     for (int i = 0; i < TRIES_GUIDE && guide_pick(population->guide, place, numerics, &pick); i++) {
         *proposal = (struct proposal){.genome = pick.genome, .operator_kind = pick.kind,
                                       .parent_count = pick.parent_count, .depth = pick.depth,
-                                      .settled = pick.settled};
+                                      .settled = pick.settled && !population->exhaustive};
         memcpy(proposal->parents, pick.parents, sizeof pick.parents);
         if (settle(population, place, proposal, NULL)) {
             return true;

@@ -59,6 +59,7 @@ extern const char *const operator_names[OPERATOR_COUNT];
 /* How places are filled. The last three are there to be compared with. */
 enum seed_strategy {
     STRATEGY_EVO,    /* by a model of what was learned, a share by the operators (guide.h) */
+    STRATEGY_EXHAUSTIVE, /* the same, but there is always more to expect until nothing is left */
     STRATEGY_GA,     /* by the operators alone */
     STRATEGY_HILL,   /* neighbours of the best, then of the second best … */
     STRATEGY_RANDOM, /* blindly */

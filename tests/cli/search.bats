@@ -189,6 +189,27 @@ END
     cmp <(evo dump) <(evo dump --db whole.db | head -n "$count") # to there it is the same search
 }
 
+@test "a small space is offered to be exhausted, and is when asked for" {
+    cat > seed.yaml <<END
+workload: [1x8x512x64]
+families: [replay]
+workers: {device: "replay:$EVO_SOURCE/tests/data/space_gemm.csv"}
+budget: {evaluations: 3}
+END
+    evo start --seed seed.yaml
+    grep -q "the space has 8 feasible genomes, few enough to try them all: 'evo start --exhaustive' does" evo.db.log
+    [ "$(evo dump | wc -l)" = 3 ]
+    evo start --seed seed.yaml --exhaustive --db all.db
+    grep -q "ended: every feasible genome was tried" all.db.log
+    [ "$(grep -c exhaustive all.db.log)" = 0 ]
+    [ "$(evo dump --db all.db | wc -l)" = 8 ]
+    evo start --seed seed.yaml --exhaustive --budget 5 --db five.db
+    [ "$(evo dump --db five.db | wc -l)" = 5 ]
+    run evo start --seed seed.yaml --exhaustive --strategy random --db none.db
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"'--exhaustive' is a strategy of its own"* ]]
+}
+
 @test "a worker that could not do its job is no fault of the candidate's" {
     mkdir once
     fake_seed 16 > whole.yaml
