@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "fitness/counters.h"
 #include "fitness/problem.h"
 
@@ -41,7 +42,12 @@ bool counting_add(struct counting *counting, const struct counted_call *call)
     }
     *kept = *call;
     kept->plan = plan;
-    return counting->count == COUNTING_BATCH;
+    if (counting->count == 1) {
+        counting->since_us = clock_now_us();
+    }
+    return counting->count == COUNTING_BATCH ||
+           (counting->count >= COUNTING_FEW &&
+            clock_now_us() - counting->since_us >= COUNTING_PATIENCE_S * INT64_C(1000000));
 }
 
 /* ---- buffers: only what a call touches, and only for the time of counting ---- */

@@ -1,9 +1,10 @@
 /*
  * counting -- which calls the hardware counters are taken of, and when.
  *
- * A collection costs 300 ms and 2.5 ms for each call (docs/MEASURING.md). So programs
- * that pass wait, loaded, until there are COUNTING_BATCH of them, and what was counted then travels
- * with the answer to the last one. What is to be called best is counted at once, and in full.
+ * A collection costs 300 ms and 2.5 ms for each call (docs/MEASURING.md). So programs that pass
+ * wait, loaded, until there are COUNTING_BATCH of them, or a few and some time has passed, and what
+ * was counted then travels with the answer to the last one. What is to be called best is counted at
+ * once, and in full.
  *
  * Counters guide, they do not score, and nothing waits for them: what a judge has not counted when
  * it ends is not counted; a device that refuses is asked once, and its words are then the reason
@@ -19,6 +20,8 @@
 
 enum {
     COUNTING_BATCH = 48,
+    COUNTING_FEW = 8,         /* are enough */
+    COUNTING_PATIENCE_S = 20, /* when the first has waited so long: 2 % of the device's time */
     COUNTING_PROBLEMS_MAX = 8, /* of what is counted in full */
 };
 
@@ -35,6 +38,7 @@ struct counting {
     struct arena *arena; /* of those that wait */
     struct counted_call waiting[COUNTING_BATCH];
     int count;
+    int64_t since_us; /* when the first of them came */
     char *refused; /* why the device does not count; NULL: it may. For ever. */
 };
 

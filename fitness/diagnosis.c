@@ -3,9 +3,10 @@
 #include <math.h>
 
 const char *const resource_names[RESOURCES] = {
-    [RESOURCE_TENSOR] = "tensor cores", [RESOURCE_SPECIAL] = "special functions",
-    [RESOURCE_SHARED] = "shared memory", [RESOURCE_ISSUE] = "issue slots",
-    [RESOURCE_L2] = "L2",                [RESOURCE_DRAM] = "DRAM"};
+    [RESOURCE_TENSOR] = "tensor cores",      [RESOURCE_FMA] = "FMA pipes",
+    [RESOURCE_SPECIAL] = "special functions", [RESOURCE_SHARED] = "shared memory",
+    [RESOURCE_ISSUE] = "issue slots",         [RESOURCE_L2] = "L2",
+    [RESOURCE_DRAM] = "DRAM"};
 
 /* From here on a resource is what limits; and a multiprocessor without work this often is idle. */
 static const double much = 0.6, idle = 0.6;
@@ -13,10 +14,10 @@ static const double much = 0.6, idle = 0.6;
 static const double many_conflicts = 0.2, few_warps = 20;
 
 /*
- * In a clock of a multiprocessor, where nobody measured: warps' powers of two, bytes of shared
- * memory, instructions issued. So on all architectures that evo knows.
+ * In a clock of a multiprocessor, where nobody measured: warps' FMAs and powers of two, bytes of
+ * shared memory, instructions issued. So on all architectures that evo knows.
  */
-enum { SHARED_BYTES = 128, ISSUED = 4, WAVEFRONT_BYTES = 128, SECTOR_BYTES = 32 };
+enum { SHARED_BYTES = 128, ISSUED = 4, FMAS = 4, WAVEFRONT_BYTES = 128, SECTOR_BYTES = 32 };
 static const double special_ops = 0.5;
 
 /* What warps wait for, and in which words. */
@@ -37,7 +38,7 @@ static const struct {
 struct counts {
     double cycles; /* in which a multiprocessor had work */
     double tensor; /* share */
-    double special, wavefronts, conflicts, instructions, sectors, dram_bytes;
+    double fma, special, wavefronts, conflicts, instructions, sectors, dram_bytes;
     double busy; /* of the time, a multiprocessor's share with work */
 };
 
@@ -68,6 +69,7 @@ static struct counts hardware_counts(const struct diagnosis_subject *subject)
     clock = isnan(m[METRIC_SM_CLOCK_MHZ]) ? clock : m[METRIC_SM_CLOCK_MHZ];
     return (struct counts){.cycles = m[METRIC_HW_SM_CYCLES],
                            .tensor = m[METRIC_HW_TENSOR] / 100,
+                           .fma = m[METRIC_HW_FMA_OPS],
                            .special = m[METRIC_HW_SPECIAL_OPS],
                            .wavefronts = m[METRIC_HW_SHARED_WAVEFRONTS],
                            .conflicts = m[METRIC_HW_BANK_CONFLICTS],
@@ -89,6 +91,7 @@ static struct counts modelled_counts(const struct diagnosis_subject *subject)
         .tensor = ceilings != NULL
                       ? m[METRIC_EMU_TENSOR_FLOPS] / (peak * (double)ceilings->sms * cycles)
                       : NAN,
+        .fma = NAN,
         .special = m[METRIC_EMU_SPECIAL_OPS],
         .wavefronts = m[METRIC_EMU_SHARED_WAVEFRONTS],
         .conflicts = m[METRIC_EMU_BANK_CONFLICTS],
@@ -118,6 +121,8 @@ static void add_shares(struct arena *arena, const struct diagnosis_subject *subj
 
     diagnosis->share[RESOURCE_TENSOR] = counts->tensor;
     diagnosis->numbers[RESOURCE_TENSOR] = "of the cycles with work";
+    add(arena, diagnosis, RESOURCE_FMA, counts->fma / sm_cycles,
+        ceiling_or(ceilings, CEILING_FMA, FMAS), "warp instructions a clock");
     add(arena, diagnosis, RESOURCE_SPECIAL, counts->special / sm_cycles,
         ceiling_or(ceilings, CEILING_EXP2, special_ops), "warp instructions a clock");
     add(arena, diagnosis, RESOURCE_SHARED, counts->wavefronts * WAVEFRONT_BYTES / sm_cycles,

@@ -17,6 +17,7 @@
 /* What can be used up. */
 enum resource {
     RESOURCE_TENSOR,
+    RESOURCE_FMA,
     RESOURCE_SPECIAL,
     RESOURCE_SHARED,
     RESOURCE_ISSUE,

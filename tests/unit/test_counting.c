@@ -91,6 +91,22 @@ static void programs_wait_until_there_are_enough(void **state)
     assert_false(add(COUNTING_BATCH - 1)); /* and from the beginning */
 }
 
+static void after_a_while_a_few_are_enough(void **state)
+{
+    struct counted_call call;
+    struct err err = {0};
+
+    (void)state;
+    assert_false(add(COUNTING_FEW - 2));
+    counting.since_us -= (COUNTING_PATIENCE_S + 1) * INT64_C(1000000);
+    call = call_of(1);
+    assert_false(counting_add(&counting, &call)); /* one is missing */
+    call = call_of(2);
+    assert_true(counting_add(&counting, &call));
+    assert_int_equal(counting_collect(&counting, arena, result, &err), DEVICE_OK);
+    assert_false(add(COUNTING_FEW)); /* and these have just come */
+}
+
 static void a_refusal_is_heard_once_and_told_of_each(void **state)
 {
     struct err err = {0};
@@ -152,6 +168,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(programs_wait_until_there_are_enough, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(after_a_while_a_few_are_enough, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_refusal_is_heard_once_and_told_of_each, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_may_be_the_best_is_counted_at_once_and_in_full, set_up,

@@ -79,6 +79,8 @@ static void what_is_used_most_limits(void **state)
     (void)state;
     metrics[METRIC_HW_TENSOR] = 75;
     expect("tensor cores: 75 % used");
+    metrics[METRIC_HW_FMA_OPS] = 0.8 * 4 * 10 * 90e3;
+    expect("FMA pipes: 80 % used");
     metrics[METRIC_HW_SPECIAL_OPS] *= 9;
     expect("special functions: 90 % used");
     metrics[METRIC_HW_DRAM_READ] = 18e6;
