@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/dispatch_table.h"
 #include "cli/subject.h"
 #include "cli/text.h"
 #include "daemon/trial.h"
@@ -114,6 +115,23 @@ static bool write_out(struct cli *cli, const struct buf *out, struct err *err)
            err_sys(err, "cannot write the standard output");
 }
 
+static bool export_table(struct cli *cli, int format, struct err *err)
+{
+    struct buf out = {0};
+    bool ok;
+
+    if (cli->operand_count > 0 || cli_has(cli, "shape")) {
+        return err_set(err, ERR_USER, "'--table' is of all shapes and of the best kernels; it "
+                                      "takes no ID and no '--shape'");
+    }
+    if (cli_has(cli, "format") && format != FORMAT_JSON) {
+        return err_set(err, ERR_USER, "'--table' is written as CSV, or with '--format json'");
+    }
+    ok = dispatch_table_write(cli, format == FORMAT_JSON, &out, err) && write_out(cli, &out, err);
+    buf_free(&out);
+    return ok;
+}
+
 static bool body(struct cli *cli, struct err *err)
 {
     struct subject *subject = arena_alloc(cli->arena, sizeof *subject);
@@ -121,8 +139,13 @@ static bool body(struct cli *cli, struct err *err)
     int format;
     bool ok;
 
-    if (!format_asked(cli, &format, err) ||
-        !subject_gather(cli, cli->operand_count > 0 ? cli->operands[0] : "best",
+    if (!format_asked(cli, &format, err)) {
+        return false;
+    }
+    if (cli_has(cli, "table")) {
+        return export_table(cli, format, err);
+    }
+    if (!subject_gather(cli, cli->operand_count > 0 ? cli->operands[0] : "best",
                         cli_value(cli, "shape"), subject, err)) {
         return false;
     }

@@ -266,7 +266,9 @@ const struct command command_table[] = {
      "else: genes as constants, helpers inlined, a C-callable launcher, and a comment that says "
      "where it came from and how to verify it.",
      "evo export best -o winner.cu",
-     {{"output", 'o', "FILE", "where to (default: the standard output)"},
+     {{"table", 0, NULL, "instead, as CSV: the best kernel of each shape of the run, and how much "
+                         "longer the one that is best on all of them takes"},
+      {"output", 'o', "FILE", "where to (default: the standard output)"},
       {"format", 0, "FORMAT", "cu, cubin, ptx or json (default: cu)"},
       {"shape", 0, "S", "which, when the workload needs several programs (default: its first)"},
       DB}},

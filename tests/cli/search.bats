@@ -210,6 +210,35 @@ END
     [[ "$output" == *"'--exhaustive' is a strategy of its own"* ]]
 }
 
+@test "a dispatch table names the best kernel of each shape, and what a single one costs" {
+    cat > seed.yaml <<END
+workload: [1x8x512x64, 1x8x2048x64, 2x4x256x64]
+families: [toy]
+templates: $EVO_SOURCE/tests/golden/seeds/templates
+budget: {evaluations: 30}
+workers: {judges: "'$EVO_BIN/evo-worker-fake'", compile: 2}
+END
+    run evo export --table
+    [ "$status" -eq 2 ]
+    evo start --seed seed.yaml
+    evo export --table > table.csv
+    grep -q '^# n[0-9]* for all shapes takes [0-9.]* % longer than the best of each' table.csv
+    [ "$(grep -c '^[12]x[48]x[0-9]*x64,n' table.csv)" = 3 ]
+    for shape in 1x8x512x64 1x8x2048x64 2x4x256x64; do # what 'best' says of one shape
+        [ "$(evo best --shape $shape -n 1 --json | jq -r '"n" + (.[0].place | tostring)')" = \
+            "$(grep "^$shape," table.csv | cut -d, -f2)" ]
+    done
+    evo export --table --format json -o table.json
+    jq -e '.shapes | length == 3 and all(.regret >= 0)' table.json
+    jq -e '.regret <= .regret_worst and .regret_worst == ([.shapes[].regret] | max)' table.json
+    [ "n$(jq .single.place table.json)" = "$(sed -n 3p table.csv | cut -d, -f6)" ]
+    run evo export --table best
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"takes no ID"* ]]
+    run evo export --table --format ptx
+    [ "$status" -eq 2 ]
+}
+
 @test "a worker that could not do its job is no fault of the candidate's" {
     mkdir once
     fake_seed 16 > whole.yaml
