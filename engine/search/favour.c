@@ -75,6 +75,7 @@ static double warps_wanted(const struct ceilings *ceilings, const struct means *
     return ceilings->value[product->latency] / busy * product->warps;
 }
 
+/* A warp with several sums of its own needs fewer beside it; how many is not known: a root. */
 static double hidden(const struct plan_kernel *kernel, int64_t smem_max, double wanted)
 {
     double warps = (kernel->threads + LANES - 1) / LANES, blocks = BLOCKS;
@@ -82,7 +83,7 @@ static double hidden(const struct plan_kernel *kernel, int64_t smem_max, double 
     blocks = least(blocks, floor(THREADS / (warps * LANES)));
     blocks = least(blocks, floor((double)(smem_max + SMEM_RESERVED) /
                                  ((double)kernel->smem_bytes + SMEM_RESERVED)));
-    return isnan(wanted) ? 1 : least(1, blocks * warps / wanted);
+    return isnan(wanted) ? 1 : sqrt(least(1, blocks * warps / wanted));
 }
 
 /* The share of the multiprocessors' time in which they have a block, if all blocks are alike. */
