@@ -14,7 +14,7 @@
 #include "fitness/latecopy.h"
 
 enum {
-    WORD_MAX = 64,     /* letters of a name that are looked at */
+    WORD_MAX = 128,    /* letters of a name that are looked at */
     VERSION_MIN = 603, /* nanosleep, in hundreds */
 };
 
@@ -34,6 +34,7 @@ struct scan {
     int version;
     bool survey; /* only look, put nothing in */
     int copies;  /* that a survey saw in kernels */
+    int bulks;   /* and of those, of the other kind */
     bool apart;  /* a survey saw copies, or waits for them, in functions */
     bool holds;  /* copies are held back */
     struct latecopy *late;
@@ -294,11 +295,12 @@ static void take_kind(struct scan *scan, const char *word)
     enum late_kind kind = late_kind_of(word);
 
     scan->late->asked = scan->late->asked || is_one_of(word, asks, COUNT(asks));
-    if (kind == LATE_NONE) {
+    if (kind == LATE_NONE || (kind == LATE_BULK && !scan->kernel)) {
         return;
     }
     scan->late_kind = kind;
     scan->copies += kind == LATE_COPY && scan->kernel;
+    scan->bulks += kind == LATE_BULK;
     scan->apart = scan->apart || !scan->kernel;
 }
 
@@ -367,7 +369,7 @@ static bool hold_copies(struct scan *scan)
     if (scan->declares) {
         late_declare(scan->late, statement, scan->depth);
     }
-    if (kind == LATE_NONE || !scan->holds) {
+    if (kind == LATE_NONE || !scan->holds || (kind == LATE_BULK && scan->late->asked)) {
         return true;
     }
     if (scan->sites->held + scan->late->labels == JITTER_SITES_MAX) {
@@ -376,9 +378,10 @@ static bool hold_copies(struct scan *scan)
     copy_to(scan, kind == LATE_COMMIT ? scan->at : scan->statement);
     if (kind == LATE_COMMIT) {
         late_commit(statement, scan->twin);
-    } else if (kind != LATE_COPY) {
+    } else if (kind != LATE_COPY && kind != LATE_BULK) {
         late_wait(scan->late, kind, statement, scan->twin);
-    } else if (late_copy(scan->late, statement, scan->twin)) {
+    } else if (kind == LATE_BULK ? late_bulk(statement, scan->twin)
+                                 : late_copy(scan->late, statement, scan->twin)) {
         scan->copied = scan->at;
         scan->sites->held++;
     }
@@ -478,7 +481,7 @@ bool jitter_twin(const char *ptx, size_t length, struct buf *twin, struct jitter
         return false;
     }
     again.survey = false;
-    again.holds = scan.copies > 0 && !scan.apart;
+    again.holds = (scan.copies > 0 || (scan.bulks > 0 && !late.asked)) && !scan.apart;
     if (!scan_all(&again)) {
         return false;
     }

@@ -14,8 +14,8 @@
 
 enum {
     STATEMENT_MAX = 512,
-    OPERANDS_MAX = 6,
-    SIZE_BITS = 5, /* for 0 to 16 bytes */
+    OPERANDS_MAX = 16, /* coordinates of a box are cut apart too, and put together again */
+    SIZE_BITS = 5,     /* for 0 to 16 bytes */
     GROUP_SHIFT = 2 * SIZE_BITS,
     WHOLE = 16 | 16 << SIZE_BITS, /* 16 bytes, all of them from the source */
 };
@@ -30,6 +30,14 @@ struct parts {
     int count;
 };
 
+static bool is_told_bulk(const char *opcode)
+{
+    static const char bulk[] = "cp.async.bulk.";
+
+    return strncmp(opcode, bulk, sizeof bulk - 1) == 0 &&
+           strstr(opcode, ".mbarrier::complete_tx") != NULL;
+}
+
 enum late_kind late_kind_of(const char *opcode)
 {
     static const struct {
@@ -41,6 +49,9 @@ enum late_kind late_kind_of(const char *opcode)
         {"cp.async.wait_all", LATE_ALL},    {"cp.async.mbarrier.arrive", LATE_ARRIVE},
     };
 
+    if (is_told_bulk(opcode)) {
+        return LATE_BULK;
+    }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         size_t length = strlen(kinds[i].begins);
 
@@ -329,6 +340,16 @@ static void put_place(const char *from, struct buf *twin)
                from, LATE_COPIES_MAX - 1);
 }
 
+/* The instruction as it was, where %evo_x says so; the end of the scope. */
+static void put_unless_held(const struct parts *parts, struct buf *twin)
+{
+    buf_printf(twin, "@%%evo_x %s %s", parts->opcode, parts->operands[0]);
+    for (int i = 1; i < parts->count; i++) {
+        buf_printf(twin, ", %s", parts->operands[i]);
+    }
+    buf_puts(twin, ";\n}\n");
+}
+
 static void put_keep(const struct parts *parts, long size, struct buf *twin)
 {
     buf_printf(twin,
@@ -350,11 +371,7 @@ static void put_keep(const struct parts *parts, long size, struct buf *twin)
     buf_puts(twin, "@%evo_p st.local.u64 [%evo_a], %evo_s;\n"
                    "@%evo_p st.local.v2.u32 [%evo_a+8], {%evo_d, %evo_i};\n"
                    "@%evo_p add.u32 %evo_tail, %evo_tail, 1;\n");
-    buf_printf(twin, "@%%evo_x %s %s", parts->opcode, parts->operands[0]);
-    for (int i = 1; i < parts->count; i++) {
-        buf_printf(twin, ", %s", parts->operands[i]);
-    }
-    buf_puts(twin, ";\n}\n");
+    put_unless_held(parts, twin);
 }
 
 bool late_copy(struct latecopy *late, struct late_statement statement, struct buf *twin)
@@ -380,6 +397,22 @@ bool late_copy(struct latecopy *late, struct late_statement statement, struct bu
     twin->length = before; /* what was begun is taken back */
     twin->data[before] = '\0';
     return false;
+}
+
+bool late_bulk(struct late_statement statement, struct buf *twin)
+{
+    struct parts parts;
+
+    if (!take_apart(statement, &parts) || parts.count < 3) {
+        return false;
+    }
+    buf_puts(twin, "\n{\n.reg .pred %evo_x, %evo_g;\nsetp.eq.u32 %evo_x, %evo_room, 0;\n");
+    if (parts.guard != NULL) {
+        buf_printf(twin, "%s.pred %%evo_g, %s;\nand.pred %%evo_x, %%evo_x, %%evo_g;\n",
+                   parts.unless ? "not" : "mov", parts.guard);
+    }
+    put_unless_held(&parts, twin);
+    return true;
 }
 
 void late_commit(struct late_statement statement, struct buf *twin)

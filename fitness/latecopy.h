@@ -7,9 +7,9 @@
  * wait_all). What reads without waiting, or waits for one group too few, finds what was there
  * before, each time. What was never waited for when the thread ends does not come at all. Where an
  * mbarrier is to be told of them, nobody waits yet: there they are asked for, and the hardware
- * takes its time; unless nothing in the module ever waits for an mbarrier. A full ring, or one of
- * no places (so the twin is the kernel itself), lets the instruction do its work as ever: copies
- * may always come early.
+ * takes its time; unless nothing in the module ever waits for an mbarrier. Then bulk copies that
+ * tell one do not come either. A full ring, or one of no places (so the twin is the kernel itself),
+ * lets the instruction do its work as ever: copies may always come early.
  *
  * It knows what cp.async's operands mean, hence which registers have how many bits. Caller:
  * jitter.c, which finds the statements. The text is untrusted: what is not understood stays.
@@ -52,6 +52,7 @@ enum late_kind {
     LATE_WAIT,   /* for all groups but some */
     LATE_ALL,    /* for everything */
     LATE_ARRIVE, /* nobody waits here: an mbarrier will be told when everything is there */
+    LATE_BULK,   /* a bulk or tensor copy of which an mbarrier is told */
 };
 enum late_kind late_kind_of(const char *opcode);
 
@@ -63,6 +64,8 @@ void late_leave(struct latecopy *late, int depth);
 void late_entry(struct buf *twin, const char *variable);
 /* In place of a copy. False: it was not understood, and nothing was put in. */
 bool late_copy(struct latecopy *late, struct late_statement statement, struct buf *twin);
+/* The same for a bulk copy in a module where nobody asks. */
+bool late_bulk(struct late_statement statement, struct buf *twin);
 /* After a commit. */
 void late_commit(struct late_statement statement, struct buf *twin);
 /* Before a wait or an arrival. */

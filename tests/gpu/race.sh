@@ -46,13 +46,16 @@ expect() { # race|pass NAME FILE [OPTION]...
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-for name in no_barrier no_wait weak_wait late_wait no_last_wait no_mbarrier_wait; do
+for name in no_barrier no_wait weak_wait late_wait no_last_wait no_mbarrier_wait no_bulk_wait; do
     for kind in in_tiled in_wmma; do
         expect race "$name $kind" "$corpus/$name.cu" --genes "Kind=$kind"
     done
 done
-expect pass "honest in_tiled" "$corpus/honest.cu" --genes Kind=in_tiled
-expect pass "honest in_wmma" "$corpus/honest.cu" --genes Kind=in_wmma
+for name in honest honest_bulk; do
+    for kind in in_tiled in_wmma; do
+        expect pass "$name $kind" "$corpus/$name.cu" --genes "Kind=$kind"
+    done
+done
 for name in attention_tiled attention_wmma attention_mma attention_wgmma; do
     expect pass "$name" "$templates/$name.cu"
 done

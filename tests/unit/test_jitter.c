@@ -109,10 +109,10 @@ static void delays_stand_where_races_hide(void **state)
         {".pragma \"nounroll; bar.sync\";\nret;", ".pragma \"nounroll; bar.sync\";\nret;", 0, 0, 0},
         {"barrier_of_mine: ret;", "barrier_of_mine: ret;", 0, 0, 0},
         {"@%p0 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r0], [%r1], 16, "
-         "[%r2];",
+         "[%r2];\nmbarrier.test_wait.shared.b64 %p0, [%r0], %a0;",
          "<>@%p0 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r0], [%r1], "
-         "16, [%r2];",
-         0, 0, 1},
+         "16, [%r2];\n<>mbarrier.test_wait.shared.b64 %p0, [%r0], %a0;",
+         0, 1, 1},
         {"cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%r0, {%r1, %r2}], [%r3];\n"
          "cp.async.bulk.commit_group;",
          "<>cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%r0, {%r1, %r2}], [%r3];\n"
@@ -451,6 +451,21 @@ static const struct {
      "setp.eq.u32 %p1, %r0, 0;\n@%p1 mbarrier.init.shared.b64 [memory+1544], 128;\nbar.sync 0;\n"
      "cp.async.ca.shared.global [%r3], [%a4], 4;\n"
      "cp.async.mbarrier.arrive.noinc.shared.b64 [memory+1544];\n",
+     true, 1, 1, ""},
+    {"a bulk copy and its wait",
+     "setp.eq.u32 %p1, %r0, 0;\n@%p1 mbarrier.init.shared.b64 [memory+1544], 1;\nbar.sync 0;\n"
+     "fence.proxy.async;\n"
+     "@%p1 mbarrier.arrive.expect_tx.shared.b64 _, [memory+1544], 512;\n"
+     "@%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [memory], [source], "
+     "512, [memory+1544];\n"
+     "AGAIN:\nmbarrier.try_wait.parity.shared.b64 %p2, [memory+1544], 0;\n@!%p2 bra AGAIN;\n",
+     false, 1, 0, ""},
+    {"a bulk copy that nobody asks for",
+     "setp.eq.u32 %p1, %r0, 0;\n@%p1 mbarrier.init.shared.b64 [memory+1544], 1;\nbar.sync 0;\n"
+     "fence.proxy.async;\n"
+     "@%p1 mbarrier.arrive.expect_tx.shared.b64 _, [memory+1544], 512;\n"
+     "@%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [memory], [source], "
+     "512, [memory+1544];\nbar.sync 0;\nnanosleep.u32 100000;\nbar.sync 0;\n",
      true, 1, 1, ""},
     {"a function that waits for its caller: nothing is held back",
      COPY("0") "call helper;\nbar.sync 0;\n", false, 1, 0,

@@ -56,6 +56,13 @@ struct honest {
     /* Whether the block copies this tile, and meets before reading it. */
     __device__ static bool copies(int) { return true; }
     enum : int { MEETS = 1 };
+    /* How it copies a tile. */
+    template <class Tiles>
+    __device__ static void fetch(Tiles &tiles, const attention_head &head, const evo_problem &p,
+                                 int step, int first)
+    {
+        tiles.copy_pieces(head, p, step, first);
+    }
     /* How it awaits its copies before it reads a tile; all but the next one's. And afterwards. */
     __device__ static void await(int, int) { copy_async::wait<1>(); }
     __device__ static void done(int, int) {}
@@ -211,16 +218,19 @@ struct in_scalar {
 struct cheat_tiles {
     evo_half keys[2][CHEAT_TILE * CHEAT_PITCH], values[2][CHEAT_TILE * CHEAT_PITCH];
 
+    __device__ void copy_pieces(const attention_head &head, const evo_problem &p, int step,
+                                int first)
+    {
+        copy_tile<copy_async, CHEAT_THREADS, CHEAT_TILE, HEAD_DIM, CHEAT_PITCH, 8>(
+            keys[step % 2], head.k + first * p.k[2], p.k[2], p.kv_len - first);
+        copy_tile<copy_async, CHEAT_THREADS, CHEAT_TILE, HEAD_DIM, CHEAT_PITCH, 8>(
+            values[step % 2], head.v + first * p.v[2], p.v[2], p.kv_len - first);
+    }
     template <class Lie>
     __device__ void copy(const attention_head &head, const evo_problem &p, int step, int tile)
     {
-        const int first = tile * CHEAT_TILE;
-        if (Lie::copies(step)) {
-            copy_tile<copy_async, CHEAT_THREADS, CHEAT_TILE, HEAD_DIM, CHEAT_PITCH, 8>(
-                keys[step % 2], head.k + first * p.k[2], p.k[2], p.kv_len - first);
-            copy_tile<copy_async, CHEAT_THREADS, CHEAT_TILE, HEAD_DIM, CHEAT_PITCH, 8>(
-                values[step % 2], head.v + first * p.v[2], p.v[2], p.kv_len - first);
-        }
+        if (Lie::copies(step))
+            Lie::fetch(*this, head, p, step, tile * CHEAT_TILE);
         copy_async::commit();
     }
 };
