@@ -38,23 +38,35 @@ static double double_from_bits(uint64_t bits)
     return value;
 }
 
-double half_to_double(enum dtype dtype, uint16_t bits)
+/* What is no normal number: zero and what is below, infinities and what is none. */
+static double double_from_odd(enum dtype dtype, uint16_t bits)
 {
     const struct format *f = &formats[dtype];
     uint64_t sign = (uint64_t)(bits >> 15) << 63;
-    int field = (bits & 0x7fff) >> f->mantissa;
     uint64_t mantissa = bits & ((1u << f->mantissa) - 1);
 
-    if (field == 0) {
+    if ((bits & 0x7fff) >> f->mantissa == 0) {
         double size = ldexp((double)mantissa, f->exponent_min - f->mantissa);
         return sign ? -size : size;
     }
-    if (field == f->exponent_max - f->exponent_min + 2) {
-        return double_from_bits(sign | 0x7ff0000000000000u | mantissa << (52 - f->mantissa));
-    }
-    return double_from_bits(sign | (uint64_t)(field - 1 + f->exponent_min + 1023) << 52 |
-                            mantissa << (52 - f->mantissa));
+    return double_from_bits(sign | 0x7ff0000000000000u | mantissa << (52 - f->mantissa));
 }
+
+/* The two conversions as the loops of this file have them; most numbers are normal. */
+static inline double to_double(enum dtype dtype, uint16_t bits)
+{
+    const struct format *f = &formats[dtype];
+    uint32_t size = bits & 0x7fff, least = 1u << f->mantissa;
+
+    if (size - least >= (uint32_t)(f->exponent_max - f->exponent_min + 1) << f->mantissa) {
+        return double_from_odd(dtype, bits);
+    }
+    return double_from_bits((uint64_t)(bits >> 15) << 63 |
+                            (((uint64_t)size << (52 - f->mantissa)) +
+                             ((uint64_t)(f->exponent_min - 1 + 1023) << 52)));
+}
+
+double half_to_double(enum dtype dtype, uint16_t bits) { return to_double(dtype, bits); }
 
 /* Any value; what is below the normal range, or no number, comes here. */
 static uint16_t half_from_any(enum dtype dtype, double value)
@@ -90,7 +102,7 @@ static uint16_t half_from_any(enum dtype dtype, double value)
     return (uint16_t)(sign | (size < infinity ? size : infinity));
 }
 
-uint16_t half_from_double(enum dtype dtype, double value)
+static inline uint16_t from_double(enum dtype dtype, double value)
 {
     const struct format *f = &formats[dtype];
     int shift = 52 - f->mantissa;
@@ -106,6 +118,8 @@ uint16_t half_from_double(enum dtype dtype, double value)
     size += ((uint64_t)1 << (shift - 1)) - 1 + (size >> shift & 1);
     return (uint16_t)((bits >> 63 << 15) | (((size - least) >> shift) + (1u << f->mantissa)));
 }
+
+uint16_t half_from_double(enum dtype dtype, double value) { return from_double(dtype, value); }
 
 /* Probability that a unit normal lies in [0, x]: its power series, which is exact enough to 5. */
 static double normal_half_cdf(double x)
@@ -321,8 +335,8 @@ static void point_q(const struct drawing *d, struct place at, double pull, uint1
     struct place key = {at.batch, at.head / (p->heads / p->kv_heads), needle_of(d, at)};
     draw_normal(d, TENSOR_K, row_in_memory(p, TENSOR_K, key), key_row);
     for (int64_t c = 0; c < p->head_dim; c++) {
-        row[c] = half_from_double(p->dtype, pull * half_to_double(p->dtype, key_row[c]) +
-                                                half_to_double(p->dtype, row[c]));
+        row[c] = from_double(p->dtype, pull * to_double(p->dtype, key_row[c]) +
+                                           to_double(p->dtype, row[c]));
     }
 }
 
