@@ -106,6 +106,26 @@ SELECT at, kind, text
 FROM (SELECT id, at, kind, text FROM event WHERE run = :run ORDER BY id DESC LIMIT :count)
 ORDER BY id
 
+-- What runs with other strategies reached on the same device and workload, and what this one did,
+-- after as many evaluations as the shorter of the two had: the latest runs first.
+-- :name run_contrast
+WITH ended(id, strategy, evaluations) AS (
+    SELECT r.id, r.strategy, (SELECT max(evaluation) FROM candidate WHERE run = r.id)
+    FROM run r JOIN run own ON own.id = :run
+    WHERE r.device = own.device AND (r.id = own.id OR r.strategy <> own.strategy)
+      AND NOT EXISTS (SELECT idx, text FROM problem WHERE run = r.id
+                      EXCEPT SELECT idx, text FROM problem WHERE run = own.id)
+      AND NOT EXISTS (SELECT idx, text FROM problem WHERE run = own.id
+                      EXCEPT SELECT idx, text FROM problem WHERE run = r.id))
+SELECT o.id, o.strategy, min(o.evaluations, own.evaluations) AS budget,
+       (SELECT min(us) FROM candidate_detail WHERE run = o.id AND numerics = :numerics
+           AND evaluation <= min(o.evaluations, own.evaluations)) AS us,
+       (SELECT min(us) FROM candidate_detail WHERE run = own.id AND numerics = :numerics
+           AND evaluation <= min(o.evaluations, own.evaluations)) AS own_us
+FROM ended o JOIN ended own ON own.id = :run
+WHERE o.id <> own.id AND us > 0 AND own_us > 0
+ORDER BY o.id DESC LIMIT :count
+
 -- ---- candidates ----
 
 -- :name candidate_insert

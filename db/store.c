@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -440,6 +441,28 @@ bool store_candidate_finish(struct store *store, const struct candidate_row *row
     return tally_take(store, row->run, "queued", err) &&
            tally_add(store, row->run, verdict_names[row->verdict], alias, err) &&
            (row->verdict != VERDICT_PASS || standing_insert(store, row->run, row->place, err));
+}
+
+bool store_contrasts(struct store *store, int64_t run, int numerics, struct contrast_row *rows,
+                     int room, int *count, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_RUN_CONTRAST);
+    struct arena *texts = arena_new();
+    bool more, ok;
+
+    *count = 0;
+    sql_bind_i64(s, ":run", run);
+    sql_bind_i64(s, ":numerics", numerics);
+    sql_bind_i64(s, ":count", room);
+    while ((ok = sql_row(store, s, &more, err)) && more) {
+        struct contrast_row *row = &rows[(*count)++];
+
+        *row = (struct contrast_row){.run = sql_i64(s, 0), .evaluations = sql_i64(s, 2),
+                                     .us = sql_f64(s, 3, 0), .own_us = sql_f64(s, 4, 0)};
+        snprintf(row->strategy, sizeof row->strategy, "%s", sql_text(s, 1, texts));
+    }
+    arena_free(texts);
+    return ok;
 }
 
 bool store_candidate_count(struct store *store, int64_t run, int64_t *count, struct err *err)

@@ -73,6 +73,18 @@ bool store_run_insert(struct store *store, struct run_row *run, struct err *err)
 /* The latest run of the database. *found false: there is none. */
 bool store_run_latest(struct store *store, struct arena *arena, struct run_row *run, bool *found,
                       struct err *err);
+/*
+ * What another run of the same device and workload, with another strategy, had after as many
+ * evaluations as the shorter of the two took, and what `run` had then.
+ */
+struct contrast_row {
+    int64_t run, evaluations;
+    char strategy[32];
+    double us, own_us;
+};
+/* The latest of them, `room` at most; returns how many in *count. */
+bool store_contrasts(struct store *store, int64_t run, int numerics, struct contrast_row *rows,
+                     int room, int *count, struct err *err);
 /* Writes budgets, state, ended_because, device and its facts, device_spec, boot_id, elapsed_ms,
  * device_ms, duplicates. */
 bool store_run_update(struct store *store, const struct run_row *run, struct err *err);

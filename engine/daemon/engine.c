@@ -22,6 +22,7 @@ enum {
     FULL_RETRY_MS = 2000,    /* a full disk is tried again this often */
     SAMPLES_KEPT = 200,      /* programs that keep their raw samples, besides the youngest */
     THIN_EVERY = 1024,       /* settled places between two thinnings */
+    CONTRASTS_MAX = 4,       /* runs that one is compared with when it ends */
 };
 
 /* ---- signals: a descriptor, so that the one poll() sees them ---- */
@@ -231,6 +232,35 @@ static bool ended_because(struct engine *engine, const char **because, struct er
     return true;
 }
 
+/* How this search fared beside others with other strategies that the database holds. */
+static bool tell_contrasts(struct engine *engine, int64_t now, struct err *err)
+{
+    struct contrast_row rows[CONTRASTS_MAX];
+    int count;
+
+    for (int numerics = 0; numerics < POPULATION_CLASSES; numerics++) {
+        if (!store_contrasts(engine->store, engine->run.id, numerics, rows, CONTRASTS_MAX, &count,
+                             err)) {
+            return false;
+        }
+        for (int i = 0; i < count; i++) {
+            double gain = rows[i].us / rows[i].own_us;
+            const char *text = arena_printf(
+                engine->round, "after %lld evaluations each %s had %.2f us, run %lld by %s %.2f "
+                "us: %s %.3f times as fast%s", (long long)rows[i].evaluations,
+                engine->run.strategy, rows[i].own_us, (long long)rows[i].run, rows[i].strategy,
+                rows[i].us, gain >= 1 ? engine->run.strategy : rows[i].strategy,
+                gain >= 1 ? gain : 1 / gain, numerics == 1 ? " (FP16 accumulation)" : "");
+
+            log_line("engine", "%s", text);
+            if (!store_event(engine->store, engine->run.id, now, "contrast", text, err)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static bool finish(struct engine *engine, const char *because, struct err *err)
 {
     int64_t now = clock_wall_ms();
@@ -241,6 +271,7 @@ static bool finish(struct engine *engine, const char *because, struct err *err)
     }
     return (!engine->ready || settle_all(engine, err)) &&
            store_attempts_close(engine->store, engine->run.id, now, "abandoned", err) &&
+           (engine->ending == STOPPING || tell_contrasts(engine, now, err)) &&
            store_event(engine->store, engine->run.id, now, "end", because, err);
 }
 

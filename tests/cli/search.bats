@@ -210,6 +210,21 @@ END
     [[ "$output" == *"'--exhaustive' is a strategy of its own"* ]]
 }
 
+@test "a run that ends says how it fared beside other strategies" {
+    for strategy in random hill evo; do
+        fake_seed 40 > seed.yaml
+        evo start --new --seed seed.yaml --strategy $strategy
+    done
+    sqlite3 evo.db "SELECT text FROM event WHERE kind = 'contrast' AND run = 3" > contrasts
+    [ "$(wc -l < contrasts)" = 2 ]
+    grep -Eq '^after [0-9]+ evaluations each evo had [0-9.]+ us, run 1 by random [0-9.]+ us: (evo|random) [0-9.]+ times as fast$' contrasts
+    grep -q 'run 2 by hill' contrasts
+    [ "$(sqlite3 evo.db "SELECT count(*) FROM event WHERE kind = 'contrast' AND run = 1")" = 0 ]
+    sed 's/512x64/256x64/' seed.yaml > other.yaml # another workload is compared with nothing
+    evo start --new --seed other.yaml --strategy ga
+    [ "$(sqlite3 evo.db "SELECT count(*) FROM event WHERE kind = 'contrast' AND run = 4")" = 0 ]
+}
+
 @test "a dispatch table names the best kernel of each shape, and what a single one costs" {
     cat > seed.yaml <<END
 workload: [1x8x512x64, 1x8x2048x64, 2x4x256x64]
