@@ -89,6 +89,22 @@ static struct message *as_failure(struct arena *arena, const struct message *mes
                                                         : NULL;
 }
 
+static struct message *as_probe(struct arena *arena, const struct message *message)
+{
+    struct probe_job job;
+    struct err err;
+
+    return probe_decode(arena, message, &job, &err) ? probe_encode(arena, &job) : NULL;
+}
+
+static struct message *as_probed(struct arena *arena, const struct message *message)
+{
+    struct probe_result result;
+    struct err err;
+
+    return probed_decode(arena, message, &result, &err) ? probed_encode(arena, &result) : NULL;
+}
+
 static void check_kind(struct arena *arena, const struct message *message,
                        struct message *(*as)(struct arena *, const struct message *))
 {
@@ -112,7 +128,8 @@ static void check_kind(struct arena *arena, const struct message *message,
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct message *(*const kinds[])(struct arena *, const struct message *) = {
-        as_hello, as_compile, as_built, as_judge, as_result, as_failure};
+        as_hello, as_compile, as_built, as_judge,
+        as_result, as_probe,  as_probed, as_failure};
     struct arena *arena = arena_new();
     struct message *message;
     struct err err;
