@@ -59,6 +59,22 @@ __device__ inline void mbarrier_arrive_there(unsigned at, bool mine)
 }
 
 /*
+ * The same from one whose reads are over, and who wrote nothing that the other block should see.
+ * A release to the cluster waits until all of the warp's writes have reached L2 (MEMBAR.GPU), and
+ * an acquire from it empties L1: for every tile, about as long as the tile's products take.
+ */
+__device__ inline void mbarrier_return_there(unsigned at, bool mine)
+{
+    asm volatile("{\n"
+                 ".reg .pred mine;\n"
+                 "setp.ne.u32 mine, %1, 0;\n"
+                 "@mine mbarrier.arrive.shared::cluster.b64 _, [%0];\n"
+                 "}" ::"r"(at),
+                 "r"((unsigned)mine)
+                 : "memory");
+}
+
+/*
  * Until the phase of this parity has ended. try_wait suspends the thread for a while in hardware,
  * so the loop is no spinning. A cluster's barrier acquires what the other block released.
  */
@@ -117,15 +133,18 @@ template <int STAGES, int CLUSTER> struct tile_ring {
         }
     }
     /* In the first round every tile is empty: the phase "before" the first one counts as ended. */
-    __device__ void await_empty() const { mbarrier_wait<CLUSTER>(empty(), parity ^ 1); }
-    __device__ void await_full() const { mbarrier_wait<CLUSTER>(full(), parity); }
-    /* Who fills a tile for the whole cluster waits for the users in all of its blocks. */
+    __device__ void await_empty() const { mbarrier_wait<1>(empty(), parity ^ 1); }
+    __device__ void await_full() const { mbarrier_wait<1>(full(), parity); }
+    /*
+     * Who fills a tile for the whole cluster waits for the users in all of its blocks. Users are
+     * wgmma that have been waited for, and the copy engine writes: no thread's store is between.
+     */
     __device__ void release(bool mine) const
     {
         if constexpr (CLUSTER > 1) {
 #pragma unroll
             for (int rank = 0; rank < CLUSTER; rank++)
-                mbarrier_arrive_there(cluster_address<CLUSTER>(empty(), rank), mine);
+                mbarrier_return_there(cluster_address<CLUSTER>(empty(), rank), mine);
         } else {
             mbarrier_arrive(empty(), mine);
         }
