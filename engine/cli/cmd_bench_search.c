@@ -134,7 +134,7 @@ static bool find_strategies(struct bench *bench, struct err *err)
         }
         if (!strategy_parse(name, &bench->strategies[bench->strategy_count++])) {
             err_set(err, ERR_USER, "unknown strategy '%s'", name);
-            return err_hint(err, "known are evo, ga, hill and random");
+            return err_hint(err, "known are evo, exhaustive, ga, hill and random");
         }
     }
     if (bench->strategy_count == 0) {

@@ -100,8 +100,8 @@ static bool read_options(const struct cli *cli, struct engine_options *options, 
         options->budget_evaluations = options->budget_wall_ms = options->budget_device_ms = 0;
     }
     if (strategy != NULL && !strategy_parse(strategy, &known)) {
-        return err_set(err, ERR_USER, "'--strategy' must be evo, ga, hill or random, not '%s'",
-                       strategy);
+        return err_set(err, ERR_USER, "'--strategy' must be evo, exhaustive, ga, hill or random, "
+                                      "not '%s'", strategy);
     }
     if (seed == NULL && access(options->db_path, F_OK) != 0) {
         err_set(err, ERR_USER, "there is no seed and no database '%s' to go on with",
