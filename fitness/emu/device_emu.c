@@ -734,13 +734,18 @@ static enum device_status profile_kernel(struct device_module *module,
     l1_bytes = emu.chip->l1_bytes / resident - result->launch.smem_bytes;
     profile = profile_new(kernel->program, emu.chip, l1_bytes);
     status = run_kernel(module, plan, buffers, SANITIZE_BOUNDS, profile, picked, wanted, err);
-    if (status == DEVICE_SAW_STUCK && picked != NULL) { /* blocks that wait for one another */
+    /* Blocks that wait for one another, or share work out by atomics: a few would do it all. */
+    if (picked != NULL &&
+        (status == DEVICE_SAW_STUCK || (status == DEVICE_OK && emu.outcome.atomics))) {
         profile_free(profile);
         profile = profile_new(kernel->program, emu.chip, l1_bytes);
         status = run_kernel(module, plan, buffers, SANITIZE_BOUNDS, profile, NULL, 0, err);
     }
     if (status == DEVICE_OK) {
         profile_totals(profile, &result->totals);
+        if (emu.outcome.atomics) { /* the first took what the last would have: all share it */
+            result->totals.length_max = result->totals.length / result->totals.blocks;
+        }
         result->line_count = profile_lines(profile, result->lines, PROFILE_LINES);
     }
     free(picked);

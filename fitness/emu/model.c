@@ -44,6 +44,8 @@ static const struct chip chips[] = {
         .l2_sectors_clock = 156,
         .dram_gb_s = 4560,
         .launch_us = 0.74,
+        .block_us = 1.5,
+        .cluster_us = 2,
         .overlap = 4,
     },
 };
@@ -112,6 +114,8 @@ struct hash chip_digest(const struct chip *chip)
     digest_number(&hasher, "l2_sectors_clock", chip->l2_sectors_clock);
     digest_number(&hasher, "dram_gb_s", chip->dram_gb_s);
     digest_number(&hasher, "launch_us", chip->launch_us);
+    digest_number(&hasher, "block_us", chip->block_us);
+    digest_number(&hasher, "cluster_us", chip->cluster_us);
     digest_number(&hasher, "overlap", chip->overlap);
     return hash_end(&hasher);
 }
@@ -184,6 +188,17 @@ static double grid_cycles(const struct chip *chip, const struct means *means,
     return cycles;
 }
 
+/*
+ * What lies between waves: a block follows another once that has left with its memory, and the
+ * blocks of a cluster come and go together.
+ */
+static double gaps_us(const struct chip *chip, const struct model_launch *launch, double waves)
+{
+    double turns = fmax(1, ceil(waves));
+
+    return (turns - 1) * chip->block_us + turns * chip->cluster_us * log2(launch->cluster);
+}
+
 void model_time(const struct chip *chip, const struct profile_totals *totals,
                 const struct model_launch *launch, struct model_time *time)
 {
@@ -210,7 +225,8 @@ void model_time(const struct chip *chip, const struct profile_totals *totals,
         time->busy_us[i] = means.busy[i] * ceil((double)launch->blocks / chip->sms) * us_of_cycle;
         worst = time->busy_us[i] > time->busy_us[worst] ? i : worst;
     }
-    time->us = chip->launch_us + join(chip, join(chip, cycles * us_of_cycle, l2), dram);
+    time->us = chip->launch_us + gaps_us(chip, launch, time->waves) +
+               join(chip, join(chip, cycles * us_of_cycle, l2), dram);
     time->bound = dram > time->busy_us[worst] && dram > l2 ? "dram"
                   : l2 > time->busy_us[worst]              ? "l2 of the chip"
                   : time->length_us * fmax(time->waves, 1) > time->busy_us[worst]

@@ -15,7 +15,7 @@
 #include "base/hash.h"
 
 /* Raised with every change of what the machine answers or the model says. */
-enum { EMU_VERSION = 3 };
+enum { EMU_VERSION = 4 };
 
 /* What an op keeps busy. */
 enum pipe {
@@ -79,8 +79,10 @@ struct chip {
     int latency[LATENCIES];  /* cycles from issue to result */
     double l2_sectors_clock; /* of the whole chip */
     double dram_gb_s;
-    double launch_us; /* an empty kernel, as activity records see it */
-    double overlap;   /* the exponent that joins bounds; see docs/EMULATOR.md */
+    double launch_us;  /* an empty kernel, as activity records see it */
+    double block_us;   /* from one wave of blocks to the next */
+    double cluster_us; /* what each doubling of a cluster adds to a wave */
+    double overlap;    /* the exponent that joins bounds; see docs/EMULATOR.md */
 };
 
 /* NULL: unknown. "" or NULL names the first, which is the default. */

@@ -238,17 +238,23 @@ static void occupancy_is_what_the_scarcest_resource_leaves(void **state)
         model_resident(chip, &(struct model_launch){.threads = 128, .smem_bytes = 232449}), 0);
 }
 
-static double modelled(int64_t blocks, int64_t sampled, uint64_t fma, uint64_t length)
+static double modelled_in(int cluster, int64_t blocks, int64_t sampled, uint64_t fma,
+                          uint64_t length)
 {
     struct profile_totals totals = {.blocks = sampled,
                                     .busy = {[PIPE_FMA] = fma * (uint64_t)sampled},
                                     .length = length * (uint64_t)sampled,
                                     .length_max = length};
-    struct model_launch launch = {.blocks = blocks, .threads = 1024, .cluster = 1};
+    struct model_launch launch = {.blocks = blocks, .threads = 1024, .cluster = cluster};
     struct model_time time;
 
     model_time(chip_find(""), &totals, &launch, &time);
     return time.us;
+}
+
+static double modelled(int64_t blocks, int64_t sampled, uint64_t fma, uint64_t length)
+{
+    return modelled_in(1, blocks, sampled, fma, length);
 }
 
 static void time_is_that_of_the_waves(void **state)
@@ -258,8 +264,11 @@ static void time_is_that_of_the_waves(void **state)
 
     (void)state;
     assert_true(fabs(one - 10) < 0.01); /* 19800 cycles at 1980 MHz */
-    assert_true(fabs(modelled(528, 8, 4, 19800) - chip->launch_us - 20) < 0.02);
-    assert_true(fabs(modelled(265, 8, 4, 19800) - chip->launch_us - 20) < 0.02);
+    /* Two waves, and what lies between them; clusters meet in each. */
+    double two = chip->launch_us + 20 + chip->block_us;
+    assert_true(fabs(modelled(528, 8, 4, 19800) - two) < 0.02);
+    assert_true(fabs(modelled(265, 8, 4, 19800) - two) < 0.02);
+    assert_true(fabs(modelled_in(4, 528, 8, 4, 19800) - two - 4 * chip->cluster_us) < 0.02);
     assert_true(fabs(modelled(264, 8, 4, 19800) - modelled(264, 264, 4, 19800)) < 1e-9);
     /* A pipe that is busy longer than the chain decides: 2 blocks of 79200 FMA at 4 a clock. */
     assert_true(fabs(modelled(264, 8, 79200, 198) - chip->launch_us - 20) < 0.01);
