@@ -46,6 +46,14 @@ struct copy_engine;
 struct copy_threads;
 struct copy_both;
 
+/*
+ * Who asks the engine for the first tiles: a thread of each set, at the same time; or a warp that
+ * does nothing else, K of all sets before V. The engine works on all boxes that it has been asked
+ * for at once, so what comes first is what was asked for well before the rest.
+ */
+struct asks_own;
+struct asks_apart;
+
 /* When V sets out: with K, or when K has come, which then comes sooner. */
 struct values_at_once;
 struct values_later;
@@ -66,12 +74,14 @@ EVO_GENE(PARTS, set(1, 2, 4), "parts of a tile that arrive, and are worked on, o
 EVO_GENE(POLYNOMIALS, set(0, 1, 2, 4), "exponentials of eight that the FMA pipe does")
 EVO_CHOICE(Product, (by_wgmma, by_mma), "which instruction multiplies")
 EVO_CHOICE(Copy, (copy_engine, copy_threads, copy_both), "who copies tiles to shared memory")
+EVO_CHOICE(Asks, (asks_own, asks_apart), "who asks the engine for the first tiles")
 EVO_CHOICE(Values, (values_at_once, values_later), "when V sets out")
 EVO_CHOICE(Meet, (meet_barrier, meet_arrivals), "how the merge waits for results")
 EVO_CHOICE(QkSum, (as_float, as_half), "what the tensor cores sum scores in")
 
 EVO_LET(SET_WARPS, BLOCK_M / 16, "warps in a set")
-EVO_LET(THREADS, 32 * SET_WARPS * KEY_SETS, "threads in a block")
+EVO_LET(THREADS, 32 * SET_WARPS * KEY_SETS, "threads that compute")
+EVO_LET(BLOCK_THREADS, THREADS + (EVO_IS(Asks, asks_apart) ? 32 : 0), "threads in a block")
 EVO_LET(SHARES, KEY_SETS * CLUSTER, "sets that split the keys of a row")
 EVO_LET(MERGED_ROWS, BLOCK_M / CLUSTER, "rows that a block of a cluster merges")
 EVO_LET(PITCH, HEAD_DIM + 8, "floats from one row of a result to the next: no bank conflicts")
@@ -99,8 +109,10 @@ EVO_REQUIRE(THREADS <= 512, "more warps would have too few registers each")
 EVO_REQUIRE(BLOCK_N % (16 * PARTS) == 0, "a part of a tile is a multiple of 16 keys")
 EVO_REQUIRE(EVO_IS(Copy, copy_engine) || BLOCK_N % (max(16, BLOCK_M / 4) * PARTS) == 0,
             "a part of a tile must deal out evenly to the set's threads")
+EVO_REQUIRE(EVO_IS(Asks, asks_own) || EVO_IS(Copy, copy_engine) && KEY_SETS > 1,
+            "a warp asks for the tiles of several sets, if nobody else copies")
 EVO_REQUIRE(SMEM_BYTES <= DEVICE_SMEM_MAX, "Q, all tiles and results must fit in shared memory")
-EVO_REQUIRE(REGISTERS <= min(255, 65536 / THREADS / 8 * 8),
+EVO_REQUIRE(REGISTERS <= min(255, 65536 / (128 * ceil_div(BLOCK_THREADS, 128)) / 8 * 8),
             "scores, weights and output must fit in registers")
 EVO_REQUIRE(CLUSTER > 1 || EVO_IS(Meet, meet_barrier), "a block alone has nobody to meet")
 EVO_REQUIRE(BF16 == 0 || EVO_IS(QkSum, as_float), "bfloat16 is summed in FP32")
@@ -109,13 +121,15 @@ EVO_NUMERICS(EVO_IS(QkSum, as_half))
 EVO_TENSOR_MAP(q_map, Q, (64, BLOCK_M), 128, "64 columns of the block's rows")
 EVO_TENSOR_MAP(k_map, K, (64, BLOCK_N / PARTS), 128, "64 columns of a part of a tile")
 EVO_TENSOR_MAP(v_map, V, (64, BLOCK_N / PARTS), 128, "the same of V")
-EVO_LAUNCH(attention, (CLUSTER * ceil_div(q_len, BLOCK_M), heads, batch), THREADS, SMEM_BYTES,
+EVO_LAUNCH(attention, (CLUSTER * ceil_div(q_len, BLOCK_M), heads, batch), BLOCK_THREADS, SMEM_BYTES,
            (q_map, k_map, v_map, Q, K, V, O, LSE, problem))
 
 using Type = as_input<BF16>;
 using Scores = mma_sum<QkSum>;
 enum : int {
     SET_THREADS = 32 * SET_WARPS,
+    KEYS_BY_ENGINE = EVO_IS(Copy, copy_engine),
+    VALUES_BY_ENGINE = !EVO_IS(Copy, copy_threads),
     STEPS = HEAD_DIM / 16, /* of a product of queries and keys */
     PART_KEYS = BLOCK_N / PARTS,
     PART_STEPS = PART_KEYS / 16, /* of a product of weights and values */
@@ -151,8 +165,8 @@ struct row_source {
     int rows, head, batch;
 
     /*
-     * ROWS rows from `first` on; panels of TILE_ROWS rows; by the engine, or else by all threads of
-     * the set, of which the caller is `rank`.
+     * ROWS rows from `first` on; panels of TILE_ROWS rows; by the engine, or else by all threads
+     * of the set, of which the caller is `rank`. `full` is told when they have landed.
      */
     template <int ENGINE, int ROWS, int TILE_ROWS>
     __device__ void fetch(int first, unsigned to, unsigned full, int rank) const
@@ -171,29 +185,17 @@ struct row_source {
                 copy_swizzled<SET_THREADS, ROWS, 64, 0>(to + panel * TILE_ROWS * 128,
                                                         from + first * stride + panel * 64, stride,
                                                         rows - first, rank);
+            mbarrier_arrive_landed(full);
         }
     }
 };
 
-/*
- * The tiles of a set, from its last keys to its first. Each part of a tile has an mbarrier; threads
- * that copy themselves count their groups as well, a group for each part, even of no tile.
- */
+/* The tiles of a set, from its last keys to its first. Each part of a tile has an mbarrier. */
 struct set_tiles {
     row_source k, v;
     unsigned memory, barriers;
-    int set, rank; /* the thread's set, and its number there */
+    int set, rank; /* the set, and the thread's number there */
     int count, last;
-
-    enum : int {
-        KEYS_BY_ENGINE = EVO_IS(Copy, copy_engine),
-        VALUES_BY_ENGINE = !EVO_IS(Copy, copy_threads),
-        /* Groups of copies by this thread that follow the first part of K, or of V: at least these.
-         */
-        KEY_GROUPS = PARTS * STAGES - 1 +
-                     (VALUES_BY_ENGINE || EVO_IS(Values, values_later) ? 0 : PARTS * STAGES),
-        VALUE_GROUPS = PARTS * (EVO_IS(Values, values_later) ? 1 : STAGES) - 1,
-    };
 
     __device__ int first_key(int j) const { return (last - j * SHARES) * BLOCK_N; }
     __device__ unsigned keys_at(int j) const { return memory + j % STAGES * (2 * TILE_BYTES); }
@@ -203,50 +205,46 @@ struct set_tiles {
         return barriers + 8 * (j % STAGES * (2 * PARTS) + part);
     }
 
-    __device__ void fetch_keys(int j) const { fetch_part<KEYS_BY_ENGINE, 0>(k, j, keys_at(j)); }
-    __device__ void fetch_values(int j) const
+    __device__ void fetch_keys(int j, int rank) const
     {
-        fetch_part<VALUES_BY_ENGINE, PARTS>(v, j, values_at(j));
+        fetch_parts<KEYS_BY_ENGINE, 0>(k, j, keys_at(j), rank);
+    }
+    __device__ void fetch_values(int j, int rank) const
+    {
+        fetch_parts<VALUES_BY_ENGINE, PARTS>(v, j, values_at(j), rank);
     }
     template <int ENGINE, int FIRST>
-    __device__ void fetch_part(const row_source &source, int j, unsigned to) const
+    __device__ void fetch_parts(const row_source &source, int j, unsigned to, int rank) const
     {
 #pragma unroll
-        for (int part = 0; part < PARTS; part++) {
-            const int row = part * PART_KEYS;
-            if (j < count)
-                source.fetch<ENGINE, PART_KEYS, BLOCK_N>(first_key(j) + row, to + row * 128,
-                                                         full(j, FIRST + part), rank);
-            if constexpr (!ENGINE)
-                copy_async::commit();
-        }
+        for (int part = 0; part < PARTS; part++)
+            fetch_part<ENGINE, FIRST>(source, j, part, to, rank);
+    }
+    template <int ENGINE, int FIRST>
+    __device__ void fetch_part(const row_source &source, int j, int part, unsigned to,
+                               int rank) const
+    {
+        if (j < count)
+            source.fetch<ENGINE, PART_KEYS, BLOCK_N>(first_key(j) + part * PART_KEYS,
+                                                     to + part * PART_KEYS * 128,
+                                                     full(j, FIRST + part), rank);
     }
 
     template <int PART> __device__ void await_keys(int j) const
     {
-        arrive<KEYS_BY_ENGINE, KEY_GROUPS - PART, 1>(full(j, PART));
-        mbarrier_wait<1>(full(j, PART), j / STAGES % 2);
+        await<KEYS_BY_ENGINE>(full(j, PART), j);
         if (EVO_IS(Values, values_later) && PART == PARTS - 1)
-            fetch_values(j);
+            fetch_values(j, rank);
     }
     template <int PART> __device__ void await_values(int j) const
     {
-        arrive<VALUES_BY_ENGINE, VALUE_GROUPS - PART, 1>(full(j, PARTS + PART));
-        mbarrier_wait<1>(full(j, PARTS + PART), j / STAGES % 2);
+        await<VALUES_BY_ENGINE>(full(j, PARTS + PART), j);
     }
-    /*
-     * What this thread has copied itself, but for the last groups, is there; and if the next
-     * thing is a wgmma, is there for it, as is what others said to have copied before.
-     */
-    template <int ENGINE, int PENDING, int FENCE> __device__ static void arrive(unsigned full)
+    template <int ENGINE> __device__ static void await(unsigned full, int j)
     {
-        if constexpr (!ENGINE) {
-            copy_async::wait<PENDING>();
-            if (FENCE && EVO_IS(Product, by_wgmma))
-                async_proxy_fence();
-            __syncwarp();
-            mbarrier_arrive(full, threadIdx.x % 32 == 0);
-        }
+        mbarrier_wait<1>(full, j / STAGES % 2);
+        if (!ENGINE && EVO_IS(Product, by_wgmma))
+            async_proxy_fence(); /* what threads have stored, wgmma reads */
     }
     __device__ void sync() const { named_barrier_wait(1 + set, SET_THREADS); }
 };
@@ -296,9 +294,9 @@ struct warp_rows {
         add_values(j);
         if (j + STAGES < tiles.count && (EVO_IS(Product, by_mma) || BLOCK_M > 64))
             tiles.sync(); /* all have used the tile: another takes its place */
-        tiles.fetch_keys(j + STAGES);
+        tiles.fetch_keys(j + STAGES, tiles.rank);
         if (EVO_IS(Values, values_at_once))
-            tiles.fetch_values(j + STAGES);
+            tiles.fetch_values(j + STAGES, tiles.rank);
     }
 
     /* S = Q K^T, as parts of K arrive. */
@@ -518,7 +516,7 @@ struct result_exchange {
                         int set, int row) const
     {
         put(mine, set, row);
-        __syncthreads();
+        evo_barrier_of<THREADS, BLOCK_THREADS>(15);
         if constexpr (CLUSTER == 1) {
             finish<KEY_SETS, BLOCK_M>(of_set(0), head, place.first_row);
         } else {
@@ -534,7 +532,24 @@ struct result_exchange {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1) in_clusters_of(EVO_VALUE_CLUSTER)
+/* The first tiles of all sets: a part of K for each, the next part, then V. */
+template <class Tiles> __device__ inline void ask_for_all(Tiles tiles_of, int asker)
+{
+#pragma unroll 1
+    for (int j = 0; j < STAGES; j++)
+#pragma unroll 1
+        for (int i = 0; i < PARTS * (EVO_IS(Values, values_at_once) ? 2 : 1); i++)
+#pragma unroll 1
+            for (int set = 0; set < KEY_SETS; set++) {
+                const set_tiles tiles = tiles_of(set);
+                if (i < PARTS)
+                    tiles.fetch_part<1, 0>(tiles.k, j, i, tiles.keys_at(j), asker);
+                else
+                    tiles.fetch_part<1, PARTS>(tiles.v, j, i - PARTS, tiles.values_at(j), asker);
+            }
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 1) in_clusters_of(EVO_VALUE_CLUSTER)
     attention(const __grid_constant__ evo_tensor_map q_map,
               const __grid_constant__ evo_tensor_map k_map,
               const __grid_constant__ evo_tensor_map v_map, const evo_half *Q, const evo_half *K,
@@ -549,61 +564,69 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) in_clusters_of(EVO_VALU
     const block_place place(problem);
     const attention_head head = evo_head(problem, place.batch, place.head, Q, K, V, O, lse);
     const int visible = evo_visible<CAUSAL>(problem, place.first_row + BLOCK_M - 1);
-    const int all = evo::ceil_div(visible, BLOCK_N), share = place.rank * KEY_SETS + set;
+    const int all = evo::ceil_div(visible, BLOCK_N);
     const unsigned barriers = memory + BARRIERS_AT;
     const unsigned queries_full = barriers + 8 * KEY_SETS * SET_BARRIERS;
     const result_exchange results = {problem, memory};
-    const set_tiles tiles = {
-        {k_map, head.k, problem.k[2], problem.kv_len, place.kv_head, place.batch},
-        {v_map, head.v, problem.v[2], problem.kv_len, place.kv_head, place.batch},
-        memory + Q_BYTES + set * SET_BYTES,
-        barriers + 8 * set * SET_BARRIERS,
-        set,
-        rank,
-        (all + SHARES - 1 - share) / SHARES,
-        all - 1 - share};
+    const row_source q = {q_map, head.q, problem.q[2], problem.q_len, place.head, place.batch};
+    const auto tiles_of = [&](int set) {
+        const int share = place.rank * KEY_SETS + set;
+        return set_tiles{{k_map, head.k, problem.k[2], problem.kv_len, place.kv_head, place.batch},
+                         {v_map, head.v, problem.v[2], problem.kv_len, place.kv_head, place.batch},
+                         memory + Q_BYTES + set * SET_BYTES,
+                         barriers + 8 * set * SET_BARRIERS,
+                         set,
+                         rank,
+                         (all + SHARES - 1 - share) / SHARES,
+                         all - 1 - share};
+    };
+    const set_tiles tiles = tiles_of(set);
 
-    const auto make_barriers = [&] {
-        constexpr int COPIERS = SET_THREADS / 32;
-        if (rank != 0)
-            return;
+    const auto make_barriers = [&](const set_tiles &tiles) {
         for (int i = 0; i < SET_BARRIERS; i++)
-            mbarrier_init(tiles.barriers + 8 * i,
-                          (i % (2 * PARTS) < PARTS ? tiles.KEYS_BY_ENGINE : tiles.VALUES_BY_ENGINE)
-                              ? 1
-                              : COPIERS);
-        if (set == 0) {
-            mbarrier_init(queries_full, tiles.KEYS_BY_ENGINE ? 1 : COPIERS);
+            mbarrier_init(
+                tiles.barriers + 8 * i,
+                (i % (2 * PARTS) < PARTS ? KEYS_BY_ENGINE : VALUES_BY_ENGINE) ? 1 : SET_THREADS);
+        if (tiles.set == 0) {
+            mbarrier_init(queries_full, KEYS_BY_ENGINE ? 1 : SET_THREADS);
             results.init();
         }
         mbarrier_publish();
     };
+    constexpr bool APART = EVO_IS(Asks, asks_apart);
+    const int asker = threadIdx.x - THREADS; /* 0: the thread apart that asks */
+    if (APART ? asker == 0 : rank == 0)
+        for (int i = APART ? 0 : set; i < (APART ? KEY_SETS : set + 1); i++)
+            make_barriers(tiles_of(i));
+    if constexpr (!KEYS_BY_ENGINE)
+        __syncthreads(); /* who asks the engine made the mbarriers; others come to them */
 
-    /* Everything sets out. Only the copy engine needs mbarriers for that: those of who asks it. */
-    if constexpr (tiles.KEYS_BY_ENGINE)
-        make_barriers();
-    if (set == 0)
-        row_source{q_map, head.q, problem.q[2], problem.q_len, place.head, place.batch}
-            .fetch<tiles.KEYS_BY_ENGINE, BLOCK_M, BLOCK_M>(place.first_row, memory, queries_full,
-                                                           rank);
-#pragma unroll 1
-    for (int j = 0; j < STAGES; j++)
-        tiles.fetch_keys(j);
-    if constexpr (!tiles.KEYS_BY_ENGINE)
-        make_barriers();
-    if constexpr (EVO_IS(Values, values_at_once))
+    /* Everything sets out. */
+    if constexpr (APART) {
+        q.fetch<1, BLOCK_M, BLOCK_M>(place.first_row, memory, queries_full, asker);
+    } else {
+        if (set == 0)
+            q.fetch<KEYS_BY_ENGINE, BLOCK_M, BLOCK_M>(place.first_row, memory, queries_full, rank);
 #pragma unroll 1
         for (int j = 0; j < STAGES; j++)
-            tiles.fetch_values(j);
-    __syncthreads();
+            tiles.fetch_keys(j, rank);
+    }
+    if constexpr (EVO_IS(Values, values_at_once) && !APART)
+#pragma unroll 1
+        for (int j = 0; j < STAGES; j++)
+            tiles.fetch_values(j, rank);
+    if constexpr (KEYS_BY_ENGINE)
+        __syncthreads();
     if constexpr (CLUSTER > 1)
         cluster_arrive();
+    if (APART && warp == THREADS / 32) {
+        ask_for_all(tiles_of, asker);
+        return;
+    }
 
     warp_rows mine = {problem, tiles,
                       memory + (EVO_IS(Product, by_mma) ? my_row : my_row / 64 * 64) * 128,
                       place.first_row + my_row};
-    if (set == 0)
-        tiles.arrive<tiles.KEYS_BY_ENGINE, tiles.KEY_GROUPS, 0>(queries_full);
     mbarrier_wait<1>(queries_full, 0);
     mine.run();
     if constexpr (SHARES == 1) {

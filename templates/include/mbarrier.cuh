@@ -34,6 +34,12 @@ __device__ inline void mbarrier_expect(unsigned at, int bytes)
                  : "memory");
 }
 
+/* One arrival of each thread, by itself when all cp.async that the thread began before have landed. */
+__device__ inline void mbarrier_arrive_landed(unsigned at)
+{
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(at) : "memory");
+}
+
 /* One arrival by the threads that say so. Predicated, so that a warp stays together for wgmma. */
 __device__ inline void mbarrier_arrive(unsigned at, bool mine)
 {
