@@ -51,7 +51,7 @@ function Headline({ data }) {
     <p class="soft">evo · ${run.name} · ${run.device || 'no device yet'}${data.live ? html` <span class="live" role="status">live</span>` : ''}</p>
     <h1>${best ? html`${best.family} n${best.place}: ${t.us(best.score.us)}` : 'No kernel has passed yet'}</h1>
     ${best && html`<p class="lead">On ${shapes}, the fastest verified kernel takes <strong>${t.us(best.score.us)}</strong>${' '}
-      (95 % interval ${t.interval(best.score)})${gain > 0 ? html`, <strong>${t.times(gain)}</strong> as fast as the founder of its seed (${t.us(run.founder.us)})` : ''}.
+      (95 % interval ${t.interval(best.score)})${gain > 0 ? html`, <strong>${t.times(gain)}</strong> as fast as the founder of its seed (${t.us(run.founder.us)})` : ''}.${' '}
       ${rivals ? html`Timed in turns with ${[...new Set(best.rivals.filter((r) => r.graph).map((r) => r.rival))].join(' and ')}, it is <strong>${t.ratio(rivals.mean)}</strong> as fast as the hardest to beat${rivals.shapes > 1 ? `, on ${rivals.least.problem} ${t.ratio(rivals.least.graph.speedup)}` : ''}. ` : ''}
       It was found after ${t.count(run.best_evaluation)} of ${t.count(run.finished)} evaluations${run.strategy !== 'evo' ? ` by the strategy '${run.strategy}'` : ''}.
       ${modelled(run) ? ' Times are modelled by the emulated device: they rank, they are not measurements.' : ''}</p>`}
