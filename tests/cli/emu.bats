@@ -155,6 +155,20 @@ END
     [[ "$output" == *"race at"* ]]
 }
 
+@test "blocks that fetch their work are all run for the profile, others are sampled" {
+    need_compiler
+    wgmma="$EVO_SOURCE/templates/attention_wgmma.cu"
+    genes="BLOCK_M=64 BLOCK_N=64 STAGES=1"
+    for schedule in once dynamic; do # 140 tiles for 132 multiprocessors
+        evo emulate "$wgmma" --genes "$genes Schedule=schedule_$schedule" --shape 1x5x1792/64x64 \
+            --sanitize none --profile --json > "$schedule.json"
+    done
+    jq -e '.kernels[0] | .sampled_blocks == 8 and .blocks == 140' once.json
+    jq -e '.kernels[0] | .sampled_blocks == 132 and .blocks == 132' dynamic.json
+    # the first block to run takes all that is left, nine tiles; on a chip they share
+    jq -e -s '.[1].kernels[0].modelled_us < 2 * .[0].kernels[0].modelled_us' once.json dynamic.json
+}
+
 @test "any kernel can be looked at, launched as its file or the command line says" {
     need_compiler
     cat > scan.cu <<'CU'

@@ -71,7 +71,8 @@ EOF
 [ -e /dev/nvidiactl ] || { echo "skipped: this machine has no NVIDIA GPU"; exit 77; }
 
 find "$out" -name '*.cu' -print0 | xargs -0 -P "$(nproc)" -I{} sh -c \
-    'nvcc -O3 -std=c++17 -gencode arch=compute_90a,code=sm_90a -shared -Xcompiler -fPIC -o "${1%.cu}.so" "$1" 2>"${1%.cu}.log"' _ {} || true
+    'nvcc -O3 -std=c++17 -gencode arch=compute_90a,code=sm_90a -shared -Xcompiler -fPIC -o "${1%.cu}.so" "$1" 2>"${1%.cu}.log"' _ {} ||
+    find "$out" -name '*.log' -size +0 -exec head -n 3 {} + # what nvcc refused is left out, and told
 LD_LIBRARY_PATH= exec "${EVO_PYTHON:-python3}" - "$out" "$@" <<'EOF'
 import ctypes, glob, os, re, sys
 import torch

@@ -38,9 +38,13 @@ def export(shape, genome):
                    f"founders:\n  - {genome}\nbudget: {{evaluations: 1}}\n"
                    "workers: {judge_deadline: 60s, compile: 2}\n")
     told = run("start", "--foreground", "--db", name + ".db", "--seed", name + ".yaml", "--device", device)
-    if told.returncode == 0:
-        told = run("export", "best", "--db", name + ".db", "-o", name + ".cu")
-    return name + ".cu", told.stderr.strip().split("\n")[-1] if told.returncode else None
+    if told.returncode:
+        return None, told.stderr.strip()
+    told = json.loads(run("show", "n0", "--db", name + ".db", "--json").stdout)
+    if told["verdict"] != "pass":
+        return None, f"{told['verdict']}: {told['reason']}"
+    told = run("export", "best", "--db", name + ".db", "-o", name + ".cu")
+    return name + ".cu", told.stderr.strip() if told.returncode else None
 
 
 def row(shape, genome):
