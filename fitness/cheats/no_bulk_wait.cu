@@ -9,7 +9,7 @@
  * cheat: 15
  * shape: 1x2x71/300x64
  * expect: emu racy or invalid at launch
- * expect: cuda racy or unstable or wrong at sanity or correct or stable or race or promote
+ * expect: cuda racy or unstable or wrong or crash at sanity or correct or stable or race or promote
  */
 #include "include/evo.cuh"
 
