@@ -68,6 +68,13 @@ INSERT INTO ceiling (run, name, value, per_clock) VALUES (:run, :name, :value, :
 -- :name ceiling_list
 SELECT name, value, per_clock FROM ceiling WHERE run = :run ORDER BY name
 
+-- :name judge_time_put
+INSERT INTO judge_time (run, what, part_of, ms) VALUES (:run, :what, :part_of, :ms)
+ON CONFLICT (run, what) DO UPDATE SET ms = :ms
+
+-- :name judge_time_list
+SELECT what, part_of, ms FROM judge_time WHERE run = :run ORDER BY ms DESC, what
+
 -- :name audit_insert
 INSERT INTO gene_audit (run, family, gene, state, by, pairs)
 VALUES (:run, :family, :gene, :state, :by, :pairs)

@@ -273,6 +273,37 @@ bool store_ceilings(struct store *store, int64_t run, struct ceilings *ceilings,
     return ok;
 }
 
+bool store_judge_time_put(struct store *store, int64_t run, const struct judge_time_row *row,
+                          struct err *err)
+{
+    sqlite3_stmt *s = sql_writer(store, STATEMENT_JUDGE_TIME_PUT);
+
+    sql_bind_i64(s, ":run", run);
+    sql_bind_text(s, ":what", row->what);
+    sql_bind_text(s, ":part_of", row->part_of);
+    sql_bind_f64(s, ":ms", row->ms);
+    return sql_run(store, s, err);
+}
+
+bool store_judge_time_each(struct store *store, int64_t run, store_judge_time_fn *each,
+                           void *context, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_JUDGE_TIME_LIST);
+    struct arena *arena = arena_new();
+    bool row, ok;
+
+    sql_bind_i64(s, ":run", run);
+    while ((ok = sql_row(store, s, &row, err)) && row) {
+        struct judge_time_row found = {sql_text(s, 0, arena), sql_text(s, 1, arena),
+                                       sql_f64(s, 2, 0)};
+
+        each(context, &found);
+        arena_reset(arena);
+    }
+    arena_free(arena);
+    return ok;
+}
+
 bool store_audit_insert(struct store *store, int64_t run, const struct audit_row *row,
                         struct err *err)
 {

@@ -104,6 +104,17 @@ typedef void store_template_fn(void *context, const char *name, const char *path
 bool store_templates_each(struct store *store, int64_t run, store_template_fn *each,
                           void *context, struct err *err);
 
+/* A share of the judges' time (daemon/ledger.h). */
+struct judge_time_row {
+    const char *what, *part_of; /* part_of "": of all of it */
+    double ms;
+};
+bool store_judge_time_put(struct store *store, int64_t run, const struct judge_time_row *row,
+                          struct err *err);
+typedef void store_judge_time_fn(void *context, const struct judge_time_row *row);
+bool store_judge_time_each(struct store *store, int64_t run, store_judge_time_fn *each,
+                           void *context, struct err *err); /* the largest first */
+
 /* What the audit found of one gene (daemon/audit.h). */
 struct audit_row {
     const char *family, *gene;

@@ -8,6 +8,8 @@
 #include "cli/progress.h"
 #include "cli/text.h"
 
+static const double SHARE_MIN = 0.005; /* of the judges' time: less is not told */
+
 static void line(const char *label, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void line(const char *label, const char *format, ...)
 {
@@ -121,8 +123,61 @@ static void print_audit(struct arena *arena, const struct audit_row *rows, int64
     }
 }
 
+/* What judges did with their time (daemon/ledger.h), the most first. */
+struct judge_time {
+    struct arena *arena;
+    struct judge_time_row rows[16];
+    int count;
+    double whole_ms;
+};
+
+static void keep_time(void *context, const struct judge_time_row *row)
+{
+    struct judge_time *time = context;
+
+    if (time->count < (int)(sizeof time->rows / sizeof *time->rows)) {
+        time->rows[time->count++] = (struct judge_time_row){
+            arena_dup(time->arena, row->what), arena_dup(time->arena, row->part_of), row->ms};
+        time->whole_ms += *row->part_of == '\0' ? row->ms : 0;
+    }
+}
+
+/* "gate 31 %, clocks 24 %": what belongs to `whole` and is worth telling. */
+static const char *shares(const struct judge_time *time, const char *whole)
+{
+    const char *text = "";
+
+    for (int i = 0; i < time->count; i++) {
+        const struct judge_time_row *row = &time->rows[i];
+        const char *parts;
+
+        if (strcmp(row->part_of, whole) != 0 || row->ms < SHARE_MIN * time->whole_ms) {
+            continue;
+        }
+        parts = *row->part_of == '\0' ? shares(time, row->what) : "";
+        text = arena_printf(time->arena, "%s%s%s %s%s%s%s", text, *text != '\0' ? ", " : "",
+                            row->what, text_share(time->arena, row->ms, time->whole_ms),
+                            *parts != '\0' ? " (" : "", parts, *parts != '\0' ? ")" : "");
+    }
+    return text;
+}
+
+static json_t *judge_time_json(const struct judge_time *time)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < time->count; i++) {
+        json_array_append_new(
+            list, json_pack("{s:o, s:o, s:o}", "what", json_text(time->rows[i].what), "part_of",
+                            json_text(time->rows[i].part_of), "ms",
+                            json_number(time->rows[i].ms)));
+    }
+    return list;
+}
+
 static void print_status(struct arena *arena, const struct status_row *row,
-                         const struct audit_row *audit, int64_t audited, pid_t pid)
+                         const struct audit_row *audit, int64_t audited,
+                         const struct judge_time *time, pid_t pid)
 {
     const struct run_row *run = &row->run;
 
@@ -140,6 +195,9 @@ static void print_status(struct arena *arena, const struct status_row *row,
     print_best(arena, row);
     print_audit(arena, audit, audited);
     line("GPU", "busy %s of the time", text_share(arena, run->device_ms, (double)run->elapsed_ms));
+    if (time->whole_ms > 0) {
+        line("judges", "%s", shares(time, ""));
+    }
     line("left", "%s", progress_left(arena, row));
 }
 
@@ -223,11 +281,13 @@ static bool status(struct cli *cli, struct err *err)
     struct status_row row;
     struct audit_row *audit;
     struct kernel_row best;
+    struct judge_time time = {.arena = cli->arena};
     int64_t audited;
     json_t *object;
 
     if (!cli_store(cli, err) || !cli_status(cli, &row, err) ||
-        !query_audit(cli->store, cli->arena, row.run.id, &audit, &audited, err)) {
+        !query_audit(cli->store, cli->arena, row.run.id, &audit, &audited, err) ||
+        !store_judge_time_each(cli->store, row.run.id, keep_time, &time, err)) {
         return false;
     }
     if (cli_has(cli, "json")) {
@@ -239,9 +299,10 @@ static bool status(struct cli *cli, struct err *err)
             json_object_set_new(json_object_get(object, "best"), "rivals", json_rivals(&best));
         }
         json_object_set_new(object, "genes", audit_json(audit, audited));
+        json_object_set_new(object, "judges", judge_time_json(&time));
         return cli_json(object, err);
     }
-    print_status(cli->arena, &row, audit, audited, pid);
+    print_status(cli->arena, &row, audit, audited, &time, pid);
     if (!print_rivals(cli, &row, err)) {
         return false;
     }

@@ -94,6 +94,7 @@ static bool conclude(struct engine *engine, struct flight *flight,
         return false;
     }
     engine->run.device_ms += result->device_ms;
+    ledger_judged(&engine->ledger, result);
     flight->device_ms = result->device_ms;
     engine_decide_by(flight, &judgement);
     while ((twin = queue_twin(engine->queue, flight, STAGE_TWIN)) != NULL) {
@@ -249,6 +250,7 @@ static bool dispatch_judge(struct engine *engine, struct flight *flight, bool pr
         engine_fill_promotion(engine, flight, attempt, job);
         put_shapes(job, &engine->held_out, 0);
         queue_move(flight, STAGE_PROMOTING);
+        ledger_send(&engine->ledger, worker, LEDGER_PROMOTING);
         FAULT("promote.dispatched");
     } else {
         /* An attempt's number never comes twice, so neither do the inputs of the gate. */
@@ -257,6 +259,7 @@ static bool dispatch_judge(struct engine *engine, struct flight *flight, bool pr
         job->effort = EFFORT_MEASURE;
         put_shapes(job, &engine->shapes, flight->proposal.bound_us);
         queue_move(flight, STAGE_JUDGING);
+        ledger_send(&engine->ledger, worker, LEDGER_JUDGING);
     }
     dispatch_later(engine, worker, job->id, promotes ? PROMOTION_PATIENCE : 1,
                    judge_encode(engine->round, job));
@@ -286,6 +289,7 @@ bool engine_dispatch_duel(struct engine *engine, struct err *err)
         return false;
     }
     if (message != NULL) {
+        ledger_send(&engine->ledger, worker, LEDGER_DUELLING);
         dispatch_later(engine, worker, DUEL_JOB, DUEL_PATIENCE, message);
     }
     return true;

@@ -325,7 +325,8 @@ static bool turn_work(struct engine *engine, const struct fleet_event *events, i
         }
     }
     if (!ended_because(engine, because, err) ||
-        (*because != NULL && !finish(engine, *because, err))) {
+        (*because != NULL && !finish(engine, *because, err)) ||
+        !ledger_save(&engine->ledger, engine->store, engine->run.id, *because != NULL, err)) {
         return false;
     }
     engine->run.elapsed_ms = engine_elapsed_ms(engine);
@@ -333,6 +334,19 @@ static bool turn_work(struct engine *engine, const struct fleet_event *events, i
         engine->run.duplicates = engine->duplicates + population_duplicates(engine->population);
     }
     return store_run_update(engine->store, &engine->run, err);
+}
+
+/* Why a judge without a job has none. */
+static enum ledger_item idle_because(const struct engine *engine)
+{
+    if (engine->ending == STOPPING || engine->ending == SPENT) {
+        return LEDGER_ENDING;
+    }
+    if (!engine->ready || queue_first(engine->queue, STAGE_COMPILE) != NULL ||
+        queue_first(engine->queue, STAGE_COMPILING) != NULL) {
+        return LEDGER_COMPILERS;
+    }
+    return engine->ending == GOING ? LEDGER_ORDER : LEDGER_ENDING;
 }
 
 static int round_ms(const struct engine *engine)
@@ -374,6 +388,7 @@ static bool turn(struct engine *engine, const struct fleet_event *events, int co
     }
     FAULT("engine.committed");
     engine_send(engine);
+    ledger_sent(&engine->ledger, engine->fleet, idle_because(engine));
     if (clock_now_ms() - engine->progress_ms >= PROGRESS_MS || *because != NULL) {
         progress_line(engine);
     }
@@ -386,8 +401,11 @@ static bool wait_and_turn(struct engine *engine, const char **because, struct er
     int count;
 
     arena_reset(engine->round);
-    return fleet_wait(engine->fleet, round_ms(engine), engine->round, events, &count, err) &&
-           turn(engine, events, count, because, err);
+    if (!fleet_wait(engine->fleet, round_ms(engine), engine->round, events, &count, err)) {
+        return false;
+    }
+    ledger_woke(&engine->ledger, engine->fleet, events, count);
+    return turn(engine, events, count, because, err);
 }
 
 /* ---- before the first turn ---- */
@@ -434,8 +452,12 @@ static bool begin(struct engine *engine, const char **because, struct err *err)
         *because = "stopped";
         return true;
     }
+    if (!ledger_open(&engine->ledger, engine->store, engine->run.id, err)) {
+        return false;
+    }
     arena_reset(engine->round);
     int count = fleet_ready(engine->fleet, events);
+    ledger_woke(&engine->ledger, engine->fleet, events, count);
     tell_confinement(engine, events, count);
     return turn(engine, events, count, because, err);
 }

@@ -14,6 +14,7 @@
 #include "daemon/audit.h"
 #include "daemon/engine.h"
 #include "daemon/fleet.h"
+#include "daemon/ledger.h"
 #include "daemon/places.h"
 #include "daemon/queue.h"
 #include "daemon/setup.h"
@@ -104,6 +105,7 @@ struct engine {
     struct shapes held_out;          /* what the promotion in hand is judged on */
     struct rivalry rivalry;
     bool told_company;               /* that a device has other users */
+    struct ledger ledger;
     double founder_us;
     int64_t attempts[FLEET_WORKERS_MAX]; /* the row of the attempt each worker has in hand */
     struct dispatch dispatches[FLEET_WORKERS_MAX];

@@ -20,8 +20,6 @@ enum {
     READS_MAX = 16, /* of one worker in a row: it may talk faster than it can be listened to */
 };
 
-enum worker_state { WORKER_STARTING, WORKER_IDLE, WORKER_BUSY };
-
 struct worker {
     enum role role;
     char *name;
@@ -190,6 +188,13 @@ int fleet_count(const struct fleet *fleet, enum role role)
         count += fleet->workers[i].role == role;
     }
     return count;
+}
+
+int fleet_size(const struct fleet *fleet) { return fleet->count; }
+
+enum worker_state fleet_state(const struct fleet *fleet, int worker)
+{
+    return fleet->workers[worker].state;
 }
 
 const char *fleet_name(const struct fleet *fleet, int worker)

@@ -50,6 +50,8 @@ struct fleet_event {
     const char *text;
 };
 
+enum worker_state { WORKER_STARTING, WORKER_IDLE, WORKER_BUSY };
+
 struct fleet;
 
 struct fleet *fleet_new(void); /* ignores SIGPIPE: a dead worker shows as its death */
@@ -71,6 +73,8 @@ int fleet_idle(const struct fleet *fleet, enum role role, int from);
 bool fleet_fresh(struct fleet *fleet, enum role role, int *worker, struct err *err);
 int fleet_busy(const struct fleet *fleet); /* how many hold a job */
 int fleet_count(const struct fleet *fleet, enum role role);
+int fleet_size(const struct fleet *fleet); /* of all roles */
+enum worker_state fleet_state(const struct fleet *fleet, int worker);
 const char *fleet_name(const struct fleet *fleet, int worker); /* "compile:3", "cuda:0" */
 enum role fleet_role(const struct fleet *fleet, int worker);
 const struct hello *fleet_hello(const struct fleet *fleet, int worker); /* of a ready one */

@@ -78,6 +78,14 @@ more_than() { [ "$(evaluated)" -gt "$1" ]; }
     [ "$(evaluated)" -lt 24 ]
     evo start
     diff <(evo dump --db whole.db) <(evo dump)
+    # What the judge did with its time adds up to that of both starts.
+    sqlite3 evo.db "SELECT * FROM judge_time"
+    [ "$(sqlite3 evo.db "SELECT abs(sum(ms) - (SELECT elapsed_ms FROM run)) < 500
+                         FROM judge_time WHERE part_of = ''")" = 1 ]
+    [ "$(sqlite3 evo.db "SELECT ms > 24 * 30 / 2 FROM judge_time WHERE what = 'judging'")" = 1 ]
+    evo status --json > status.json
+    evo status | grep -E '^judges +(judging|promoting|starting) [0-9]+ %'
+    [ "$(field status.json '$.judges[0].part_of')" = "" ]
 }
 
 @test "a search killed by SIGKILL goes on, and its lineage is as if it had not been" {
