@@ -15,6 +15,7 @@
  *     --fail-on RE             answers, well-formed, that the candidate failed
  *     --boast-on RE            a judge: tells a tenth of the time
  *     --company N              a judge: reports that so many other processes hold its device
+ *     --fickle                 a judge: does not promise the same answer to the same job
  *     --floor US               a judge: reports this as the floor of each time
  *     --sicken-on RE           answers that it could not do the job, for reasons of its own, and ends
  *     --once FOLDER            of those above: only the first time that any worker with this FOLDER
@@ -27,8 +28,7 @@
  * comments alone are aliases. A candidate's time is a function of its genes with one optimum for
  * each gene, interactions of pairs and a little roughness: something that a search can find its
  * way in, and that is the same for every worker, order and run. With --alias-mod it is a function of
- * the program instead, because the same program must have the same time whoever asks; for the same
- * reason there is no quick rung then.
+ * the program instead, because the same program must have the same time whoever asks.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -64,7 +64,7 @@ static struct {
     int64_t latency_ms, jitter, exit_after, alias_mod; /* -1, or 0 for latency: not asked for */
     double floor_us; /* 0: none */
     int64_t company;
-    bool garbage_hello, old_protocol;
+    bool garbage_hello, old_protocol, fickle;
     bool tricked[TRICKS];
     regex_t tricks[TRICKS];
 } asked = {.role = ROLE_JUDGE, .device = "fake device", .jitter = -1, .exit_after = -1};
@@ -299,8 +299,7 @@ static void add_timing(struct arena *arena, const struct judge_job *job, int pro
     }
     result->timing_count++;
     timing->problem = problem;
-    /* A program is judged with the bound of that of its aliases which was built first. */
-    timing->quick = bound_us > 0 && time_us > bound_us && asked.alias_mod == 0;
+    timing->quick = bound_us > 0 && time_us > bound_us;
     timing->tick_us = 0.032;
     timing->span_count = timing->quick ? SAMPLES_QUICK : SAMPLES_FULL;
     timing->span_us = arena_alloc(arena, (size_t)timing->span_count * sizeof(double));
@@ -471,7 +470,7 @@ static bool say_hello(struct arena *arena, struct err *err)
         .device_arch = judges ? 90 : 0,
         .device_smem_max = judges ? 232448 : 0,
         .device_sms = judges ? 132 : 0,
-        .deterministic = true,
+        .deterministic = !asked.fickle,
     };
 
     if (asked.garbage_hello) {
@@ -582,6 +581,7 @@ static bool option_read(int option, const char *text)
     case 'e': return str_to_i64(text, &asked.exit_after) && asked.exit_after >= 0;
     case 'a': return str_to_i64(text, &asked.alias_mod) && asked.alias_mod > 0;
     case 'g': asked.garbage_hello = true; return true;
+    case 'k': asked.fickle = true; return true;
     case 'p': asked.old_protocol = true; return true;
     case 'C': return trick_read(CRASH, text);
     case 'H': return trick_read(HANG, text);
@@ -604,7 +604,7 @@ int main(int argc, char **argv)
         {"hang-on", required_argument, NULL, 'H'},    {"lie-on", required_argument, NULL, 'L'},
         {"fail-on", required_argument, NULL, 'F'},    {"sicken-on", required_argument, NULL, 'S'},
         {"boast-on", required_argument, NULL, 'O'},   {"floor", required_argument, NULL, 'f'},
-        {"company", required_argument, NULL, 'c'},
+        {"company", required_argument, NULL, 'c'},    {"fickle", no_argument, NULL, 'k'},
         {"once", required_argument, NULL, 'o'},       {"alias-mod", required_argument, NULL, 'a'},
         {"garbage-hello", no_argument, NULL, 'g'},    {"old-protocol", no_argument, NULL, 'p'},
         {NULL, 0, NULL, 0},

@@ -253,11 +253,15 @@ static bool dispatch_judge(struct engine *engine, struct flight *flight, bool pr
         ledger_send(&engine->ledger, worker, LEDGER_PROMOTING);
         FAULT("promote.dispatched");
     } else {
-        /* An attempt's number never comes twice, so neither do the inputs of the gate. */
+        /*
+         * An attempt's number never comes twice, so neither do the inputs of the gate. Which of two
+         * places with one program is judged depends on who is built first, and a place's bound goes
+         * with it: where times are a function of the program alone, they must not depend on that.
+         */
         rng = rng_at(engine->run.secret, STREAM_SECRET, (uint64_t)attempt);
         job->secret = rng_u64(&rng);
         job->effort = EFFORT_MEASURE;
-        put_shapes(job, &engine->shapes, flight->proposal.bound_us);
+        put_shapes(job, &engine->shapes, engine->deterministic ? 0 : flight->proposal.bound_us);
         queue_move(flight, STAGE_JUDGING);
         ledger_send(&engine->ledger, worker, LEDGER_JUDGING);
     }

@@ -82,6 +82,7 @@ struct engine {
     bool ready;
     struct shapes shapes; /* what is timed, and what the gate judges on */
     bool emulated;        /* the judge names lines of source in what it finds */
+    bool deterministic;   /* the same job always gets the same answer */
     const char *arch;
     struct hash workload;
     int64_t environment;

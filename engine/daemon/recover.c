@@ -429,6 +429,7 @@ static bool open_space(struct engine *engine, const struct hello *hello, struct 
     shapes_choose(&engine->shapes, hello, seed->emu_problems, seed->emu_problem_count);
     engine->workload = shapes_hash(&engine->shapes);
     engine->emulated = strcmp(hello->backend, "emu") == 0;
+    engine->deterministic = hello->deterministic;
     engine->population = population_new(&engine->space, &config);
     engine->duplicates = engine->run.duplicates;
     engine->ready = true;

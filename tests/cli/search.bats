@@ -282,6 +282,18 @@ END
     [ "$(sqlite3 evo.db "SELECT count(*) FROM candidate WHERE verdict = 'crash'")" = 0 ]
 }
 
+@test "sampling stops above a bound, but not where times are a function of the program" {
+    for kind in "" --fickle; do
+        fake_seed 60 $kind | sed 's/^search:.*/&\npopulation: {islands: 1, elites: 4}/' > seed.yaml
+        evo start --seed seed.yaml --db "fake$kind.db"
+    done
+    [ "$(sqlite3 fake.db "SELECT sum(quick) FROM timing")" = 0 ]
+    [ "$(sqlite3 fake.db "SELECT count(*) > 10 FROM candidate WHERE bound_us > 0")" = 1 ]
+    [ "$(sqlite3 fake--fickle.db "SELECT sum(quick) > 5 FROM timing")" = 1 ]
+    # What is promoted is timed in full.
+    [ "$(sqlite3 fake--fickle.db "SELECT sum(t.quick) FROM timing t JOIN promotion p ON p.judgement = t.judgement")" = 0 ]
+}
+
 @test "other users of a device are said, once" {
     fake_seed 8 --company 2 > seed.yaml
     evo start --seed seed.yaml
