@@ -249,34 +249,70 @@ static enum device_status refuse(struct err *err, const char *format, ...)
 /* Opening ------------------------------------------------------------------------------------ */
 
 /* "0", or "0/untimed": without clocks, for tools that want the driver's hooks for themselves. */
-static bool find_device(const char *spec, struct err *err)
+static bool read_spec(const char *spec, int64_t *ordinal)
 {
     const char *slash = strchr(spec, '/');
     size_t length = slash != NULL ? (size_t)(slash - spec) : strlen(spec);
     char number[16] = "";
-    int64_t ordinal;
-    int count = 0;
-    CUresult code = cuInit(0);
 
+    if (length < sizeof number) {
+        memcpy(number, spec, length);
+    }
+    gpu.untimed = slash != NULL && strcmp(slash, "/untimed") == 0;
+    return (slash == NULL || gpu.untimed) && str_to_i64(number, ordinal) && *ordinal >= 0;
+}
+
+/*
+ * The driver starts every GPU that it sees, which on a host of eight takes seconds, and a judge
+ * starts at every promotion. So this process sees its own alone: the ordinal-th of those that it
+ * would have seen. False: there are fewer.
+ */
+static bool hide_others(int64_t ordinal)
+{
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    char own[128];
+
+    if (visible == NULL) {
+        snprintf(own, sizeof own, "%" PRId64, ordinal);
+    } else {
+        for (; ordinal > 0 && visible != NULL; ordinal--) {
+            visible = strchr(visible, ',');
+            visible = visible != NULL ? visible + 1 : NULL;
+        }
+        if (visible == NULL) {
+            return false;
+        }
+        snprintf(own, sizeof own, "%.*s", (int)strcspn(visible, ","), visible);
+    }
+    return setenv("CUDA_VISIBLE_DEVICES", own, 1) == 0;
+}
+
+static bool no_such_device(const char *spec, struct err *err)
+{
+    err_set(err, ERR_USER, "there is no device '%s'", spec);
+    return err_hint(err, "devices are numbered from 0; 'nvidia-smi -L' lists them, and "
+                         "CUDA_VISIBLE_DEVICES may hide some");
+}
+
+static bool find_device(const char *spec, struct err *err)
+{
+    int64_t ordinal;
+    CUresult code;
+
+    if (!read_spec(spec, &ordinal) || !hide_others(ordinal)) {
+        return no_such_device(spec, err);
+    }
+    code = cuInit(0);
+    if (code == CUDA_ERROR_NO_DEVICE && ordinal > 0) {
+        return no_such_device(spec, err);
+    }
     if (code == CUDA_ERROR_NO_DEVICE || code == CUDA_ERROR_STUB_LIBRARY) {
         cuda_status(code, err, "cannot start CUDA");
         return err_hint(err, "'nvidia-smi' shows the GPUs that the driver knows; "
                              "CUDA_VISIBLE_DEVICES may hide them");
     }
-    if (!succeeded(code, err, "cannot start CUDA") ||
-        !succeeded(cuDeviceGetCount(&count), err, "cannot count devices")) {
-        return false;
-    }
-    if (length < sizeof number) {
-        memcpy(number, spec, length);
-    }
-    gpu.untimed = slash != NULL && strcmp(slash, "/untimed") == 0;
-    if ((slash != NULL && !gpu.untimed) || !str_to_i64(number, &ordinal) || ordinal < 0 ||
-        ordinal >= count) {
-        err_set(err, ERR_USER, "there is no device '%s'", spec);
-        return err_hint(err, "devices are numbered from 0; this machine has %d", count);
-    }
-    return succeeded(cuDeviceGet(&gpu.device, (int)ordinal), err, "cannot open the device");
+    return succeeded(code, err, "cannot start CUDA") &&
+           succeeded(cuDeviceGet(&gpu.device, 0), err, "cannot open the device");
 }
 
 static bool device_uuid(char text[GPU_UUID_TEXT], struct err *err)
