@@ -478,6 +478,18 @@ WITH RECURSIVE up(place) AS (
 SELECT d.* FROM up CROSS JOIN candidate_detail d ON d.run = :run AND d.place = up.place
 ORDER BY d.place
 
+-- :name descent_list
+WITH RECURSIVE up(place) AS (
+    VALUES (:place)
+    UNION ALL
+    SELECT p.parent FROM up JOIN parent p ON p.run = :run AND p.place = up.place AND p.ordinal = 0
+    LIMIT :count)
+SELECT d.*
+FROM (SELECT place FROM up
+      UNION SELECT p.parent FROM up JOIN parent p ON p.run = :run AND p.place = up.place) a
+CROSS JOIN candidate_detail d ON d.run = :run AND d.place = a.place
+ORDER BY d.place
+
 -- ---- the story, for views ----
 
 -- Places that are done, a few words each, in order: what views add up as a search goes on.
@@ -510,12 +522,14 @@ WHERE m.judgement = (SELECT max(id) FROM judgement WHERE run = :run AND verdict 
   AND m.value IS NOT NULL
 ORDER BY m.problem
 
--- The device over time: clock and power of every :step-th timed candidate.
+-- The device over time: clock, power, heat and brakes of every :step-th timed candidate.
 -- :name device_strip
-SELECT c.finished_at, k.value, w.value
+SELECT c.finished_at, k.value, w.value, t.value, b.value
 FROM candidate c
 LEFT JOIN metric k ON k.judgement = c.judgement AND k.problem = 0 AND k.name = 'sm_clock_mhz'
 LEFT JOIN metric w ON w.judgement = c.judgement AND w.problem = 0 AND w.name = 'power_w'
+LEFT JOIN metric t ON t.judgement = c.judgement AND t.problem = 0 AND t.name = 'temperature_c'
+LEFT JOIN metric b ON b.judgement = c.judgement AND b.problem = 0 AND b.name = 'throttle_reasons'
 WHERE c.run = :run AND c.place % :step = 0 AND c.verdict = 'pass'
   AND (k.value IS NOT NULL OR w.value IS NOT NULL)
 ORDER BY c.place

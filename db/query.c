@@ -794,21 +794,39 @@ bool query_audit(struct store *store, struct arena *arena, int64_t run, struct a
 
 /* ---- lineage and events ---- */
 
-bool query_lineage(struct store *store, struct arena *arena, int64_t run, int64_t place,
-                   struct candidate_row **rows, int64_t *count, struct err *err)
+static bool read_candidates(struct store *store, struct arena *arena, sqlite3_stmt *s,
+                            struct candidate_row **rows, int64_t *count, struct err *err)
 {
-    sqlite3_stmt *s = sql_statement(store, STATEMENT_LINEAGE_LIST);
     bool more, ok;
 
     *rows = NULL;
     *count = 0;
-    sql_bind_i64(s, ":run", run);
-    sql_bind_i64(s, ":place", place);
     while ((ok = sql_row(store, s, &more, err)) && more) {
         *rows = rows_room(arena, *rows, *count, sizeof **rows);
         sql_candidate(s, arena, &(*rows)[(*count)++]);
     }
     return ok;
+}
+
+bool query_lineage(struct store *store, struct arena *arena, int64_t run, int64_t place,
+                   struct candidate_row **rows, int64_t *count, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_LINEAGE_LIST);
+
+    sql_bind_i64(s, ":run", run);
+    sql_bind_i64(s, ":place", place);
+    return read_candidates(store, arena, s, rows, count, err);
+}
+
+bool query_descent(struct store *store, struct arena *arena, int64_t run, int64_t place,
+                   int64_t limit, struct candidate_row **rows, int64_t *count, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_DESCENT_LIST);
+
+    sql_bind_i64(s, ":run", run);
+    sql_bind_i64(s, ":place", place);
+    sql_bind_i64(s, ":count", limit);
+    return read_candidates(store, arena, s, rows, count, err);
 }
 
 bool query_events(struct store *store, struct arena *arena, int64_t run, int64_t limit,
@@ -927,7 +945,9 @@ bool query_device_strip(struct store *store, int64_t run, int64_t count, strip_v
     sql_bind_i64(s, ":run", run);
     sql_bind_i64(s, ":step", candidates / count + 1);
     while ((ok = sql_row(store, s, &more, err)) && more) {
-        visit(context, sql_i64(s, 0), sql_f64(s, 1, NAN), sql_f64(s, 2, NAN));
+        visit(context, &(struct strip_row){.at = sql_i64(s, 0),
+                                           .state = {sql_f64(s, 1, NAN), sql_f64(s, 2, NAN),
+                                                     sql_f64(s, 3, NAN), sql_f64(s, 4, NAN)}});
     }
     return ok;
 }

@@ -123,6 +123,10 @@ bool query_audit(struct store *store, struct arena *arena, int64_t run, struct a
 bool query_lineage(struct store *store, struct arena *arena, int64_t run, int64_t place,
                    struct candidate_row **rows, int64_t *count, struct err *err);
 
+/* Only the first parents', and their second parents besides; the newest `limit`. */
+bool query_descent(struct store *store, struct arena *arena, int64_t run, int64_t place,
+                   int64_t limit, struct candidate_row **rows, int64_t *count, struct err *err);
+
 struct event_row {
     int64_t at;
     const char *kind, *text;
@@ -162,8 +166,12 @@ struct device_state {
 bool query_device_state(struct store *store, int64_t run, struct device_state *state,
                         struct err *err);
 
-/* Clock and power over the run, some `count` readings; NAN: unknown. */
-typedef void strip_visit(void *context, int64_t at, double sm_clock_mhz, double power_w);
+/* The device's state over the run, some `count` readings. */
+struct strip_row {
+    int64_t at;
+    struct device_state state;
+};
+typedef void strip_visit(void *context, const struct strip_row *row);
 bool query_device_strip(struct store *store, int64_t run, int64_t count, strip_visit *visit,
                         void *context, struct err *err);
 

@@ -6,17 +6,24 @@ import { readFile, writeFile } from 'node:fs/promises';
 const here = new URL('.', import.meta.url).pathname;
 const LIMIT = 120_000;
 
+// Indentation inside templates would be carried along; htm drops it anyway.
+const unindented = {
+  name: 'unindented',
+  setup: ({ onLoad }) => onLoad({ filter: /web\/src\/.*\.js$/ }, async ({ path }) => ({ contents: (await readFile(path, 'utf8')).replace(/\n[ \t]+/g, '\n') })),
+};
+
 async function script() {
   const result = await build({
     entryPoints: [`${here}src/main.js`], bundle: true, minify: true, write: false, format: 'iife',
-    target: 'es2022', legalComments: 'none', charset: 'utf8', loader: { '.css': 'text' },
+    target: 'es2022', legalComments: 'none', charset: 'utf8', plugins: [unindented],
   });
   return result.outputFiles[0].text.trim().replaceAll('</script', '<\\/script');
 }
 
 async function style() {
   const own = await readFile(`${here}src/style.css`, 'utf8');
-  const plot = await readFile(`${here}node_modules/uplot/dist/uPlot.min.css`, 'utf8');
+  const plot = (await readFile(`${here}node_modules/uplot/dist/uPlot.min.css`, 'utf8'))
+    .replace(/\.u-(?:legend|inline|series|title)[^{}]*\{[^}]*\}/g, ''); // legends are the page's own
   const result = await build({ stdin: { contents: plot + own, loader: 'css' }, minify: true, write: false });
   return result.outputFiles[0].text.trim();
 }

@@ -39,6 +39,8 @@ check(await page.locator('#fastest tbody tr').count() > 1, 'the fastest are list
 check(await page.locator('#lineage li').count() >= 1, 'the lineage is told');
 check(await page.locator('#funnel tbody tr').count() === 7, 'the funnel has its rungs');
 check(await page.locator('#genes .heat-cells span').count() > 2, 'genes have their values');
+check(await painted(page, '#roofline canvas') > 3, 'the roofline is drawn');
+check(await page.locator('#genes table.heat td.cell').count() > 0, 'two genes meet in a table');
 check(await page.locator('#operators tbody tr').count() > 2, 'operators are listed');
 check(await page.locator('#method pre').count() > 0, 'the method is told');
 

@@ -17,7 +17,7 @@ static bool body(struct cli *cli, struct err *err)
     if (!cli_number(cli, "run", 1, INT64_MAX, 0, &run, err) || !cli_store(cli, err)) {
         return false;
     }
-    report = report_json(cli->store, cli->arena, run, err);
+    report = report_of_run(cli->store, cli->arena, run, err);
     if (report == NULL) {
         return err_in(err, "'%s'", cli_db(cli));
     }

@@ -34,7 +34,9 @@ enum {
     VIEWERS_MAX = 128,            /* that wait for events */
     BEHIND_BYTES_MAX = 64 * 1024, /* events that a viewer has not taken: then it is let go */
     LOOK_MS = 1000,               /* between two looks at the database */
-    REPORT_AGE_MS = 3000,         /* a report is made at most so often */
+    REPORT_AGE_MS = 3000,         /* a report is made at most so often, */
+    REPORT_PART = 10,             /* and takes at most this part of the server's time */
+    PIECE = 10000,                /* places read at a time, while nobody is answered */
     ALIVE_S = 15,                 /* a comment, so that proxies keep an idle stream open */
     TOKEN_BYTES = 16,
 };
@@ -58,8 +60,13 @@ struct server {
     int64_t seen_finished, seen_elapsed; /* when viewers were last told */
     int64_t told_at;
 
-    struct buf report; /* the newest, and what it was made of */
-    int64_t report_finished, report_at;
+    struct collector *collector; /* of the latest run, and whether there is more to read */
+    int64_t collected_run;
+    bool behind;
+    struct event *catch_up;
+
+    struct buf report; /* the newest; how many places it is of, when, and how long it took */
+    int64_t report_places, report_finished, report_at, report_ms;
 };
 
 /* Who may ask ---------------------------------------------------------------------------------- */
@@ -172,29 +179,80 @@ static void page_get(struct server *server, struct evhttp_request *request)
     buf_free(&page);
 }
 
-/* Made anew when something has finished since, but not more often than REPORT_AGE_MS. */
+/*
+ * Reads on in the run, a piece; what is left comes when others have been answered. A database of a
+ * million evaluations takes seconds to read, and the page shows until then what has been read.
+ */
+static bool collect(struct server *server, int64_t run, struct err *err)
+{
+    const struct timeval at_once = {0};
+
+    if (server->collector == NULL || server->collected_run != run) {
+        collector_free(server->collector);
+        server->collector = collector_new(run);
+        server->collected_run = run;
+    }
+    if (!collector_advance(server->collector, server->cli->store, PIECE, &server->behind, err)) {
+        return false;
+    }
+    if (server->behind) {
+        event_add(server->catch_up, &at_once);
+    }
+    return true;
+}
+
+static void on_catch_up(evutil_socket_t unused, short what, void *context)
+{
+    struct server *server = context;
+    struct arena *arena = arena_new();
+    struct err ignored = {0}; /* the next report tries again */
+    struct status_row row;
+
+    (void)unused;
+    (void)what;
+    if (status_now(server, arena, &row, &ignored) && collect(server, row.run.id, &ignored) &&
+        !server->behind) {
+        server->seen_finished = -1; /* viewers are told that there is more */
+    }
+    arena_free(arena);
+}
+
+static bool report_make(struct server *server, struct arena *arena, const struct status_row *row,
+                        struct err *err)
+{
+    int64_t began = clock_now_ms();
+    json_t *report = report_json(server->cli->store, arena, row, server->collector, err);
+    char *text;
+
+    if (report == NULL) {
+        return false;
+    }
+    text = json_dumps(report, JSON_COMPACT | JSON_REAL_PRECISION(7));
+    buf_clear(&server->report);
+    buf_puts(&server->report, text);
+    free(text);
+    json_decref(report);
+    server->report_finished = row->finished;
+    server->report_places = collector_chronicle(server->collector)->last_place;
+    server->report_at = clock_now_ms();
+    server->report_ms = server->report_at - began;
+    return true;
+}
+
+/* Made anew when something has finished since, but not so often that it is all that is done. */
 static bool report_refresh(struct server *server, struct err *err)
 {
     struct arena *arena = arena_new();
     struct status_row row;
-    json_t *report;
-    bool ok = status_now(server, arena, &row, err);
-    bool fresh = server->report.length > 0 && (row.finished == server->report_finished ||
-                                               clock_now_ms() - server->report_at < REPORT_AGE_MS);
+    int64_t age = clock_now_ms() - server->report_at;
+    bool ok = status_now(server, arena, &row, err) && collect(server, row.run.id, err);
+    bool fresh = ok && server->report.length > 0 &&
+                 (age < REPORT_AGE_MS || age < REPORT_PART * server->report_ms ||
+                  (row.finished == server->report_finished &&
+                   server->report_places == collector_chronicle(server->collector)->last_place));
 
     if (ok && !fresh) {
-        report = report_json(server->cli->store, arena, row.run.id, err);
-        ok = report != NULL;
-        if (ok) {
-            char *text = json_dumps(report, JSON_COMPACT | JSON_REAL_PRECISION(7));
-
-            buf_clear(&server->report);
-            buf_puts(&server->report, text);
-            free(text);
-            json_decref(report);
-            server->report_finished = row.finished;
-            server->report_at = clock_now_ms();
-        }
+        ok = report_make(server, arena, &row, err);
     }
     arena_free(arena);
     return ok;
@@ -481,6 +539,7 @@ static bool serve(struct server *server, struct err *err)
                             evsignal_new(server->base, SIGTERM, on_signal, server->base)};
     bool ok;
 
+    server->catch_up = evtimer_new(server->base, on_catch_up, server);
     evhttp_set_max_headers_size(server->http, HEADER_BYTES_MAX);
     evhttp_set_max_body_size(server->http, 0);
     evhttp_set_timeout(server->http, IDLE_S);
@@ -491,10 +550,12 @@ static bool serve(struct server *server, struct err *err)
         printf("http://%s:%d/?token=%s\n", server->host, server->port, server->token);
         fflush(stdout);
         event_add(look, &every);
+        event_active(server->catch_up, EV_TIMEOUT, 0); /* before anybody asks */
         event_add(ends[0], NULL);
         event_add(ends[1], NULL);
         event_base_dispatch(server->base);
     }
+    event_free(server->catch_up);
     event_free(look);
     event_free(ends[0]);
     event_free(ends[1]);
@@ -518,6 +579,7 @@ static bool body(struct cli *cli, struct err *err)
     evhttp_free(server->http);
     event_base_free(server->base);
     buf_free(&server->report);
+    collector_free(server->collector);
     return ok;
 }
 

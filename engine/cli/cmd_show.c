@@ -35,8 +35,8 @@ static bool read_facts(struct cli *cli, const char *id, struct facts *facts, str
            (row->judgement == 0 ||
             query_metrics(cli->store, cli->arena, row->judgement, &facts->metrics,
                           &facts->metric_count, err)) &&
-           limits_find(cli, &facts->kernel, facts->metrics, facts->metric_count, &facts->limits,
-                       err);
+           limits_find(cli->store, cli->arena, &facts->kernel, facts->metrics, facts->metric_count,
+                       &facts->limits, err);
 }
 
 static const char *problem_name(const struct facts *facts, int problem)

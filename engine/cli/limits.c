@@ -67,21 +67,29 @@ static void find_row(struct arena *arena, const struct limits *limits,
     diagnose(arena, &subject, diagnosis);
 }
 
-bool limits_find(struct cli *cli, const struct kernel_row *kernel,
+bool limits_ceilings(struct store *store, struct arena *arena, int64_t run, const char *device,
+                     struct ceilings *ceilings, bool *known, struct err *err)
+{
+    if (!store_ceilings(store, run, ceilings, known, err)) {
+        return false;
+    }
+    *known = *known || microbench_recall(arena, device, ceilings, err);
+    if (err->kind != ERR_NONE) {
+        return false;
+    }
+    *known = *known || ceilings_of_chip(device, ceilings);
+    return true;
+}
+
+bool limits_find(struct store *store, struct arena *arena, const struct kernel_row *kernel,
                  const struct metric_value *metrics, int64_t metric_count, struct limits *limits,
                  struct err *err)
 {
     *limits = (struct limits){0};
-    if (!store_ceilings(cli->store, kernel->candidate.run, &limits->ceilings, &limits->measured,
-                        err)) {
+    if (!limits_ceilings(store, arena, kernel->candidate.run, kernel->device, &limits->ceilings,
+                         &limits->measured, err)) {
         return false;
     }
-    limits->measured = limits->measured ||
-                       microbench_recall(cli->arena, kernel->device, &limits->ceilings, err);
-    if (err->kind != ERR_NONE) {
-        return false;
-    }
-    limits->measured = limits->measured || ceilings_of_chip(kernel->device, &limits->ceilings);
     if (!(kernel->candidate.score.us > 0)) {
         return true;
     }
@@ -89,7 +97,7 @@ bool limits_find(struct cli *cli, const struct kernel_row *kernel,
         int at = limits->count++;
 
         limits->rows[at].problem = kernel->problems[i].problem;
-        find_row(cli->arena, limits, kernel, i, metrics, metric_count, &limits->rows[at].diagnosis,
+        find_row(arena, limits, kernel, i, metrics, metric_count, &limits->rows[at].diagnosis,
                  &limits->rows[at].reason);
     }
     return true;
@@ -102,8 +110,7 @@ static void print_known(struct arena *arena, const char *problem, const struct d
     static const char *const heads[] = {"resource", "used", ""};
     struct table *table = table_new(arena, "lrl", heads);
 
-    printf("%s: %s%s\n", problem, diagnosis->limit,
-           diagnosis->modelled ? " (modelled)" : "");
+    printf("%s: %s%s\n", problem, diagnosis->limit, diagnosis->modelled ? " (modelled)" : "");
     if (*diagnosis->roof != '\0') {
         printf("%s\n", diagnosis->roof);
     }
@@ -164,13 +171,13 @@ json_t *limits_json(const struct limits *limits)
         for (int k = 0; k < RESOURCES; k++) {
             json_object_set_new(shares, resource_names[k], json_number(diagnosis->share[k]));
         }
-        json_array_append_new(
-            rows,
-            json_pack("{s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "problem",
-                      json_text(limits->rows[i].problem), "limit", json_text(diagnosis->limit),
-                      "roof", json_text(diagnosis->roof), "modelled", diagnosis->modelled, "used",
-                      shares, "bank_conflicts", json_number(diagnosis->conflicts), "occupancy",
-                      json_number(diagnosis->occupancy)));
+        json_array_append_new(rows, json_pack("{s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "problem",
+                                              json_text(limits->rows[i].problem), "limit",
+                                              json_text(diagnosis->limit), "roof",
+                                              json_text(diagnosis->roof), "modelled",
+                                              diagnosis->modelled, "used", shares, "bank_conflicts",
+                                              json_number(diagnosis->conflicts), "occupancy",
+                                              json_number(diagnosis->occupancy)));
     }
     return rows;
 }

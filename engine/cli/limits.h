@@ -1,5 +1,6 @@
 /*
- * limits -- what limits a candidate, for `evo show`: its counters against the device's ceilings.
+ * limits -- what limits a candidate, for `evo show` and reports: its counters against the device's
+ * ceilings.
  *
  * Ceilings are those that `evo microbench` kept for the device; of an emulated one, else, what its
  * table of the chip says.
@@ -21,7 +22,10 @@ struct limits {
     int count;
 };
 
-bool limits_find(struct cli *cli, const struct kernel_row *kernel,
+/* What the device of a run could do at most; *known false: nobody knows. */
+bool limits_ceilings(struct store *store, struct arena *arena, int64_t run, const char *device,
+                     struct ceilings *ceilings, bool *known, struct err *err);
+bool limits_find(struct store *store, struct arena *arena, const struct kernel_row *kernel,
                  const struct metric_value *metrics, int64_t metric_count, struct limits *limits,
                  struct err *err);
 void limits_print(struct arena *arena, const struct limits *limits, const char *device);

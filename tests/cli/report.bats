@@ -14,6 +14,8 @@ load helper
     [ "$(field run.json '$.funnel[0].count')" = 17 ]
     [ "$(field run.json '$.run.name')" = fake ]
     [ "$(field run.json '$.kernels[0].verdict')" = pass ]
+    [ "$(field run.json '$.story.place')" = "" ] # every place is there
+    [ "$(field run.json '$.lineage[#-1].place')" = "$(field run.json '$.run.best_place')" ]
 }
 
 @test "names of the seed cannot break out of the page" {

@@ -47,7 +47,7 @@ export function searchChart(element, data, onPick) {
     const low = data.usLow, high = data.usHigh;
     const plot = new uPlot({
       width, height: 340, legend: { show: false },
-      scales: { x: { time: false, range: [0, Math.max(last, 1)] }, y: { distr: 3, range: [low * 0.92, high * 1.05] } },
+      scales: { x: { time: false, range: [0, Math.max(last, 1)] }, y: { distr: 3, range: [low * 0.85, high * 1.05] } },
       axes: [axis({ label: 'place in the search' }), axis({ label: 'microseconds (logarithmic)', size: 64, splits: (u, _, from, to) => logTicks(from, to), filter: (_, ticks) => ticks, values: (_, ticks) => ticks.map(String) })],
       cursor: { drag: { x: true, y: false } },
       series: [{}, ...classes.map((n) => ({ stroke: colour(n ? 'second' : 'accent'), width: 2, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } }))],
@@ -144,14 +144,61 @@ export function funnelChart(element, story, verdictNames) {
   return { stop, names };
 }
 
-// Clock and power over time.
+// The device over time: clock, power, heat; marks below where the power limit held it down.
 export function stripChart(element, strip, began) {
   const x = strip.map(([at]) => (at - began) / 1000);
   return mount(element, (width) => new uPlot({
-    width, height: 150, legend: { show: false },
-    scales: { x: { time: false }, mhz: {}, w: {} },
-    axes: [axis({ label: 'seconds' }), axis({ scale: 'mhz', size: 60, label: 'MHz' }), axis({ scale: 'w', side: 1, size: 54, label: 'W', grid: { show: false } })],
-    series: [{}, { scale: 'mhz', stroke: colour('accent'), points: { size: 3 } }, { scale: 'w', stroke: colour('warn'), points: { size: 3 } }],
-  }, [x, strip.map(([, mhz]) => mhz), strip.map(([, , w]) => w)], element));
+    width, height: 190, legend: { show: false },
+    scales: { x: { time: false }, mhz: {}, w: {}, c: {} },
+    axes: [axis({ label: 'seconds' }), axis({ scale: 'mhz', size: 60, label: 'MHz' }), axis({ scale: 'w', side: 1, size: 54, label: 'W', grid: { show: false } }),
+      ...(width > 700 ? [axis({ scale: 'c', side: 1, size: 48, label: '°C', grid: { show: false } })] : [])],
+    series: [{}, { scale: 'mhz', stroke: colour('accent'), points: { size: 3 } }, { scale: 'w', stroke: colour('warn'), points: { size: 3 } }, { scale: 'c', stroke: colour('bad'), points: { show: false } }],
+    hooks: {
+      draw: [(u) => {
+        u.ctx.fillStyle = colour('second');
+        strip.forEach(([, , , , bits], i) => { if (bits & 4) u.ctx.fillRect(u.valToPos(x[i], 'x', true), u.bbox.top + u.bbox.height - 6 * devicePixelRatio, 2 * devicePixelRatio, 6 * devicePixelRatio); });
+      }],
+    },
+  }, [x, ...[1, 2, 3].map((k) => strip.map((row) => row[k]))], element));
 }
 
+// FLOP a byte against TFLOP/s, both logarithmic; a roof is flat, or rises with what memory brings.
+export function roofChart(element, points, roofs) {
+  const slopes = [roofs.dram, roofs.l2].filter(Boolean), flats = [roofs.tensor, roofs.fma].filter(Boolean), top = flats[0]?.value;
+  const named = (c) => `${c.name} ${c.value >= 100 ? Math.round(c.value) : c.value.toPrecision(3)} ${c.unit}`;
+  const knees = slopes.flatMap((s) => (top ? [(top * 1000) / s.value] : []));
+  const xs = [...points.map((p) => p.intensity), ...knees], ys = [...points.map((p) => p.tflops), ...flats.map((f) => f.value)];
+  const range = (list, wide) => (list.length ? [Math.min(...list) / wide, Math.max(...list) * wide] : [1, 10]);
+  const [x0, x1] = range(xs, 2), [y0, y1] = range(ys, 2.5);
+  return mount(element, (width) => new uPlot({
+    width, height: 320, legend: { show: false }, cursor: { show: false },
+    scales: { x: { time: false, distr: 3, range: [x0, x1] }, y: { distr: 3, range: [y0, y1] } },
+    axes: [axis({ label: 'FLOP for each byte', splits: (u, _, from, to) => logTicks(from, to), filter: (_, ticks) => ticks, values: (_, ticks) => ticks.map((v) => (/^[125]/.test(v) || width > 700 ? String(v) : '')) }),
+      axis({ label: 'TFLOP/s', size: 64, splits: (u, _, from, to) => logTicks(from, to), filter: (_, ticks) => ticks, values: (_, ticks) => ticks.map(String) })],
+    series: [{}, { paths: () => null, points: { show: false } }],
+    hooks: {
+      draw: [(u) => {
+        const { ctx } = u, ratio = devicePixelRatio, px = (v) => u.valToPos(v, 'x', true), py = (v) => u.valToPos(v, 'y', true);
+        ctx.save(); ctx.beginPath(); ctx.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height); ctx.clip();
+        ctx.strokeStyle = ctx.fillStyle = colour('second'); ctx.lineWidth = 1.5 * ratio; ctx.font = `${12 * ratio}px system-ui, sans-serif`;
+        for (const s of slopes) {
+          const end = Math.min(x1, top ? (top * 1000) / s.value : x1), rise = (v) => (v * s.value) / 1000;
+          ctx.beginPath(); ctx.moveTo(px(x0), py(rise(x0))); ctx.lineTo(px(end), py(rise(end))); ctx.stroke();
+          const at = Math.max(x0 * 1.1, (y0 / s.value) * 1100);
+          ctx.textAlign = 'left'; // what uPlot leaves is another
+          ctx.fillText(named(s), px(at) + 6 * ratio, py(rise(at)) + 16 * ratio);
+        }
+        for (const f of flats) {
+          ctx.beginPath(); ctx.moveTo(px(slopes.length ? Math.max(x0, (f.value * 1000) / Math.max(...slopes.map((s) => s.value))) : x0), py(f.value)); ctx.lineTo(px(x1), py(f.value)); ctx.stroke();
+          ctx.textAlign = 'right';
+          ctx.fillText(named(f), px(x1) - 6 * ratio, py(f.value) - 5 * ratio);
+        }
+        for (const p of [...points].sort((a, b) => a.best - b.best)) {
+          ctx.fillStyle = colour(p.best ? 'accent' : 'dot');
+          ctx.beginPath(); ctx.arc(px(p.intensity), py(p.tflops), (p.best ? 5 : 3) * ratio, 0, 7); ctx.fill();
+        }
+        ctx.restore();
+      }],
+    },
+  }, [[x0, x1], [null, null]], element));
+}

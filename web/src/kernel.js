@@ -4,26 +4,29 @@ import { useMemo, useState } from 'preact/hooks';
 import htm from 'htm';
 import { diffLines } from 'diff';
 import { pieces } from './colour.js';
+import { Table, number, words } from './parts.js';
 import * as t from './text.js';
 
 const html = htm.bind(h);
 
-const number = (value) => value == null ? '–' : Math.abs(value) >= 1e6 ? value.toExponential(3) : String(+value.toPrecision(6));
+const figure = (value) => value == null ? '–' : Math.abs(value) >= 1e6 ? value.toExponential(3) : String(+value.toPrecision(6));
 
 export function KernelPage({ kernel, parent }) {
-  const metrics = kernel.metrics ?? [], before = new Map((parent?.metrics ?? []).map((m) => [`${m.name}/${m.problem}`, m.value]));
+  const before = new Map((parent?.metrics ?? []).map((m) => [`${m.name}/${m.problem}`, m.value])), many = kernel.problems.length > 1;
+  const numbers = [{ name: 'registers', value: kernel.registers || null, was: parent?.registers || null }, { name: 'spilled bytes', value: kernel.spill_bytes, was: parent?.spill_bytes },
+    ...(kernel.metrics ?? []).map((m) => ({ ...m, shape: many && kernel.problems[m.problem]?.problem, was: before.get(`${m.name}/${m.problem}`) }))];
   return html`<p>${kernel.family}, ${kernel.operator}${kernel.parents?.length ? ` of ${kernel.parents.map((p) => `n${p}`).join(' and ')}` : ''}, ${kernel.numerics} accumulation: <strong>${kernel.verdict}</strong>${kernel.reason ? `: ${kernel.reason}` : ''}</p>
     <p class="genes">${t.genes(kernel.genes)}</p>
     ${parent && html`<p class="soft">changed in n${parent.place}: <span class="genes">${t.changes(parent.genes, kernel.genes).join(', ') || 'nothing'}</span></p>`}
+    ${(kernel.limits ?? []).map((l) => html`<p><code>${l.problem}</code>: ${l.limit}${l.modelled ? ' (modelled)' : ''}${l.roof ? html`<br />${l.roof}` : ''}<br /><span class="soft">used: ${Object.entries(l.used).filter(([, share]) => share != null).map(([name, share]) => `${name} ${(100 * share).toFixed(1)} %`).join(', ')}</span></p>`)}
     <div class="columns">
-    <div class="scroll" tabindex="0" role="region" aria-label="Times"><table><caption>Times</caption><thead><tr><th scope="col">shape</th><th scope="col" class="right">time</th><th scope="col">95 % interval</th><th scope="col" class="right">in a graph</th></tr></thead>
-      <tbody>${kernel.problems.map((p) => html`<tr><td><code>${p.problem}</code></td><td class="right">${t.us(p.score?.us)}</td><td>${t.interval(p.score)}</td><td class="right">${t.us(p.graph_us)}</td></tr>`)}</tbody></table></div>
-    ${kernel.rivals?.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Rivals"><table id="rivals"><caption>Against libraries, in turns, by graphs of calls</caption><thead><tr><th scope="col">shape</th><th scope="col">rival</th><th scope="col" class="right">ours</th><th scope="col" class="right">theirs</th><th scope="col" class="right">ours is</th><th scope="col">95 % interval</th></tr></thead>
-      <tbody>${kernel.rivals.map((r) => html`<tr title=${r.plan}><td><code>${r.problem}</code></td><td>${r.rival}</td>${r.graph ? html`<td class="right">${t.us(r.graph.us)}</td><td class="right">${t.us(r.graph.rival_us)}</td><td class="right">${r.hardest ? html`<strong>${t.ratio(r.graph.speedup)}</strong>` : t.ratio(r.graph.speedup)}</td><td>[${r.graph.low.toFixed(3)}, ${r.graph.high.toFixed(3)}]</td>` : html`<td colspan="4" class="soft">${r.reason}</td>`}</tr>`)}</tbody></table></div>`}
-    <div class="scroll" tabindex="0" role="region" aria-label="Numbers"><table><caption>Numbers${parent ? `, beside n${parent.place}` : ''}</caption><thead><tr><th scope="col">metric</th><th scope="col" class="right">n${kernel.place}</th>${parent && html`<th scope="col" class="right">n${parent.place}</th>`}</tr></thead>
-      <tbody><tr><td>registers</td><td class="right">${kernel.registers || '–'}</td>${parent && html`<td class="right">${parent.registers || '–'}</td>`}</tr>
-      <tr><td>spilled bytes</td><td class="right">${kernel.spill_bytes}</td>${parent && html`<td class="right">${parent.spill_bytes}</td>`}</tr>
-      ${metrics.map((m) => html`<tr><td title=${m.reason}>${m.name}</td><td class="right">${number(m.value)}</td>${parent && html`<td class="right">${number(before.get(`${m.name}/${m.problem}`))}</td>`}</tr>`)}</tbody></table></div></div>`;
+    <${Table} caption="Times" rows=${kernel.problems} columns=${[words('shape', (p) => p.problem, (p) => html`<code>${p.problem}</code>`), number('time', (p) => p.score?.us, (p) => t.us(p.score?.us)),
+    { title: '95 % interval', cell: (p) => t.interval(p.score) }, number('in a graph', (p) => p.graph_us, (p) => t.us(p.graph_us))]} />
+    ${kernel.rivals?.length > 0 && html`<${Table} caption="Against libraries, in turns, by graphs of calls" rows=${kernel.rivals} columns=${[words('shape', (r) => r.problem, (r) => html`<code>${r.problem}</code>`), words('rival', (r) => r.rival, (r) => html`<span title=${r.plan}>${r.rival}</span>`),
+    number('ours', (r) => r.graph?.us, (r) => t.us(r.graph?.us)), number('theirs', (r) => r.graph?.rival_us, (r) => t.us(r.graph?.rival_us)), number('ours is', (r) => r.graph?.speedup, (r) => (r.hardest ? html`<strong>${t.ratio(r.graph?.speedup)}</strong>` : t.ratio(r.graph?.speedup))),
+    { title: '95 % interval', cell: (r) => (r.graph ? `[${r.graph.low.toFixed(3)}, ${r.graph.high.toFixed(3)}]` : r.reason) }]} />`}
+    <${Table} caption=${`Numbers${parent ? `, beside n${parent.place}` : ''}`} rows=${numbers} columns=${[words('metric', (m) => m.name, (m) => html`<span title=${m.reason}>${m.name}${m.shape ? html` <code>${m.shape}</code>` : ''}</span>`), number(`n${kernel.place}`, (m) => m.value, (m) => figure(m.value)),
+    ...(parent ? [number(`n${parent.place}`, (m) => m.was, (m) => figure(m.was))] : [])]} /></div>`;
 }
 
 export function SourceDiff({ kernel, parent }) {

@@ -2,10 +2,11 @@
 import { h, render } from 'preact';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import htm from 'htm';
-import { decodeStory, indexOfPlace } from './decode.js';
-import { funnelChart, searchChart, stripChart } from './charts.js';
+import { decodeKernel, decodePairs, decodeStory, indexOfPlace } from './decode.js';
+import { funnelChart, roofChart, searchChart, stripChart } from './charts.js';
 import { treeCanvas } from './tree.js';
 import { KernelPage, SourceDiff } from './kernel.js';
+import { Hue, Scroll, Table, number, words } from './parts.js';
 import * as t from './text.js';
 
 const html = htm.bind(h);
@@ -17,28 +18,6 @@ function Drawing({ make, inputs, label, height, canvas }) {
   return canvas
     ? html`<canvas ref=${ref} tabindex="0" role="img" aria-label=${label} style=${{ width: '100%', height: `${height}px`, touchAction: 'none' }}></canvas>`
     : html`<div ref=${ref} class="chart" role="img" aria-label=${label}></div>`;
-}
-
-// A table whose columns sort: {key, title, right, cell, value}.
-function Table({ caption, columns, rows, rowProps, start }) {
-  const [order, setOrder] = useState(start ?? null);
-  const sorted = useMemo(() => {
-    const by = columns.find((c) => c.key === order?.key);
-    if (!by?.value) return rows;
-    return [...rows].sort((a, b) => {
-      const x = by.value(a), y = by.value(b);
-      const less = typeof x === 'number' || typeof y === 'number' ? (x ?? Infinity) - (y ?? Infinity) : String(x).localeCompare(String(y));
-      return order.down ? -less : less;
-    });
-  }, [rows, order]);
-  const flip = (key) => setOrder(order?.key === key ? { key, down: !order.down } : { key, down: false });
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}><table>
-    <caption>${caption}</caption>
-    <thead><tr>${columns.map((c) => html`<th scope="col" class=${c.right ? 'right' : ''}
-      aria-sort=${order?.key === c.key ? (order.down ? 'descending' : 'ascending') : undefined}>
-      ${c.value ? html`<button type="button" onClick=${() => flip(c.key)}>${c.title}${order?.key === c.key ? (order.down ? ' ↓' : ' ↑') : ''}</button>` : c.title}</th>`)}</tr></thead>
-    <tbody>${sorted.map((row) => html`<tr ...${rowProps?.(row) ?? {}}>${columns.map((c) => html`<td class=${c.right ? 'right' : ''}>${c.cell(row)}</td>`)}</tr>`)}</tbody>
-  </table></div>`;
 }
 
 const modelled = (run) => run.backend === 'emu';
@@ -66,17 +45,17 @@ function Headline({ data }) {
 
 function Search({ data, pick }) {
   return html`<${Drawing} label=${`Every evaluation as a dot, the best so far as a line: ${data.improvements.length} improvements, from ${t.us(data.improvements[0]?.us)} to ${t.us(data.run.best?.us)}`}
-      inputs=${[data]} make=${(element) => searchChart(element, data, (at) => at >= 0 && pick(data.story.place[at]))} />
-    <ul class="legend"><li><i style="background:var(--accent)"></i>best so far, FP32 accumulation</li><li><i style="background:var(--second)"></i>FP16 accumulation</li>
-      <li><i style="background:var(--dot)"></i>passed</li><li><i style="background:var(--bad)"></i>failed (ticks below)</li><li>drag to zoom, double click to see all, click a dot for its kernel</li></ul>
+      inputs=${[data.story]} make=${(element) => searchChart(element, data, (at) => at >= 0 && pick(data.story.place[at]))} />
+    <ul class="legend"><${Hue} of="accent">best so far, FP32 accumulation<//><${Hue} of="second">FP16 accumulation<//>
+      <${Hue} of="dot">passed<//><${Hue} of="bad">failed (ticks below)<//>${data.rivals.length > 0 && html`<${Hue} of="warn">libraries, timed in turns with the best<//>`}<li>drag to zoom, double click to see all, click a dot for its kernel</li></ul>
     <details><summary>the improvements as a table</summary>
     <${Table} caption="Each moment at which the best changed" rows=${data.improvements} columns=${[
-    { key: 'place', title: 'kernel', value: (r) => r.place, cell: (r) => html`<button class="link" type="button" onClick=${() => pick(r.place)}>n${r.place}</button>` },
-    { key: 'us', title: 'time', right: true, value: (r) => r.us, cell: (r) => t.us(r.us) },
-    { key: 'class', title: 'class', value: (r) => r.numerics, cell: (r) => (r.numerics ? 'fp16' : 'fp32') },
-    { key: 'family', title: 'family', value: (r) => r.family, cell: (r) => r.family },
-    { key: 'operator', title: 'by', value: (r) => r.operator, cell: (r) => r.operator },
-    { key: 'evaluation', title: 'after evaluations', right: true, value: (r) => r.evaluation, cell: (r) => t.count(r.evaluation) }]} /></details>
+    words('kernel', (r) => r.place, (r) => html`<button class="link" type="button" onClick=${() => pick(r.place)}>n${r.place}</button>`),
+    number('time', (r) => r.us, (r) => t.us(r.us)),
+    words('class', (r) => r.numerics, (r) => (r.numerics ? 'fp16' : 'fp32')),
+    words('family', (r) => r.family),
+    words('by', (r) => r.operator),
+    number('after evaluations', (r) => r.evaluation, (r) => t.count(r.evaluation))]} /></details>
     ${data.story.count < data.story.of && html`<p class="soft">${t.count(data.story.count)} of ${t.count(data.story.of)} places are drawn: all improvements with their ancestors, and an even part of the others.</p>`}`;
 }
 
@@ -84,11 +63,11 @@ function Funnel({ data }) {
   const names = useRef([]), [, again] = useState(0), whole = data.funnel[0]?.count ?? 0;
   return html`<div class="columns"><div><table><caption>How far proposals came</caption><tbody>${data.funnel.map((rung) => html`<tr><th scope="row">${rung.rung}</th>
       <td class="right">${t.count(rung.count)}</td><td class="right">${t.share(rung.count, whole)}</td><td style="width:45%"><div class="bar" style=${{ width: `${whole ? (100 * rung.count) / whole : 0}%` }}></div></td></tr>`)}</tbody></table></div>
-    <div><${Drawing} label="Shares of the verdicts over the run" inputs=${[data]} make=${(element) => {
+    <div><${Drawing} label="Shares of the verdicts over the run" inputs=${[data.story]} make=${(element) => {
     const chart = funnelChart(element, data.story, data.verdicts);
     names.current = chart.names; again((n) => n + 1);
     return chart.stop;
-  }} /><ul class="legend">${names.current.map((n) => html`<li><i style=${{ background: `var(--${n.hue})` }}></i>${n.name}</li>`)}</ul></div></div>`;
+  }} /><ul class="legend">${names.current.map((n) => html`<${Hue} of=${n.hue}>${n.name}<//>`)}</ul></div></div>`;
 }
 
 function Kernels({ data, chosen, pick }) {
@@ -98,17 +77,17 @@ function Kernels({ data, chosen, pick }) {
   const tie = (row) => row !== best && row.numerics === best.numerics && row.score.low <= best.score.high;
   return html`<${Table} caption="The fastest verified kernels; grey: within the best one's interval, a tie" rows=${rows}
     rowProps=${(r) => ({ class: `${tie(r) ? 'tie ' : ''}${chosen === r.place ? 'chosen' : ''}` })} columns=${[
-    { key: 'place', title: 'kernel', value: (r) => r.place, cell: (r) => html`<button class="link" type="button" onClick=${() => pick(r.place)}>n${r.place}</button>` },
-    { key: 'us', title: 'time', right: true, value: (r) => r.score.us, cell: (r) => t.us(r.score.us) },
-    { key: 'interval', title: '95 % interval', cell: (r) => html`<div class="interval" title=${t.interval(r.score)}><i style=${{ left: at(r.score.low), right: `calc(100% - ${at(r.score.high)})` }}></i><b style=${{ left: at(r.score.us) }}></b></div>` },
-    { key: 'tflops', title: 'TFLOP/s', right: true, value: (r) => r.tflops, cell: (r) => r.tflops?.toFixed(2) ?? '–' },
-    { key: 'gain', title: 'over seed', right: true, value: (r) => r.gain, cell: (r) => t.times(r.gain) },
-    ...(rows.some((r) => t.rivalry(r.rivals)) ? [{ key: 'rivals', title: 'over libraries', right: true, value: (r) => t.rivalry(r.rivals)?.mean ?? 0, cell: (r) => t.ratio(t.rivalry(r.rivals)?.mean) }] : []),
-    { key: 'class', title: 'class', value: (r) => r.numerics, cell: (r) => r.numerics },
-    { key: 'family', title: 'family', value: (r) => r.family, cell: (r) => r.family },
-    { key: 'registers', title: 'regs', right: true, value: (r) => r.registers, cell: (r) => r.registers || '–' },
-    { key: 'spills', title: 'spills', right: true, value: (r) => r.spill_bytes, cell: (r) => (r.registers ? r.spill_bytes : '–') },
-    { key: 'genes', title: 'genes', cell: (r) => html`<span class="genes">${t.genes(r.genes)}</span>` }]} />`;
+    words('kernel', (r) => r.place, (r) => html`<button class="link" type="button" onClick=${() => pick(r.place)}>n${r.place}</button>`),
+    number('time', (r) => r.score.us, (r) => t.us(r.score.us)),
+    { title: '95 % interval', cell: (r) => html`<div class="interval" title=${t.interval(r.score)}><i style=${{ left: at(r.score.low), right: `calc(100% - ${at(r.score.high)})` }}></i><b style=${{ left: at(r.score.us) }}></b></div>` },
+    number('TFLOP/s', (r) => r.tflops, (r) => r.tflops?.toFixed(2) ?? '–'),
+    number('over seed', (r) => r.gain, (r) => t.times(r.gain)),
+    ...(rows.some((r) => t.rivalry(r.rivals)) ? [number('over libraries', (r) => t.rivalry(r.rivals)?.mean ?? 0, (r) => t.ratio(t.rivalry(r.rivals)?.mean))] : []),
+    words('class', (r) => r.numerics),
+    words('family', (r) => r.family),
+    number('regs', (r) => r.registers, (r) => r.registers || '–'),
+    number('spills', (r) => r.spill_bytes, (r) => (r.registers ? r.spill_bytes : '–')),
+    { title: 'genes', cell: (r) => html`<span class="genes">${t.genes(r.genes)}</span>` }]} />`;
 }
 
 function Shapes({ data }) {
@@ -120,12 +99,12 @@ function Shapes({ data }) {
     return { shape, champion: timed[0], single };
   }).filter((r) => r.champion);
   return html`<${Table} caption="For each shape the fastest of the kernels above, and what the best kernel for all shapes costs there" rows=${rows} columns=${[
-    { key: 'shape', title: 'shape', value: (r) => r.shape, cell: (r) => html`<code>${r.shape}</code>` },
-    { key: 'champion', title: 'champion', value: (r) => r.champion.k.place, cell: (r) => `n${r.champion.k.place} ${r.champion.k.family}` },
-    { key: 'us', title: 'time', right: true, value: (r) => r.champion.p.score.us, cell: (r) => t.us(r.champion.p.score.us) },
-    { key: 'graph', title: 'in a graph', right: true, cell: (r) => t.us(r.champion.p.graph_us) },
-    { key: 'single', title: 'best for all', right: true, cell: (r) => t.us(r.single?.p.score.us) },
-    { key: 'regret', title: 'regret', right: true, value: (r) => (r.single ? r.single.p.score.us / r.champion.p.score.us : null), cell: (r) => (r.single ? `${(100 * (r.single.p.score.us / r.champion.p.score.us - 1)).toFixed(1)} %` : '–') }]} />`;
+    words('shape', (r) => r.shape, (r) => html`<code>${r.shape}</code>`),
+    words('champion', (r) => r.champion.k.place, (r) => `n${r.champion.k.place} ${r.champion.k.family}`),
+    number('time', (r) => r.champion.p.score.us, (r) => t.us(r.champion.p.score.us)),
+    { title: 'in a graph', right: true, cell: (r) => t.us(r.champion.p.graph_us) },
+    { title: 'best for all', right: true, cell: (r) => t.us(r.single?.p.score.us) },
+    number('regret', (r) => (r.single ? r.single.p.score.us / r.champion.p.score.us : null), (r) => (r.single ? `${(100 * (r.single.p.score.us / r.champion.p.score.us - 1)).toFixed(1)} %` : '–'))]} />`;
 }
 
 function Lineage({ data, pick }) {
@@ -143,10 +122,9 @@ function Lineage({ data, pick }) {
 
 function Tree({ data, pick }) {
   const winner = data.run.best_place >= 0 ? indexOfPlace(data.story, data.run.best_place) : -1;
-  const arcs = useMemo(() => data.rawArcs.map(([a, b]) => [indexOfPlace(data.story, a), indexOfPlace(data.story, b)]).filter(([a, b]) => a >= 0 && b >= 0), [data]);
-  return html`<${Drawing} canvas height=${460} label=${`The lineage of ${t.count(data.story.count)} kernels; the winner's path is drawn strong`} inputs=${[data]}
-    make=${(canvas) => treeCanvas(canvas, data.story, arcs, winner >= 0 ? [winner] : [], (at) => pick(data.story.place[at]))} />
-    <ul class="legend"><li><i style="background:var(--accent)"></i>the winner's ancestors</li><li><i style="background:var(--bad)"></i>failed</li><li><i style="background:var(--second)"></i>second parents (arcs)</li>
+  return html`<${Drawing} canvas height=${460} label=${`The lineage of ${t.count(data.story.count)} kernels; the winner's path is drawn strong`} inputs=${[data.story]}
+    make=${(canvas) => treeCanvas(canvas, data.story, data.story.arcs, winner >= 0 ? [winner] : [], (at) => pick(data.story.place[at]))} />
+    <ul class="legend"><${Hue} of="accent">the winner's ancestors<//><${Hue} of="bad">failed<//><${Hue} of="second">second parents (arcs)<//>
     <li>drag or arrow keys move, wheel or + and − zoom, 0 shows all, click picks</li></ul>`;
 }
 
@@ -156,13 +134,13 @@ const shade = (value) => `hsl(${Math.round(20 + 130 * value)} 55% ${Math.round(7
 function Heat({ data }) {
   const [at, setAt] = useState(0), [a, setA] = useState(0), [b, setB] = useState(1);
   const map = data.heat[Math.min(at, data.heat.length - 1)];
-  if (!map) return null;
   const means = map.genes.flatMap((g) => g.values.map((v) => v.tally[3]).filter((x) => x > 0)).map(Math.log);
   const low = Math.min(...means), high = Math.max(...means);
   const good = (mean) => (mean > 0 && high > low ? 1 - (Math.log(mean) - low) / (high - low) : 0.5);
-  const cell = (u, v) => map.pairs.find((p) => (p[0] === a && p[1] === u && p[2] === b && p[3] === v)) ?? map.pairs.find((p) => p[0] === b && p[1] === v && p[2] === a && p[3] === u);
+  const pairs = useMemo(() => decodePairs(map, data.rawStory), [map]);
   const sortValues = (gene) => gene.values.map((v, i) => ({ ...v, i })).sort((x, y) => x.value - y.value || String(x.value).localeCompare(String(y.value)));
-  const bestOf = map.pairs.map((p) => p[6]).filter((x) => x > 0), bl = Math.log(Math.min(...bestOf)), bh = Math.log(Math.max(...bestOf));
+  const inSight = a === b || !map.genes[a] || !map.genes[b] ? [] : map.genes[a].values.flatMap((_, u) => map.genes[b].values.map((_, v) => pairs(a, u, b, v)?.best)).filter((x) => x > 0);
+  const bl = Math.log(Math.min(...inSight)), bh = Math.log(Math.max(...inSight));
   return html`
     ${data.heat.length > 1 && html`<p><label>family <select value=${at} onChange=${(e) => { setAt(+e.target.value); setA(0); setB(1); }}>${data.heat.map((m, i) => html`<option value=${i}>${m.family}</option>`)}</select></label></p>`}
     <p class="soft">Each value of a gene: geometric mean of the times of what passed with it; greener is faster, a dash never passed. In brackets: tried.</p>
@@ -170,31 +148,58 @@ function Heat({ data }) {
       title=${`${gene.name} = ${v.value}: ${v.tally[0]} tried, ${v.tally[1]} passed, best ${t.us(v.tally[2])}, mean ${t.us(v.tally[3])}`}>${v.value}: ${v.tally[1] ? t.us(v.tally[3]).replace(' us', '') : '–'} (${v.tally[0]})</span>`)}</div></div>`)}</div>
     ${map.genes.length > 1 && map.genes[a] && map.genes[b] && html`<h3>Two genes at once</h3><p><label>rows <select value=${a} onChange=${(e) => setA(+e.target.value)}>${map.genes.map((g, i) => html`<option value=${i}>${g.name}</option>`)}</select></label>
       <label> columns <select value=${b} onChange=${(e) => setB(+e.target.value)}>${map.genes.map((g, i) => html`<option value=${i}>${g.name}</option>`)}</select></label></p>
-    <div class="scroll" tabindex="0" role="region" aria-label="Interaction of two genes"><table class="heat"><caption>Best time with each pair of values, and how often it was tried</caption>
+    <${Scroll} label="Interaction of two genes"><table class="heat"><caption>Best time with each pair of values, and how often it was tried</caption>
       <thead><tr><td></td>${sortValues(map.genes[b]).map((v) => html`<th scope="col">${v.value}</th>`)}</tr></thead>
       <tbody>${sortValues(map.genes[a]).map((u) => html`<tr><th scope="row">${u.value}</th>${sortValues(map.genes[b]).map((v) => {
-    const pair = a === b ? null : cell(u.i, v.i);
-    return pair ? html`<td class="cell" style=${pair[6] > 0 ? { background: shade(bh > bl ? 1 - (Math.log(pair[6]) - bl) / (bh - bl) : 0.5) } : { background: 'var(--line)' }}>${pair[6] > 0 ? t.us(pair[6]).replace(' us', '') : '–'} <small>(${pair[4]})</small></td>` : html`<td class="cell none">·</td>`;
-  })}</tr>`)}</tbody></table></div>`}`;
+    const pair = a === b ? null : pairs(a, u.i, b, v.i);
+    return pair ? html`<td class="cell" style=${{ background: pair.best ? shade(bh > bl ? 1 - (Math.log(pair.best) - bl) / (bh - bl) : 0.5) : 'var(--line)' }}>${pair.best ? t.us(pair.best).replace(' us', '') : '–'} <small>(${pair.tried})</small></td>` : html`<td class="cell none">·</td>`;
+  })}</tr>`)}</tbody></table><//>`}`;
 }
 
 function Shares({ data }) {
   const columns = (title) => [
-    { key: 'name', title, value: (r) => r.name, cell: (r) => r.name },
-    { key: 'tried', title: 'tried', right: true, value: (r) => r.tried, cell: (r) => t.count(r.tried) },
-    { key: 'passed', title: 'passed', right: true, value: (r) => r.passed / r.tried, cell: (r) => t.share(r.passed, r.tried) },
-    { key: 'aliases', title: 'aliases', right: true, value: (r) => r.aliases, cell: (r) => t.count(r.aliases) },
-    { key: 'improved', title: 'improved', right: true, value: (r) => r.improved, cell: (r) => t.count(r.improved) },
-    { key: 'best', title: 'best', right: true, value: (r) => r.best_us, cell: (r) => t.us(r.best_us) }];
+    words(title, (r) => r.name),
+    number('tried', (r) => r.tried, (r) => t.count(r.tried)),
+    number('passed', (r) => r.passed / r.tried, (r) => t.share(r.passed, r.tried)),
+    number('aliases', (r) => r.aliases, (r) => t.count(r.aliases)),
+    number('improved', (r) => r.improved, (r) => t.count(r.improved)),
+    number('best', (r) => r.best_us, (r) => t.us(r.best_us))];
   const islands = data.islands.map((r, i) => ({ ...r, name: `island ${i}` }));
-  return html`<div class="columns"><div><${Table} caption="What each way of proposing has brought" rows=${data.operators} columns=${columns('operator')} start=${{ key: 'improved', down: true }} /></div>
+  return html`<div class="columns"><div><${Table} caption="What each way of proposing has brought" rows=${data.operators} columns=${columns('operator')} start=${{ by: 'improved', down: true }} /></div>
     <div><${Table} caption="What each family has brought" rows=${data.families} columns=${columns('family')} />${islands.length > 1 && html`<${Table} caption="And each island" rows=${islands} columns=${columns('island')} />`}</div></div>`;
 }
 
 function Health({ data }) {
   if (!data.strip.some(([, mhz, w]) => mhz != null || w != null)) return html`<p class="soft">No clocks or power were read: ${modelled(data.run) ? 'the device is emulated.' : 'the device does not tell them.'}</p>`;
-  return html`<${Drawing} label="Clock and power of the device over the run" inputs=${[data]} make=${(element) => stripChart(element, data.strip, data.run.created_at)} />
-    <ul class="legend"><li><i style="background:var(--accent)"></i>SM clock</li><li><i style="background:var(--warn)"></i>power</li></ul>`;
+  const held = data.strip.filter(([, , , , bits]) => bits & 4).length, told = data.strip.filter(([, , , , bits]) => bits != null).length;
+  const hottest = Math.max(...data.strip.map(([, , , c]) => c ?? -Infinity));
+  return html`<${Drawing} label="Clock, power and temperature of the device over the run" inputs=${[data.strip]} make=${(element) => stripChart(element, data.strip, data.run.created_at)} />
+    <ul class="legend"><${Hue} of="accent">SM clock<//><${Hue} of="warn">power<//><${Hue} of="bad">temperature<//><${Hue} of="second">held down by the power limit (marks below)<//></ul>
+    <p class="soft">${told ? `Held down by the power limit in ${held} of ${told} readings. ` : ''}${isFinite(hottest) ? `At most ${hottest} °C.` : ''}</p>`;
+}
+
+// Where the fastest stand under the device's roofs: what they compute for each byte of DRAM, and how fast.
+const perFma = (c) => c && { ...c, value: (c.value * 64) / 1000, unit: 'TFLOP/s' }; // of warps' instructions: 32 products and sums
+function Roofline({ data }) {
+  const roof = (...names) => names.map((name) => data.ceilings.find((c) => c.name === name)).find(Boolean);
+  const roofs = { tensor: roof('wgmma_n256', 'wgmma_n128', 'mma_f16_f32'), fma: perFma(roof('fma')), dram: roof('dram'), l2: roof('l2') };
+  const points = data.kernels.filter((k) => k.score).flatMap((k) => k.problems.filter((p) => p.score && p.flops && p.bytes).map((p) => {
+    const counted = (name) => k.metrics?.find((m) => m.name === name && k.problems[m.problem]?.problem === p.problem)?.value;
+    const moved = (counted('hw_dram_read') ?? 0) + (counted('hw_dram_write') ?? 0);
+    return { place: k.place, family: k.family, problem: p.problem, tflops: (p.flops / p.score.us) * 1e-6, counted: moved > 0, intensity: p.flops / (moved > 0 ? moved : p.bytes), best: k.place === data.run.best_place };
+  }));
+  const best = points.filter((p) => p.best), top = roofs.tensor?.value;
+  return html`<${Drawing} label=${`Roofline: ${points.length} points; the best kernel reaches ${best.map((p) => `${p.tflops.toFixed(1)} TFLOP/s on ${p.problem}`).join(', ')}`} inputs=${[data.kernels, data.ceilings]} make=${(element) => roofChart(element, points, roofs)} />
+    <ul class="legend"><${Hue} of="accent">the best<//><${Hue} of="dot">the others of the fastest<//><${Hue} of="second">roofs<//></ul>
+    <${Table} caption="The best kernel under the roofs" rows=${best} columns=${[
+    words('shape', (r) => r.problem, (r) => html`<code>${r.problem}</code>`),
+    number('TFLOP/s', (r) => r.tflops, (r) => r.tflops.toFixed(2)),
+    number('of the tensor roof', (r) => r.tflops, (r) => (top ? t.share(r.tflops, top) : '–')),
+    number('FLOP a byte', (r) => r.intensity, (r) => r.intensity.toFixed(1)),
+    words('bytes', (r) => r.counted, (r) => (r.counted ? 'counted at DRAM' : 'each of Q, K, V, O once'))]} />
+    ${data.ceilings.length ? html`<details><summary>what the device can do at most (${data.ceilings.length})</summary><table><tbody>${data.ceilings.map((c) => html`<tr><th scope="row">${c.name}</th><td class="right">${c.value.toPrecision(4)}</td><td>${c.unit}</td><td>${c.doc}</td></tr>`)}</tbody></table></details>`
+    : html`<p class="soft">Nobody measured what this device can do: <code>evo microbench</code> does, and draws the roofs.</p>`}
+    ${data.ceilings.some((c) => c.modelled) && html`<p class="soft">The roofs are those of the emulated device's model.</p>`}`;
 }
 
 function Method({ data }) {
@@ -214,6 +219,7 @@ const SECTIONS = [
   { id: 'fastest', title: 'The fastest', part: Kernels, when: (d) => d.kernels.length > 0 },
   { id: 'kernel', title: 'One kernel', part: KernelSection, when: (d) => d.kernels.length > 0 },
   { id: 'shapes', title: 'Shapes', part: Shapes, when: (d) => d.kernels.some((k) => k.problems.length > 0) },
+  { id: 'roofline', title: 'Roofline', part: Roofline, when: (d) => d.kernels.some((k) => k.problems.some((p) => p.flops && p.score)) },
   { id: 'lineage', title: 'Where the best came from', part: Lineage },
   { id: 'tree', title: 'The whole tree', part: Tree, when: (d) => d.story.count > 0 },
   { id: 'funnel', title: 'Funnel', part: Funnel },
@@ -232,47 +238,82 @@ function KernelSection({ data, chosen }) {
       ${at >= 0 && html`<p class="soft"><code>evo show n${chosen}</code> tells all of it.</p>`}`;
   }
   const parent = data.parents[kernel.parents?.[0]] ?? data.kernels.find((k) => k.place === kernel.parents?.[0]);
-  return html`<${KernelPage} kernel=${kernel} parent=${parent} /><${SourceDiff} kernel=${kernel} parent=${parent} />`;
+  return html`<${KernelPage} kernel=${kernel} parent=${parent} shapes=${kernel.problems.length} /><${SourceDiff} kernel=${kernel} parent=${parent} />`;
+}
+
+// A library's time over the whole workload, as the search's own scores are: by spans, geometric mean of the shapes.
+function rivalLines(best) {
+  const names = [...new Set((best?.rivals ?? []).map((r) => r.rival))];
+  return names.map((name) => {
+    const timed = best.rivals.filter((r) => r.rival === name && r.span);
+    if (timed.length < best.problems.length) return null;
+    return { name, us: Math.exp(timed.reduce((sum, r) => sum + Math.log(r.span.rival_us), 0) / timed.length) };
+  }).filter(Boolean);
 }
 
 function prepare(report, live) {
-  const story = decodeStory(report.story);
-  return { ...report, live, story, rawArcs: report.story.arcs, usLow: report.story.us_low || 1, usHigh: report.story.us_high || 10, rivals: report.rivals ?? [] };
+  const story = decodeStory(report.story), kernels = report.kernels.map((k) => decodeKernel(k, report));
+  const rivals = rivalLines(kernels.find((k) => k.place === report.run.best_place));
+  const times = [report.story.us_low, report.story.us_high, ...rivals.map((r) => r.us)].filter((us) => us > 0);
+  return {
+    ...report, live, story, rawStory: report.story, kernels, rivals,
+    parents: Object.fromEntries(Object.entries(report.parents).map(([place, k]) => [place, decodeKernel(k, report)])),
+    usLow: times.length ? Math.min(...times) : 1, usHigh: times.length ? Math.max(...times) : 10,
+  };
+}
+
+// The first sections are painted before the others are made: a large run takes a moment.
+function useGrowing(whole) {
+  const [shown, setShown] = useState(1);
+  useEffect(() => {
+    if (shown >= whole) {
+      if (location.hash.length > 1) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+      return undefined;
+    }
+    let timer;
+    const frame = requestAnimationFrame(() => { timer = setTimeout(() => setShown(shown + 1)); });
+    return () => { cancelAnimationFrame(frame); clearTimeout(timer); };
+  }, [shown]);
+  return shown;
 }
 
 function App({ first, live }) {
   const [data, setData] = useState(first), [chosen, setChosen] = useState(null);
+  const shown = useGrowing(SECTIONS.length);
   useEffect(() => {
     if (!live) return;
-    return live((report) => setData(prepare(report, true)));
+    return live((report) => setData(prepare(report, true)), (status) => setData((now) => ({ ...now, run: { ...now.run, ...status } })));
   }, []);
   const pick = (place) => {
     setChosen(place);
     document.getElementById('kernel')?.scrollIntoView({ behavior: 'smooth', block: 'start' });
   };
   const selected = chosen ?? data.run.best_place;
-  return html`<${Headline} data=${data} /><main id="main">${SECTIONS.filter((s) => !s.when || s.when(data)).map((s) => html`<section id=${s.id} aria-labelledby=${`${s.id}-title`}>
+  return html`<${Headline} data=${data} /><main id="main">${SECTIONS.slice(0, shown).filter((s) => !s.when || s.when(data)).map((s) => html`<section id=${s.id} key=${s.id} aria-labelledby=${`${s.id}-title`}>
       <h2 id=${`${s.id}-title`}>${s.title}${s.id === 'kernel' ? `: n${selected}` : ''}</h2><${s.part} data=${data} chosen=${selected} pick=${pick} /></section>`)}</main>
     <footer>written by evo ${data.run.evo}; everything on this page stands in the database</footer>`;
 }
 
-// A live page: the report again whenever the server says that something happened.
+// A live page: figures with each event, and the report again, but for a tenth of the time at most.
 function follow(token) {
-  return (update) => {
-    let busy = false, stale = false;
+  return (update, figures) => {
+    let timer = null, after = 0;
     const refresh = async () => {
-      if (busy) { stale = true; return; }
-      busy = true;
+      const began = performance.now();
       try {
         const answer = await fetch(`api/report?token=${token}`);
         if (answer.ok) update(await answer.json());
       } catch { /* the next event tries again */ }
-      busy = false;
-      if (stale) { stale = false; refresh(); }
+      after = performance.now() + Math.max(3000, 10 * (performance.now() - began));
+      timer = null;
     };
     const events = new EventSource(`events?token=${token}`);
-    events.addEventListener('progress', refresh);
-    return () => events.close();
+    events.addEventListener('progress', (event) => {
+      const { proposed, finished, passed, elapsed_ms } = JSON.parse(event.data);
+      figures({ proposed, finished, passed, elapsed_ms });
+      timer ??= setTimeout(refresh, Math.max(0, after - performance.now()));
+    });
+    return () => { events.close(); clearTimeout(timer); };
   };
 }
 

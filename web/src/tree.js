@@ -40,10 +40,9 @@ export function treeCanvas(canvas, story, arcs, winners, onPick) {
     canvas.width = w * ratio; canvas.height = h * ratio;
     ctx.scale(ratio, ratio);
     const line = colour('line'), dot = colour('dot'), accent = colour('accent'), bad = colour('bad'), second = colour('second');
-    ctx.lineWidth = 1;
-    for (const path of [0, 1]) {
-      ctx.strokeStyle = path ? accent : line;
-      ctx.lineWidth = path ? 2 : 1;
+    const lines = (path, hue, width) => {
+      ctx.strokeStyle = hue;
+      ctx.lineWidth = width;
       ctx.beginPath();
       for (let i = 0; i < story.count; i++) {
         const from = story.parent[i];
@@ -54,22 +53,25 @@ export function treeCanvas(canvas, story, arcs, winners, onPick) {
         ctx.moveTo(x0, y0); ctx.bezierCurveTo(m, y0, m, y, x, y);
       }
       ctx.stroke();
-    }
-    ctx.strokeStyle = second; ctx.globalAlpha = 0.25; ctx.lineWidth = 1;
-    ctx.beginPath();
-    for (const [child, parent] of arcs) {
+    };
+    lines(0, line, 1);
+    ctx.strokeStyle = second; ctx.globalAlpha = Math.max(0.02, Math.min(0.25, 250 / arcs.length)); ctx.lineWidth = 1;
+    for (const [child, parent] of arcs) { // each by itself: one path would have one shade
       const x = sx(child), y = sy(child), x0 = sx(parent), y0 = sy(parent);
-      ctx.moveTo(x0, y0); ctx.quadraticCurveTo((x + x0) / 2, Math.min(y, y0) - 24, x, y);
+      ctx.beginPath(); ctx.moveTo(x0, y0); ctx.quadraticCurveTo((x + x0) / 2, Math.min(y, y0) - 24, x, y); ctx.stroke();
     }
-    ctx.stroke();
     ctx.globalAlpha = 1;
+    lines(1, accent, 2);
     const r = Math.max(1, Math.min(4, (view.ky * view.k) / 2.4));
     for (let i = 0; i < story.count; i++) {
       const y = sy(i), x = sx(i);
       if (y < -4 || y > h + 4 || x < -4 || x > w + 4) continue;
-      ctx.fillStyle = onPath[i] ? accent : story.verdict[i] > 1 ? bad : dot;
+      if (onPath[i]) continue;
+      ctx.fillStyle = story.verdict[i] > 1 ? bad : dot;
       ctx.fillRect(x - r, y - r, 2 * r, 2 * r);
     }
+    ctx.fillStyle = accent;
+    for (let i = 0; i < story.count; i++) if (onPath[i]) { ctx.beginPath(); ctx.arc(sx(i), sy(i), 4, 0, 7); ctx.fill(); }
   };
   const redraw = () => { if (!waiting) { waiting = true; requestAnimationFrame(draw); } };
   const zoom = (factor, x, y) => {
