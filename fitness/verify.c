@@ -17,7 +17,8 @@ enum {
     GUARD_BYTES = 16 << 10, /* before and after every buffer; keeps what lies between aligned */
     CHUNK_BYTES = 1 << 20,  /* read back at once */
     LAUNCHES_CASE = 2,      /* one for each poison */
-    ROW_BLOCK = 64,         /* of which at least one row is checked, however large the shape */
+    ROW_BLOCK = 64,         /* of which a row is checked in some head, however large the shape */
+    HEAD_BLOCKS = 8,        /* of a head: at least so many have a checked row */
     ROWS_PER_TASK = 64,
 };
 
@@ -954,18 +955,46 @@ static uint64_t pick_in_block(struct rng *rng, int64_t size, int64_t wanted)
     return picked;
 }
 
+/* How the reference's rows are spread where it cannot afford all of them. */
+struct thinning {
+    int64_t wanted; /* rows of a block of ROW_BLOCK */
+    int64_t step;   /* blocks of a head: each step-th; the next head has the next ones */
+};
+
+/*
+ * A baseline looks at all rows: then not every block of every head needs one with a reference, but
+ * every block in some head. Without it a row of each block is the least, whatever it costs.
+ */
+static struct thinning thin(const struct gate *gate, int64_t blocks)
+{
+    const struct problem *p = gate->subject->problem;
+    double affordable = ROW_BLOCK * reference_budget / reference_cost(p); /* rows of a block */
+    struct thinning thinning = {.wanted = 1, .step = 1};
+
+    if (affordable >= 1) {
+        thinning.wanted = affordable < ROW_BLOCK ? (int64_t)affordable : ROW_BLOCK;
+    } else if (gate->auditor != NULL) {
+        int64_t heads = p->batch * p->heads, step = (int64_t)ceil(1 / affordable);
+
+        step = step < heads ? step : heads;
+        step = step < blocks / HEAD_BLOCKS ? step : blocks / HEAD_BLOCKS;
+        thinning.step = step > 1 ? step : 1;
+    }
+    return thinning;
+}
+
 /*
  * Every row where the reference can afford it; else in each head the first row, the last, and as
- * many of each block of 64 as it can afford, at least one. Drawn after the candidate has run.
+ * many of the blocks of 64 as it can afford. Drawn after the candidate has run.
  */
 static int64_t *pick_rows(const struct gate *gate, uint64_t key, int64_t *count)
 {
     const struct problem *p = gate->subject->problem;
-    double share = reference_budget / reference_cost(p);
-    int64_t wanted = share >= 1              ? ROW_BLOCK
-                     : share * ROW_BLOCK < 1 ? 1
-                                             : (int64_t)(share * ROW_BLOCK);
     int64_t blocks = (p->q_len + ROW_BLOCK - 1) / ROW_BLOCK;
+    struct thinning thinning = thin(gate, blocks);
+    struct rng turns = rng_at(key, 3, 0);
+    int64_t turn = rng_below(&turns, (uint32_t)thinning.step);
+    int64_t wanted = thinning.wanted;
     int64_t room = p->batch * p->heads * (blocks * (wanted < 32 ? 2 * wanted : ROW_BLOCK) + 2);
     int64_t *rows = xmalloc((size_t)room * sizeof(*rows));
 
@@ -975,7 +1004,9 @@ static int64_t *pick_rows(const struct gate *gate, uint64_t key, int64_t *count)
         for (int64_t block = 0; block < blocks; block++) {
             int64_t first = block * ROW_BLOCK, size = p->q_len - first;
             size = size < ROW_BLOCK ? size : ROW_BLOCK;
-            uint64_t picked = pick_in_block(&rng, size, wanted);
+            uint64_t picked = (block + head + turn) % thinning.step == 0
+                                  ? pick_in_block(&rng, size, wanted)
+                                  : 0;
             picked |= (uint64_t)(block == 0);
             picked |= (uint64_t)(block == blocks - 1) << (size - 1);
             for (int64_t i = 0; i < size; i++) {

@@ -21,7 +21,7 @@
 #include "fitness/inputs.h"
 #include "fitness/job.h"
 
-enum { GATE_VERSION = 4 }; /* raised with every change of what passes; part of a judgement's key */
+enum { GATE_VERSION = 5 }; /* raised with every change of what passes; part of a judgement's key */
 
 enum numerics {
     NUMERICS_FP32, /* P in FP16 (or BF16), every sum in FP32 */

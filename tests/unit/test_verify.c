@@ -478,6 +478,44 @@ static void large_outputs_are_judged_where_they_lie(void **state)
     assert_true(failed_in_other_rows >= 3);
 }
 
+/* Where the baseline looks at every row, references are spread over the heads: no block without. */
+static void every_block_has_a_reference_in_some_head(void **state)
+{
+    static const char *const problems[] = {"4x16x8192x128", "2x16x16384x128:causal",
+                                           "1x3x70000x64", "1x1x100000x64", "1x2x9001/500x128"};
+    static const struct device_auditor auditor;
+
+    (void)state;
+    for (size_t n = 0; n < sizeof(problems) / sizeof(problems[0]); n++) {
+        struct problem p = parse(problems[n]);
+        struct verify_subject subject = {.problem = &p};
+        struct gate gate = {.subject = &subject, .auditor = &auditor};
+        int64_t blocks = (p.q_len + ROW_BLOCK - 1) / ROW_BLOCK, heads = p.batch * p.heads;
+        int64_t count, all, *rows = pick_rows(&gate, 5 + n, &count);
+        bool *covered = xcalloc((size_t)blocks, sizeof *covered);
+
+        for (int64_t head = 0, at = 0; head < heads; head++) {
+            int64_t taken = 0, start = at;
+            for (; at < count && rows[at] / p.q_len == head; at++) {
+                covered[rows[at] % p.q_len / ROW_BLOCK] = true;
+                taken++;
+            }
+            assert_true(taken >= HEAD_BLOCKS);
+            assert_int_equal(rows[start], head * p.q_len);
+            assert_int_equal(rows[at - 1], head * p.q_len + p.q_len - 1);
+        }
+        for (int64_t block = 0; block < blocks; block++) {
+            assert_true(covered[block]);
+        }
+        free(covered);
+        free(rows);
+        gate.auditor = NULL;
+        rows = pick_rows(&gate, 5 + n, &all);
+        assert_true(all >= heads * blocks && count <= all);
+        free(rows);
+    }
+}
+
 /* ---- the judge as a process ------------------------------------------------------------------ */
 
 struct judge_process {
@@ -782,6 +820,7 @@ int main(void)
         cmocka_unit_test(what_timed_calls_left_behind_is_verified),
         cmocka_unit_test(steps_are_the_distance_to_the_next_value),
         cmocka_unit_test(large_shapes_are_sampled_in_every_block),
+        cmocka_unit_test(every_block_has_a_reference_in_some_head),
         cmocka_unit_test(large_outputs_are_judged_where_they_lie),
         cmocka_unit_test(the_judge_passes_and_times_what_is_right),
         cmocka_unit_test(a_promotion_runs_the_jitter_twin),
