@@ -45,7 +45,7 @@ const struct record *records_collect(size_t expected, size_t *count, struct err 
 
 /* ---- sensors_cuda.c */
 
-void sensors_read(struct measured *measured); /* what cannot be read stays as it is */
+void sensors_read(struct measured *measured); /* without sensors it stays as it is */
 bool sensors_overheated(const struct measured *measured);
 
 /* ---- calls_cuda.c */

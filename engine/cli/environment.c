@@ -1,8 +1,8 @@
 #include "cli/environment.h"
 
 #include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,7 @@
 #include "daemon/planted.h"
 #include "daemon/setup.h"
 #include "daemon/trial.h"
+#include "fitness/nvml.h"
 
 enum {
     FILE_BYTES_MAX = 64 * 1024, /* of what the driver says about itself */
@@ -145,94 +146,44 @@ static void look_at_counters(struct look *look)
 
 /* ---- clocks, by the driver's own library ---- */
 
-/* NVML's C interface has been the same for a decade; these are the calls used of it. */
-struct nvml {
-    void *library;
-    int (*init)(void), (*shutdown)(void);
-    int (*count)(unsigned *count);
-    int (*handle)(unsigned index, void **device);
-    int (*name)(void *device, char *name, unsigned length);
-    int (*clock)(void *device, int domain, unsigned *mhz);
-    int (*clock_max)(void *device, int domain, unsigned *mhz);
-    int (*temperature)(void *device, int sensor, unsigned *degrees);
-    int (*throttle)(void *device, unsigned long long *reasons);
-};
-
-enum { NVML_CLOCK_SM = 1, NVML_SENSOR_GPU = 0 };
-static const unsigned long long NVML_THERMAL = 0x8 | 0x20 | 0x40, NVML_POWER_CAP = 0x4;
-
-/* A function behind a pointer to data is what dlsym gives; the bytes are the same. */
-static bool symbol(const struct nvml *nvml, const char *name, void *function)
+static void look_at_clock(struct look *look, const struct nvml *nvml, int index)
 {
-    void *found = dlsym(nvml->library, name);
+    struct nvml_device *device = nvml_device_at(nvml, index);
+    struct nvml_reading now = {.sm_clock_mhz = NAN};
+    double most = NAN;
+    char name[NVML_NAME_TEXT];
 
-    memcpy(function, &found, sizeof found);
-    return found != NULL;
-}
-
-static bool nvml_open(struct nvml *nvml)
-{
-    nvml->library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    return nvml->library != NULL && symbol(nvml, "nvmlInit_v2", &nvml->init) &&
-           symbol(nvml, "nvmlShutdown", &nvml->shutdown) &&
-           symbol(nvml, "nvmlDeviceGetCount_v2", &nvml->count) &&
-           symbol(nvml, "nvmlDeviceGetHandleByIndex_v2", &nvml->handle) &&
-           symbol(nvml, "nvmlDeviceGetName", &nvml->name) &&
-           symbol(nvml, "nvmlDeviceGetClockInfo", &nvml->clock) &&
-           symbol(nvml, "nvmlDeviceGetMaxClockInfo", &nvml->clock_max) &&
-           symbol(nvml, "nvmlDeviceGetTemperature", &nvml->temperature) &&
-           symbol(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", &nvml->throttle) &&
-           nvml->init() == 0;
-}
-
-static void look_at_clock(struct look *look, const struct nvml *nvml, unsigned index)
-{
-    unsigned long long reasons = 0;
-    unsigned now = 0, most = 0, degrees = 0;
-    char name[96] = "a GPU";
-    void *device;
-
-    if (nvml->handle(index, &device) != 0 ||
-        nvml->clock(device, NVML_CLOCK_SM, &now) != 0 ||
-        nvml->clock_max(device, NVML_CLOCK_SM, &most) != 0) {
-        find(look, HEALTH_NOTE, "clocks", "", "GPU %u does not say its clocks", index);
-        return;
+    if (device != NULL) {
+        nvml_name(nvml, device, name);
+        nvml_read(nvml, device, &now);
+        most = nvml_clock_max_mhz(nvml, device);
     }
-    nvml->name(device, name, sizeof name);
-    nvml->temperature(device, NVML_SENSOR_GPU, &degrees);
-    nvml->throttle(device, &reasons);
-    if (reasons & NVML_THERMAL) {
+    if (isnan(now.sm_clock_mhz) || isnan(most)) {
+        find(look, HEALTH_NOTE, "clocks", "", "GPU %d does not say its clocks", index);
+    } else if (nvml_is_hot(now.reasons)) {
         find(look, HEALTH_BAD, "clocks", "let it cool down, or look after its cooling",
-             "GPU %u (%s) slows down for heat: %u °C, SM at %u of %u MHz", index, name, degrees,
-             now, most);
+             "GPU %d (%s) slows down for heat: %.0f °C, SM at %.0f of %.0f MHz", index, name,
+             now.temperature_c, now.sm_clock_mhz, most);
     } else {
-        find(look, HEALTH_GOOD, "clocks", "", "GPU %u (%s): SM at %u of %u MHz, %u °C%s", index,
-             name, now, most, degrees,
-             reasons & NVML_POWER_CAP ? ", at its power limit" : "");
+        find(look, HEALTH_GOOD, "clocks", "", "GPU %d (%s): SM at %.0f of %.0f MHz, %.0f °C%s",
+             index, name, now.sm_clock_mhz, most, now.temperature_c,
+             nvml_is_capped(now.reasons) ? ", at its power limit" : "");
     }
 }
 
 static void look_at_clocks(struct look *look)
 {
-    struct nvml nvml = {0};
-    unsigned count = 0;
+    struct nvml *nvml = nvml_open();
 
-    if (!nvml_open(&nvml)) {
-        if (!look->emulated) {
-            find(look, HEALTH_NOTE, "clocks",
-                 "libnvidia-ml.so.1 comes with the driver; see that the loader finds it",
-                 "NVML does not work: clocks, power and throttling are not recorded");
-        }
-    } else {
-        nvml.count(&count);
-        for (unsigned i = 0; i < count && i < GPUS_MAX; i++) {
-            look_at_clock(look, &nvml, i);
-        }
-        nvml.shutdown();
+    if (nvml == NULL && !look->emulated) {
+        find(look, HEALTH_NOTE, "clocks",
+             "libnvidia-ml.so.1 comes with the driver; see that the loader finds it",
+             "NVML does not work: clocks, power and throttling are not recorded");
     }
-    if (nvml.library != NULL) {
-        dlclose(nvml.library);
+    for (int i = 0; nvml != NULL && i < nvml_count(nvml) && i < GPUS_MAX; i++) {
+        look_at_clock(look, nvml, i);
     }
+    nvml_close(nvml);
 }
 
 /* ---- programs and files ---- */

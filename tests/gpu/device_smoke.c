@@ -628,33 +628,18 @@ static void probe_memory(void)
 
 static void probe_sensors(void)
 {
-    unsigned v = 0;
-    unsigned long long reasons = 0;
-    struct measured m;
-    double t[6];
+    struct nvml_reading now;
+    double start;
 
-    printf("      NVML: library %s, device %s, driver '%s'\n", nvml.library ? "yes" : "NO",
-           nvml.device ? "yes" : "NO", nvml.driver);
-    if (nvml.device == NULL)
+    printf("      NVML: library %s, device %s, driver '%s'\n", sensors.nvml ? "yes" : "NO",
+           sensors.device ? "yes" : "NO", sensors_driver_version());
+    if (sensors.device == NULL)
         return;
-    t[0] = now_us();
-    int a = nvml.clock ? nvml.clock(nvml.device, NVML_CLOCK_SM, &v) : -1;
-    unsigned mhz = v;
-    t[1] = now_us();
-    int b = nvml.temperature ? nvml.temperature(nvml.device, NVML_TEMPERATURE_GPU, &v) : -1;
-    unsigned c = v;
-    t[2] = now_us();
-    int r = nvml.throttle ? nvml.throttle(nvml.device, &reasons) : -1;
-    t[3] = now_us();
-    double w = power_w();
-    t[4] = now_us();
-    int u = nvml.power ? nvml.power(nvml.device, &v) : -1;
-    t[5] = now_us();
-    printf("      clock %u MHz (%d, %.0f us), %u C (%d, %.0f us), throttle 0x%llx (%d, %.0f us), "
-           "power %.1f W (%.0f us; averaged %.1f W, %d, %.0f us)\n",
-           mhz, a, t[1] - t[0], c, b, t[2] - t[1], reasons, r, t[3] - t[2], w, t[4] - t[3], v / 1e3,
-           u, t[5] - t[4]);
-    (void)m;
+    start = now_us();
+    nvml_read(sensors.nvml, sensors.device, &now);
+    printf("      SM clock %.0f MHz, %.0f C, %.1f W, reasons 0x%llx, %.0f other processes; read in "
+           "%.0f us\n", now.sm_clock_mhz, now.temperature_c, now.power_w,
+           (unsigned long long)now.reasons, now.other_processes, now_us() - start);
 }
 
 /* What each step of device_measure costs, for a call of 10 us. */
