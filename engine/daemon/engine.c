@@ -101,15 +101,11 @@ static bool next_to_settle(struct engine *engine, struct flight **flight, struct
         *flight = NULL;
         return true;
     }
-    if (!engine_is_final(engine, *flight, &is_final, err)) {
+    if (!engine_is_final(engine, *flight, &is_final, err) ||
+        (!is_final && !engine_look_ahead(engine, *flight, &is_final, err))) {
         return false;
     }
-    if (!is_final) {
-        struct flight *contender = *flight;
-
-        *flight = NULL;
-        return engine_promote(engine, contender, err);
-    }
+    *flight = is_final ? *flight : NULL;
     return true;
 }
 

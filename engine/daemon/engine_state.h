@@ -152,13 +152,18 @@ void engine_decide_by(struct flight *flight, const struct judgement_row *judgeme
 /* ---- promote.c ---- */
 
 /*
- * Whether the oldest flight, which is decided, may be settled as it is; else it would beat the best
- * so far, and must be promoted first. Depends on settled rows alone. A second judgement that is
- * known already is adopted.
+ * Whether a decided flight may be settled as it is; else it would beat the best so far. A second
+ * judgement that is known already is adopted.
  */
 bool engine_is_final(struct engine *engine, struct flight *flight, bool *is_final,
                      struct err *err);
-bool engine_promote(struct engine *engine, struct flight *flight, struct err *err);
+/*
+ * The oldest flight would beat the best so far. So may others behind it: the fastest as far as it
+ * looks ahead is promoted, once all of those are decided. *is_final: one of them has passed, and
+ * the oldest does not beat that one. Which is a function of rows, whenever it is asked.
+ */
+bool engine_look_ahead(struct engine *engine, struct flight *oldest, bool *is_final,
+                       struct err *err);
 /* The secret and the shapes of a promotion's job; the rest is as for any judge. */
 void engine_fill_promotion(struct engine *engine, const struct flight *flight, int64_t attempt,
                            struct judge_job *job);

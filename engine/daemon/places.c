@@ -85,16 +85,35 @@ static void grow(struct places *places)
     places->mask = mask;
 }
 
+static struct program_slot *slot_for(const struct places *places, const struct hash *code_key,
+                                     const struct hash *plan_key, uint64_t key[2])
+{
+    memcpy(&key[0], code_key->bytes, sizeof key[0]);
+    memcpy(&key[1], plan_key->bytes, sizeof key[1]);
+    return slot_of(places->slots, places->mask, key);
+}
+
+static bool is_taken(const struct program_slot *slot)
+{
+    return (slot->key[0] | slot->key[1]) != 0;
+}
+
+int64_t places_known(const struct places *places, const struct hash *code_key,
+                     const struct hash *plan_key)
+{
+    uint64_t key[2];
+    const struct program_slot *slot = slot_for(places, code_key, plan_key, key);
+
+    return is_taken(slot) ? slot->place : -1;
+}
+
 int64_t places_program(struct places *places, const struct hash *code_key,
                        const struct hash *plan_key, int64_t place)
 {
-    struct program_slot *slot;
     uint64_t key[2];
+    struct program_slot *slot = slot_for(places, code_key, plan_key, key);
 
-    memcpy(&key[0], code_key->bytes, sizeof key[0]);
-    memcpy(&key[1], plan_key->bytes, sizeof key[1]);
-    slot = slot_of(places->slots, places->mask, key);
-    if ((slot->key[0] | slot->key[1]) != 0) {
+    if (is_taken(slot)) {
         return slot->place;
     }
     *slot = (struct program_slot){{key[0], key[1]}, place};

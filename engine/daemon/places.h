@@ -32,8 +32,14 @@ int64_t places_settled(const struct places *places); /* all places below are set
 void places_settle(struct places *places, const struct outcome *outcome); /* the next in order */
 /* The next outcome not yet handed out, if its place is at most `limit`. */
 bool places_next(struct places *places, int64_t limit, struct outcome *outcome);
-/* The lowest settled place with this program, which is `place` itself if there is none. */
+/*
+ * The lowest settled place with this program, which is `place` itself if there is none: it is from
+ * now on.
+ */
 int64_t places_program(struct places *places, const struct hash *code_key,
                        const struct hash *plan_key, int64_t place);
+/* The same of a place whose turn has not come; -1: there is none. */
+int64_t places_known(const struct places *places, const struct hash *code_key,
+                     const struct hash *plan_key);
 
 #endif

@@ -6,6 +6,12 @@
 
 /* Of the run's secret; the search's inputs come from another. */
 enum { STREAM_PROMOTION = 0x9307e };
+/*
+ * The oldest flight looks ahead by the seed's lag over this. Early in a search each place is faster
+ * than the one before, and a promotion takes a judge ten times as long as a judgement: most of them
+ * would be overtaken before anybody knew them. More than half of the window would let judges wait.
+ */
+enum { AHEAD_PART = 2 };
 
 /* The lower end of the gain's interval over the best so far must be above this. */
 static const double GAIN_MIN = 1.005;
@@ -19,9 +25,9 @@ static const struct champion *champion_of(const struct engine *engine, const str
     return &engine->champions[flight->proposal.numerics];
 }
 
-static bool beats(const struct champion *champion, const struct score *score)
+static bool beats(const struct score *best, const struct score *score)
 {
-    return champion->score.us == 0 || score_gain(&champion->score, score).low > GAIN_MIN;
+    return best->us == 0 || score_gain(best, score).low > GAIN_MIN;
 }
 
 static bool is_too_good(const struct champion *champion, const struct score *score)
@@ -63,30 +69,46 @@ static void adopt(struct flight *flight, const struct judgement_row *judgement)
     flight->replayed = judgement->replayed;
 }
 
-bool engine_is_final(struct engine *engine, struct flight *flight, bool *is_final, struct err *err)
+/* It was promoted for another place with this program, or in an earlier run. */
+static bool adopt_known(struct engine *engine, struct flight *flight, struct err *err)
 {
     struct judgement_row second;
     bool found;
 
-    *is_final = true;
-    if (flight->verdict != VERDICT_PASS || flight->promoted || flight->recorded) {
+    if (flight->promoted) {
         return true;
     }
     if (!store_promotion_find(engine->store, flight->judgement, engine->round, &second, &found,
                               err)) {
         return false;
     }
-    if (found) { /* for the lowest place with this program, or in an earlier run */
+    if (found) {
         adopt(flight, &second);
+    }
+    return true;
+}
+
+bool engine_is_final(struct engine *engine, struct flight *flight, bool *is_final, struct err *err)
+{
+    *is_final = true;
+    if (flight->verdict != VERDICT_PASS || flight->promoted || flight->recorded) {
+        return true;
+    }
+    if (!adopt_known(engine, flight, err)) {
+        return false;
+    }
+    if (flight->promoted) {
         return true;
     }
     *is_final = places_program(engine->places, &flight->key.code_key, &flight->key.plan_key,
                                flight->place) < flight->place ||
-                !beats(champion_of(engine, flight), &flight->score);
+                !beats(&champion_of(engine, flight)->score, &flight->score);
     return true;
 }
 
-bool engine_promote(struct engine *engine, struct flight *flight, struct err *err)
+/* ---- who goes first ---- */
+
+static bool promote(struct engine *engine, struct flight *flight, struct err *err)
 {
     const char *doubt;
 
@@ -102,6 +124,56 @@ bool engine_promote(struct engine *engine, struct flight *flight, struct err *er
     queue_move(flight, STAGE_PROMOTE);
     FAULT("promote.due");
     return true;
+}
+
+/* The last place that the oldest looks at; it exists, or never will. -1: it does not exist yet. */
+static int64_t last_looked_at(const struct engine *engine, int64_t oldest)
+{
+    const struct run_row *run = &engine->run;
+    int64_t last = oldest + engine->setup.seed.lag / AHEAD_PART;
+    bool all = engine->ending == EXHAUSTED || engine->ending == SETTLED ||
+               (run->budget_evaluations > 0 && engine->proposed >= run->budget_evaluations);
+
+    return last < engine->proposed ? last : all ? engine->proposed - 1 : -1;
+}
+
+/* It passed, and is not known by the name of a settled place. */
+static bool may_lead(const struct engine *engine, const struct flight *flight, int numerics)
+{
+    return flight->stage == STAGE_DECIDED && flight->verdict == VERDICT_PASS &&
+           !flight->recorded && flight->proposal.numerics == numerics &&
+           places_known(engine->places, &flight->key.code_key, &flight->key.plan_key) < 0;
+}
+
+bool engine_look_ahead(struct engine *engine, struct flight *oldest, bool *is_final,
+                       struct err *err)
+{
+    const struct champion *champion = champion_of(engine, oldest);
+    int64_t last = last_looked_at(engine, oldest->place);
+    struct flight *fastest = oldest;
+    bool all_decided = last >= 0;
+
+    for (int64_t place = oldest->place + 1; place <= last; place++) {
+        struct flight *flight = queue_at(engine->queue, place);
+
+        all_decided = all_decided && flight->stage == STAGE_DECIDED;
+        if (!may_lead(engine, flight, oldest->proposal.numerics)) {
+            continue;
+        }
+        if (!adopt_known(engine, flight, err)) {
+            return false;
+        }
+        if (!flight->promoted) {
+            fastest = flight->score.us < fastest->score.us &&
+                              beats(&champion->score, &flight->score)
+                          ? flight
+                          : fastest;
+        } else if (flight->verdict == VERDICT_PASS && !beats(&flight->score, &oldest->score)) {
+            *is_final = true;
+            return true;
+        }
+    }
+    return !all_decided || promote(engine, fastest, err);
 }
 
 /* ---- the job ---- */
@@ -188,7 +260,7 @@ static void say(const struct engine *engine, const struct flight *flight, const 
     if (flight->verdict != VERDICT_PASS) {
         log_line("engine", "n%lld, %.3f us to the search, is not promoted: %s: %s", place,
                  first->us, verdict_names[flight->verdict], flight->reason);
-    } else if (!beats(champion, &flight->score)) {
+    } else if (!beats(&champion->score, &flight->score)) {
         log_line("engine", "n%lld does not beat n%lld after all: %.3f us by a fresh judge, "
                  "%.3f us to the search", place, best, flight->score.us, first->us);
     } else if (champion->score.us == 0) {
@@ -273,7 +345,8 @@ bool engine_crown(struct engine *engine, const struct flight *flight, struct err
 {
     struct champion *champion = &engine->champions[flight->proposal.numerics];
 
-    if (!flight->promoted || flight->verdict != VERDICT_PASS || !beats(champion, &flight->score)) {
+    if (!flight->promoted || flight->verdict != VERDICT_PASS ||
+        !beats(&champion->score, &flight->score)) {
         return true;
     }
     *champion = (struct champion){flight->place, flight->score};

@@ -11,7 +11,7 @@
  *
  * Rendering and compiling may also end in `decided`: an image that does not build, a program that
  * is known. The way back is a worker's death. A twin waits for the judgement of the same program at
- * another place. Only the oldest flight is ever promoted: when its turn to be settled has come.
+ * another place. One flight at a time is promoted: the oldest, or one that has overtaken it.
  *
  * Any other move is a bug, and an assert. Owner: engine.c.
  */
