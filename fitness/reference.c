@@ -10,39 +10,47 @@
 #include "fitness/pool.h"
 
 enum {
-    ROW_STEP = 4,   /* rows that share each load of the inner loops: 8 sums in flight */
     HALF_STEP = 16, /* columns or keys that FP16 tensor cores add before they round */
     KEY_TILE = 128, /* keys; also the tile of the FP16 baseline */
-    ROWS_MAX = 64,  /* rows of one task: a tile is unpacked once for all of them */
+    PANEL = 32,     /* rows side by side: a register or several of each precision */
+    PANELS_MAX = 4, /* of one task: a tile is unpacked once for all of them */
+    COLUMN_STEP = 16, /* what rows of inputs are padded to */
     ROW_ALIGN = 64,
     SCORE_BYTES_MAX = 4 << 20, /* of a task's scores, to stay in cache */
 };
 
-/* Sums over a row's keys j of the unnormalised weights p and the mean squares a of V's rows. */
+/* Of each row of a panel, sums over keys j of the unnormalised weights p and of V's mean squares a. */
 struct spread {
-    double p2, p2a, p3a, p4a; /* of p², p²a, p³a, p⁴a */
+    _Alignas(ROW_ALIGN) double p[PANEL];
+    double p2[PANEL], p2a[PANEL], p3a[PANEL]; /* of p², p²a, p³a */
 };
 
 struct kernels {
-    void (*scores_f64)(const double *q, int64_t q_stride, int64_t rows, const double *kt,
-                       int64_t columns, bool rounded, double *scores, int64_t stride);
-    void (*scores_f32)(const float *q, int64_t q_stride, int64_t rows, const float *kt,
-                       int64_t columns, bool rounded, float *scores, int64_t stride);
-    void (*weigh_f64)(const double *p, int64_t p_stride, int64_t rows, const double *v,
-                      int64_t v_stride, bool rounded, double *out);
-    void (*weigh_f32)(const float *p, int64_t p_stride, int64_t rows, const float *v,
-                      int64_t v_stride, bool rounded, float *out);
-    double (*softmax_f64)(double *row, int64_t count, double scale, const double *v_squares,
-                          struct spread *spread, double *max);
-    float (*softmax_f32)(float *row, int64_t count, float scale, bool bf16, float *max);
-    double (*differ)(const double *exact, const float *baseline, int64_t count);
-    void (*finish)(float *row, int64_t count, float sum, bool bf16);
+    void (*scores_f64)(const double *q, int64_t rows, const double *k, int64_t k_stride,
+                       int64_t count, int64_t columns, bool rounded, double *scores);
+    void (*scores_f32)(const float *q, int64_t rows, const float *k, int64_t k_stride,
+                       int64_t count, int64_t columns, bool rounded, float *scores);
+    void (*weigh_f64)(const double *p, int64_t rows, const double *v, int64_t v_stride,
+                      int64_t count, int64_t columns, bool rounded, double *out);
+    void (*weigh_f32)(const float *p, int64_t rows, const float *v, int64_t v_stride,
+                      int64_t count, int64_t columns, bool rounded, float *out);
+    void (*softmax_f64)(double *scores, int64_t rows, int64_t count, double scale,
+                        const double *v_squares, const double *seen, const double *max,
+                        struct spread *spread);
+    void (*softmax_f32)(float *scores, int64_t rows, int64_t count, float scale, bool bf16,
+                        const float *seen, const float *max, float *sums);
+    void (*survey)(const double *exact, const float *baseline, int64_t rows, int64_t count,
+                   const double *seen, float none, double *max, float *max32, double *square);
+    void (*finish)(float *out, int64_t rows, int64_t columns, const float *sums, bool bf16);
+    void (*widen)(const uint16_t *row, int64_t count, bool bf16, float *narrow, double *wide);
+    float (*squares)(const uint16_t *row, int64_t count, bool bf16);
 };
 
 #define KERNEL_TABLE(set)                                                                          \
     static const struct kernels kernels_##set = {                                                  \
         set##_f64_scores,  set##_f32_scores,  set##_f64_weigh,  set##_f32_weigh,                   \
-        set##_f64_softmax, set##_f32_softmax, set##_f64_differ, set##_f32_finish,                  \
+        set##_f64_softmax, set##_f32_softmax, set##_f64_survey, set##_f32_finish,                  \
+        set##_f32_widen,   set##_f32_squares,                                                      \
     }
 
 /* Chosen at the first call, not by the loader's ifunc: sanitizers run before those resolve. */
@@ -129,10 +137,10 @@ struct job {
     } * spans;
 };
 
-/* A task's scratch memory, one block; every row starts at a multiple of ROW_ALIGN. */
+/* A task's scratch memory, one block. Panels: [of rows][of columns or keys][PANEL]. */
 struct scratch {
     char *block;
-    int64_t rows, columns, keys; /* padded: of q and out, of a row of either, of a row of scores */
+    int64_t panels, columns, keys; /* padded */
     double *q, *scores, *out, *tile, *v_squares;
     float *q32, *scores32, *out32, *tile32;
 };
@@ -153,128 +161,84 @@ static void *take(char **at, int64_t count, size_t size)
  */
 static void scratch_make(struct scratch *s, int64_t rows, int64_t columns, int64_t keys)
 {
-    enum { STEP = 2 * ROW_ALIGN / sizeof(float) }; /* two vectors of the widest kernels */
-
-    s->rows = round_up(rows, ROW_STEP);
-    s->columns = round_up(columns, STEP);
+    s->panels = (rows + PANEL - 1) / PANEL;
+    s->columns = round_up(columns, COLUMN_STEP);
     s->keys = round_up(keys, KEY_TILE);
-    int64_t scores = s->rows * s->keys * 12;
-    int64_t rest = (2 * s->rows + KEY_TILE) * s->columns * 12 + s->keys * 8;
+    int64_t scores = s->panels * s->keys * PANEL * 12;
+    int64_t rest = (2 * s->panels * PANEL + KEY_TILE) * s->columns * 12 + s->keys * 8;
     s->block = xmalloc((size_t)(scores + rest + 16 * ROW_ALIGN));
     char *at = s->block + (ROW_ALIGN - (uintptr_t)s->block % ROW_ALIGN) % ROW_ALIGN;
-    s->scores = take(&at, s->rows * s->keys, 8);
-    s->scores32 = take(&at, s->rows * s->keys, 4);
+    s->scores = take(&at, s->panels * s->keys * PANEL, 8);
+    s->scores32 = take(&at, s->panels * s->keys * PANEL, 4);
     char *zeros = at;
-    s->q = take(&at, s->rows * s->columns, 8);
-    s->out = take(&at, s->rows * s->columns, 8);
+    s->q = take(&at, s->panels * s->columns * PANEL, 8);
+    s->out = take(&at, s->panels * s->columns * PANEL, 8);
     s->tile = take(&at, KEY_TILE * s->columns, 8);
     s->v_squares = take(&at, s->keys, 8);
-    s->q32 = take(&at, s->rows * s->columns, 4);
-    s->out32 = take(&at, s->rows * s->columns, 4);
+    s->q32 = take(&at, s->panels * s->columns * PANEL, 4);
+    s->out32 = take(&at, s->panels * s->columns * PANEL, 4);
     s->tile32 = take(&at, KEY_TILE * s->columns, 4);
     memset(zeros, 0, (size_t)(at - zeros));
 }
 
-static float float_from_bits(uint32_t bits)
+/* A row of inputs whose columns are a multiple of COLUMN_STEP: as it lies, or with zeros behind. */
+static const uint16_t *padded(const struct job *job, const uint16_t *row,
+                              uint16_t room[PROBLEM_HEAD_DIM_MAX + COLUMN_STEP])
 {
-    float value;
+    int64_t columns = job->problem->head_dim, rest = round_up(columns, COLUMN_STEP) - columns;
 
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
-/* Finite values only, which is all that inputs hold. */
-static void widen_row(enum dtype dtype, const uint16_t *row, int64_t count, float *out)
-{
-    if (dtype == DTYPE_BF16) {
-        for (int64_t c = 0; c < count; c++) {
-            out[c] = float_from_bits((uint32_t)row[c] << 16);
-        }
-        return;
+    if (rest == 0) {
+        return row;
     }
-    /* The exponent's bias differs by 112; multiplying also puts subnormals right. */
-    for (int64_t c = 0; c < count; c++) {
-        uint32_t bits = (uint32_t)(row[c] & 0x8000) << 16 | (uint32_t)(row[c] & 0x7fff) << 13;
-        out[c] = float_from_bits(bits) * 0x1p112f;
-    }
+    memcpy(room, row, (size_t)columns * sizeof(*row));
+    memset(room + columns, 0, (size_t)rest * sizeof(*row));
+    return room;
 }
 
 static void load_queries(const struct job *job, struct span span, const uint16_t *q,
                          struct scratch *s)
 {
-    const struct problem *p = job->problem;
+    uint16_t room[PROBLEM_HEAD_DIM_MAX + COLUMN_STEP];
+    bool bf16 = job->problem->dtype == DTYPE_BF16;
 
     for (int64_t r = 0; r < span.count; r++) {
-        int64_t i = job->rows[span.first + r] % p->q_len;
-        float *row = s->q32 + r * s->columns;
-        widen_row(p->dtype, q + i * job->args.q[2], p->head_dim, row);
-        for (int64_t c = 0; c < p->head_dim; c++) {
-            s->q[r * s->columns + c] = row[c];
+        int64_t i = job->rows[span.first + r] % job->problem->q_len;
+        int64_t at = r / PANEL * s->columns * PANEL + r % PANEL;
+        job->kernels->widen(padded(job, q + i * job->args.q[2], room), s->columns, bf16, s->tile32,
+                            s->tile);
+        for (int64_t c = 0; c < s->columns; c++) {
+            s->q32[at + c * PANEL] = s->tile32[c];
+            s->q[at + c * PANEL] = s->tile[c];
         }
     }
 }
 
 /*
- * Keys [first, first + KEY_TILE) as columns; those past `end` stay whatever they were: finite.
- * Eight at a time, so that what is written lies together.
+ * Rows [first, first + KEY_TILE) of K or V, as they lie; those past `end` stay whatever they were:
+ * finite.
  */
-static void load_keys(const struct job *job, const uint16_t *k, int64_t first, int64_t end,
-                      struct scratch *s)
+static void load_tile(const struct job *job, const uint16_t *rows, int64_t stride, int64_t first,
+                      int64_t end, struct scratch *s)
 {
-    enum { GROUP = 8 };
-    float rows[GROUP][PROBLEM_HEAD_DIM_MAX];
-    int64_t columns = job->problem->head_dim;
-
-    for (int64_t j = first; j < end && j < first + KEY_TILE; j += GROUP) {
-        for (int64_t g = 0; g < GROUP; g++) {
-            int64_t key = j + g < end ? j + g : end - 1;
-            widen_row(job->problem->dtype, k + key * job->args.k[2], columns, rows[g]);
-        }
-        for (int64_t c = 0; c < columns; c++) {
-            float *narrow = s->tile32 + c * KEY_TILE + j - first;
-            double *wide = s->tile + c * KEY_TILE + j - first;
-            for (int64_t g = 0; g < GROUP; g++) {
-                narrow[g] = rows[g][c];
-                wide[g] = rows[g][c];
-            }
-        }
-    }
-}
-
-static void load_values(const struct job *job, const uint16_t *v, int64_t first, int64_t end,
-                        struct scratch *s)
-{
-    int64_t columns = job->problem->head_dim;
+    uint16_t room[PROBLEM_HEAD_DIM_MAX + COLUMN_STEP];
+    bool bf16 = job->problem->dtype == DTYPE_BF16;
 
     for (int64_t j = first; j < end && j < first + KEY_TILE; j++) {
-        float *row32 = s->tile32 + (j - first) * s->columns;
-        double *row = s->tile + (j - first) * s->columns;
-        widen_row(job->problem->dtype, v + j * job->args.v[2], columns, row32);
-        for (int64_t c = 0; c < s->columns; c++) {
-            row32[c] = c < columns ? row32[c] : 0; /* the keys' tile lay here */
-            row[c] = row32[c];
-        }
+        int64_t at = (j - first) * s->columns;
+        job->kernels->widen(padded(job, rows + j * stride, room), s->columns, bf16,
+                            s->tile32 + at, s->tile + at);
     }
 }
 
 static void measure_values(const struct job *job, const uint16_t *v, int64_t end, struct scratch *s)
 {
-    enum { PARTS = 16 }; /* sums side by side */
-    float row[PROBLEM_HEAD_DIM_MAX + PARTS] = {0};
-    int64_t columns = job->problem->head_dim;
+    uint16_t room[PROBLEM_HEAD_DIM_MAX + COLUMN_STEP];
+    bool bf16 = job->problem->dtype == DTYPE_BF16;
 
     for (int64_t j = 0; j < end; j++) {
-        float parts[PARTS] = {0}, sum = 0;
-        widen_row(job->problem->dtype, v + j * job->args.v[2], columns, row);
-        for (int64_t c = 0; c < columns; c += PARTS) {
-            for (int64_t k = 0; k < PARTS; k++) {
-                parts[k] += row[c + k] * row[c + k];
-            }
-        }
-        for (int64_t k = 0; k < PARTS; k++) {
-            sum += parts[k];
-        }
-        s->v_squares[j] = sum / (float)columns;
+        float sum = job->kernels->squares(padded(job, v + j * job->args.v[2], room), s->columns,
+                                          bf16);
+        s->v_squares[j] = (double)(sum / (float)job->problem->head_dim);
     }
 }
 
@@ -305,13 +269,14 @@ static double score_noise(const struct job *job, double measured, double top)
  * from the output, Σ w²|v-o|² = Σ w²a - 2 Σ w³a + Σ w²·Σ w²a when V's rows are independent.
  */
 static double predict_noise(const struct problem *problem, enum numerics numerics,
-                            const struct spread *spread, double sum, double score_square)
+                            const struct spread *spread, int64_t r, double score_square)
 {
     double unit = problem->dtype == DTYPE_F16 ? 0x1p-11 : 0x1p-8;
     double rounding = ROUNDING_SQUARE * unit * unit;
-    double w2 = spread->p2 / sum / sum;
-    double w2a = spread->p2a / sum / sum;
-    double w3a = spread->p3a / sum / sum / sum;
+    double sum = spread->p[r];
+    double w2 = spread->p2[r] / sum / sum;
+    double w2a = spread->p2a[r] / sum / sum;
+    double w3a = spread->p3a[r] / sum / sum / sum;
     double distance = w2a - 2 * w3a + w2 * w2a;
 
     if (numerics == NUMERICS_FP16) {
@@ -321,63 +286,112 @@ static double predict_noise(const struct problem *problem, enum numerics numeric
     return sqrt(rounding * w2a + score_square * (distance > 0 ? distance : 0));
 }
 
-struct row_sums {
-    double exact;
-    float baseline;
+/* A panel of rows while it is worked on. */
+struct panel {
+    int64_t first, rows, keys; /* of job->rows; the keys that the last one sees */
+    _Alignas(ROW_ALIGN) double seen[PANEL];
+    _Alignas(ROW_ALIGN) float seen32[PANEL];
+    _Alignas(ROW_ALIGN) float sums32[PANEL];
+    struct spread spread;
 };
 
-/* Scores to weights, in both precisions; the sums are kept for the division at the end. */
-static struct row_sums soften(const struct job *job, int64_t at, int64_t r, struct scratch *s)
+/* Rows that are only padding see no key. */
+static void panel_make(const struct job *job, struct span span, int64_t index, struct panel *panel)
 {
-    const struct problem *p = job->problem;
-    int64_t seen = reference_visible(p, job->rows[at] % p->q_len);
-    double *row = s->scores + r * s->keys, max, scale = problem_scale(p);
-    float *row32 = s->scores32 + r * s->keys, max32;
-    struct row_sums sums = {0, 0};
-    struct spread spread;
-
-    if (seen == 0) {
-        memset(row, 0, (size_t)s->keys * sizeof(*row));
-        memset(row32, 0, (size_t)s->keys * sizeof(*row32));
-        job->out->noise[at] = 0;
-        if (job->out->lse != NULL) {
-            job->out->lse[at] = job->out->baseline_lse[at] = -INFINITY;
-        }
-        return sums;
+    *panel = (struct panel){.first = span.first + index * PANEL,
+                            .rows = span.count - index * PANEL};
+    panel->rows = panel->rows < PANEL ? panel->rows : PANEL;
+    for (int64_t r = 0; r < panel->rows; r++) {
+        panel->keys = reference_visible(job->problem,
+                                        job->rows[panel->first + r] % job->problem->q_len);
+        panel->seen[r] = (double)panel->keys;
+        panel->seen32[r] = (float)panel->keys;
     }
-    double off = job->kernels->differ(row, row32, seen) / (double)seen;
-    for (int64_t j = seen; j < s->keys; j++) {
-        row[j] = -INFINITY;
-        row32[j] = -INFINITY;
-    }
-    sums.exact = job->kernels->softmax_f64(row, s->keys, scale, s->v_squares, &spread, &max);
-    sums.baseline =
-        job->kernels->softmax_f32(row32, s->keys, (float)scale, p->dtype == DTYPE_BF16, &max32);
-    job->out->noise[at] =
-        predict_noise(p, job->numerics, &spread, sums.exact, score_noise(job, off, max));
-    if (job->out->lse != NULL) {
-        job->out->lse[at] = max * scale + log(sums.exact);
-        job->out->baseline_lse[at] = (double)(max32 * (float)scale + logf(sums.baseline));
-    }
-    return sums;
 }
 
-static void store_row(const struct job *job, int64_t at, int64_t r, struct row_sums sums,
-                      const struct scratch *s)
+/* Scores to weights, in both precisions; the sums are kept for the division at the end. */
+static void soften(const struct job *job, struct panel *panel, int64_t index, struct scratch *s)
+{
+    const float none = -0x1p100f;
+    const struct problem *p = job->problem;
+    double *scores = s->scores + index * s->keys * PANEL, scale = problem_scale(p);
+    float *scores32 = s->scores32 + index * s->keys * PANEL;
+    _Alignas(ROW_ALIGN) double max[PANEL], square[PANEL];
+    _Alignas(ROW_ALIGN) float max32[PANEL];
+
+    job->kernels->survey(scores, scores32, panel->rows, panel->keys, panel->seen, none, max, max32,
+                         square);
+    job->kernels->softmax_f64(scores, panel->rows, panel->keys, scale, s->v_squares, panel->seen,
+                              max, &panel->spread);
+    job->kernels->softmax_f32(scores32, panel->rows, panel->keys, (float)scale,
+                              p->dtype == DTYPE_BF16, panel->seen32, max32, panel->sums32);
+    for (int64_t r = 0; r < panel->rows; r++) {
+        int64_t at = panel->first + r;
+        bool blind = panel->seen[r] == 0;
+        double off = square[r] / panel->seen[r];
+        job->out->noise[at] = blind ? 0
+                                    : predict_noise(p, job->numerics, &panel->spread, r,
+                                                    score_noise(job, off, max[r]));
+        if (job->out->lse != NULL) {
+            float lse32 = max32[r] * (float)scale + logf(panel->sums32[r]);
+            job->out->lse[at] = blind ? -INFINITY : max[r] * scale + log(panel->spread.p[r]);
+            job->out->baseline_lse[at] = blind ? -INFINITY : (double)lse32;
+        }
+    }
+}
+
+static void store_rows(const struct job *job, const struct panel *panel, int64_t index,
+                       const struct scratch *s)
 {
     int64_t columns = job->problem->head_dim;
-    double *exact = job->out->exact + at * columns, *baseline = job->out->baseline + at * columns;
-    float *row32 = s->out32 + r * s->columns;
+    const double *out = s->out + index * s->columns * PANEL;
+    float *out32 = s->out32 + index * s->columns * PANEL;
 
-    if (sums.exact == 0) {
-        memset(exact, 0, (size_t)columns * sizeof(*exact));
-        memset(baseline, 0, (size_t)columns * sizeof(*baseline));
-        return;
+    job->kernels->finish(out32, panel->rows, columns, panel->sums32,
+                         job->problem->dtype == DTYPE_BF16);
+    for (int64_t r = 0; r < panel->rows; r++) {
+        double *exact = job->out->exact + (panel->first + r) * columns;
+        double *baseline = job->out->baseline + (panel->first + r) * columns;
+        bool blind = panel->seen[r] == 0;
+        for (int64_t c = 0; c < columns; c++) {
+            exact[c] = blind ? 0 : out[c * PANEL + r] / panel->spread.p[r];
+            baseline[c] = blind ? 0 : (double)out32[c * PANEL + r];
+        }
     }
-    job->kernels->finish(row32, s->columns, sums.baseline, job->problem->dtype == DTYPE_BF16);
-    for (int64_t c = 0; c < columns; c++) {
-        exact[c] = s->out[r * s->columns + c] / sums.exact;
-        baseline[c] = (double)row32[c];
+}
+
+/* Every panel's scores of the tile of keys that begins at j; weigh_tile: its part of the outputs. */
+static void score_tile(const struct job *job, const struct panel *panels, int64_t j,
+                       struct scratch *s)
+{
+    int64_t columns = job->problem->head_dim;
+
+    for (int64_t i = 0; i < s->panels; i++) {
+        int64_t count = panels[i].keys - j, q = i * s->columns * PANEL;
+        int64_t at = (i * s->keys + j) * PANEL;
+        count = count < KEY_TILE ? count : KEY_TILE;
+        if (count > 0) {
+            job->kernels->scores_f64(s->q + q, panels[i].rows, s->tile, s->columns, count, columns,
+                                     false, s->scores + at);
+            job->kernels->scores_f32(s->q32 + q, panels[i].rows, s->tile32, s->columns, count,
+                                     columns, job->numerics == NUMERICS_FP16, s->scores32 + at);
+        }
+    }
+}
+
+static void weigh_tile(const struct job *job, const struct panel *panels, int64_t j,
+                       struct scratch *s)
+{
+    for (int64_t i = 0; i < s->panels; i++) {
+        int64_t count = panels[i].keys - j, out = i * s->columns * PANEL;
+        int64_t at = (i * s->keys + j) * PANEL;
+        count = count < KEY_TILE ? count : KEY_TILE;
+        if (count > 0) {
+            job->kernels->weigh_f64(s->scores + at, panels[i].rows, s->tile, s->columns, count,
+                                    s->columns, false, s->out + out);
+            job->kernels->weigh_f32(s->scores32 + at, panels[i].rows, s->tile32, s->columns, count,
+                                    s->columns, job->numerics == NUMERICS_FP16, s->out32 + out);
+        }
     }
 }
 
@@ -393,43 +407,38 @@ static void compute_span(void *context, int64_t index)
     const uint16_t *k = job->inputs->k + b * job->args.k[0] + kv * job->args.k[1];
     const uint16_t *v = job->inputs->v + b * job->args.v[0] + kv * job->args.v[1];
     int64_t keys = reference_visible(p, job->rows[span.first + span.count - 1] % p->q_len);
-    bool halves = job->numerics == NUMERICS_FP16;
-    struct row_sums sums[ROWS_MAX];
+    struct panel panels[PANELS_MAX];
     struct scratch s;
 
     scratch_make(&s, span.count, p->head_dim, keys);
     load_queries(job, span, q, &s);
     measure_values(job, v, keys, &s);
-    for (int64_t j = 0; j < keys; j += KEY_TILE) {
-        load_keys(job, k, j, keys, &s);
-        job->kernels->scores_f64(s.q, s.columns, s.rows, s.tile, p->head_dim, false, s.scores + j,
-                                 s.keys);
-        job->kernels->scores_f32(s.q32, s.columns, s.rows, s.tile32, p->head_dim, halves,
-                                 s.scores32 + j, s.keys);
-    }
-    for (int64_t r = 0; r < span.count; r++) {
-        sums[r] = soften(job, span.first + r, r, &s);
+    for (int64_t i = 0; i < s.panels; i++) {
+        panel_make(job, span, i, &panels[i]);
     }
     for (int64_t j = 0; j < keys; j += KEY_TILE) {
-        load_values(job, v, j, keys, &s);
-        job->kernels->weigh_f64(s.scores + j, s.keys, s.rows, s.tile, s.columns, false, s.out);
-        job->kernels->weigh_f32(s.scores32 + j, s.keys, s.rows, s.tile32, s.columns, halves,
-                                s.out32);
+        load_tile(job, k, job->args.k[2], j, keys, &s);
+        score_tile(job, panels, j, &s);
     }
-    for (int64_t r = 0; r < span.count; r++) {
-        store_row(job, span.first + r, r, sums[r], &s);
+    for (int64_t i = 0; i < s.panels; i++) {
+        soften(job, &panels[i], i, &s);
+    }
+    for (int64_t j = 0; j < keys; j += KEY_TILE) {
+        load_tile(job, v, job->args.v[2], j, keys, &s);
+        weigh_tile(job, panels, j, &s);
+    }
+    for (int64_t i = 0; i < s.panels; i++) {
+        store_rows(job, &panels[i], i, &s);
     }
     free(s.block);
 }
 
 /* Cuts the rows into spans of one head each. Returns how many; spans may be NULL to count. */
 static int64_t cut_spans(const struct problem *problem, const int64_t *rows, int64_t count,
-                         struct span *spans)
+                         int64_t most, struct span *spans)
 {
-    int64_t keys = round_up(problem->kv_len, KEY_TILE), made = 0;
-    int64_t most = SCORE_BYTES_MAX / (12 * (keys > 0 ? keys : 1)) / ROW_STEP * ROW_STEP;
+    int64_t made = 0;
 
-    most = most < ROW_STEP ? ROW_STEP : most > ROWS_MAX ? ROWS_MAX : most;
     for (int64_t at = 0; at < count; made++) {
         struct span span = {at, 0};
         while (at < count && span.count < most &&
@@ -444,11 +453,28 @@ static int64_t cut_spans(const struct problem *problem, const int64_t *rows, int
     return made;
 }
 
+/* How many rows a span may have: as many as fit in a cache, and each thread has several. */
+static int64_t span_rows(const struct problem *problem, const int64_t *rows, int64_t count,
+                         int threads)
+{
+    enum { SPANS_A_THREAD = 3 };
+    int64_t keys = round_up(problem->kv_len, KEY_TILE);
+    int64_t panels = SCORE_BYTES_MAX / (12 * (keys > 0 ? keys : 1)) / PANEL;
+
+    panels = panels < 1 ? 1 : panels > PANELS_MAX ? PANELS_MAX : panels;
+    while (panels > 1 && cut_spans(problem, rows, count, panels * PANEL, NULL) <
+                             (int64_t)threads * SPANS_A_THREAD) {
+        panels--;
+    }
+    return panels * PANEL;
+}
+
 static void compute_rows(const struct kernels *kernels, const struct problem *problem,
                          const struct inputs *inputs, enum numerics numerics, const int64_t *rows,
                          int64_t count, const struct reference *reference, int threads)
 {
-    int64_t span_count = cut_spans(problem, rows, count, NULL);
+    int64_t most = span_rows(problem, rows, count, threads);
+    int64_t span_count = cut_spans(problem, rows, count, most, NULL);
     struct span *spans = xcalloc((size_t)span_count, sizeof(*spans));
     struct job job = {.problem = problem,
                       .inputs = inputs,
@@ -459,7 +485,7 @@ static void compute_rows(const struct kernels *kernels, const struct problem *pr
                       .rows = rows,
                       .spans = spans};
 
-    cut_spans(problem, rows, count, spans);
+    cut_spans(problem, rows, count, most, spans);
     pool_run(compute_span, &job, span_count, threads);
     free(spans);
 }

@@ -6,8 +6,8 @@
  *     VECTOR_BYTES      16, 32 or 64
  *     SINGLE            1: the loops compute in float, as a kernel would; 0: in double
  *
- * Buffers are aligned to ROW_ALIGN bytes and so is every row in them. Loads and stores go through
- * vectors of the compiler's own kind, so the same text serves SSE2, AVX2, AVX-512 and others.
+ * Buffers are aligned to ROW_ALIGN bytes. Loads and stores go through vectors of the compiler's own
+ * kind, so the same text serves SSE2, AVX2, AVX-512 and others.
  */
 #if SINGLE
 #define REAL   float
@@ -102,173 +102,238 @@ static inline __attribute__((always_inline)) VECTOR KERNEL(round_bf16)(VECTOR x)
 }
 #endif
 
-/*
- * scores[r][j] = sum over c of q[r][c]·kt[c][j], for ROW_STEP rows at a time and every key of a
- * tile. rounded: the sum is rounded to FP16 after every 16 columns.
- */
-static void KERNEL(scores)(const REAL *q, int64_t q_stride, int64_t rows, const REAL *kt,
-                           int64_t columns, bool rounded, REAL *scores, int64_t stride)
-{
-    (void)rounded;
-    for (int64_t r = 0; r < rows; r += ROW_STEP) {
-        for (int64_t j = 0; j < KEY_TILE; j += 2 * LANES) {
-            VECTOR sums[ROW_STEP][2] = {0};
-            for (int64_t start = 0; start < columns; start += HALF_STEP) {
-                int64_t end = start + HALF_STEP < columns ? start + HALF_STEP : columns;
-                for (int64_t c = start; c < end; c++) {
-                    const REAL *keys = kt + c * KEY_TILE + j;
-                    VECTOR low = *(const VECTOR *)keys, high = *(const VECTOR *)(keys + LANES);
-                    for (int k = 0; k < ROW_STEP; k++) {
-                        REAL one = q[(r + k) * q_stride + c];
-                        sums[k][0] += low * one;
-                        sums[k][1] += high * one;
-                    }
-                }
 #if SINGLE
-                for (int k = 0; rounded && k < ROW_STEP; k++) {
-                    sums[k][0] = KERNEL(round_f16)(sums[k][0]);
-                    sums[k][1] = KERNEL(round_f16)(sums[k][1]);
-                }
-#endif
-            }
-            for (int k = 0; k < ROW_STEP; k++) {
-                *(VECTOR *)(scores + (r + k) * stride + j) = sums[k][0];
-                *(VECTOR *)(scores + (r + k) * stride + j + LANES) = sums[k][1];
-            }
+/* Finite values only, which is all that inputs hold. */
+static inline __attribute__((always_inline)) VECTOR KERNEL(inputs)(const uint16_t *row, bool bf16)
+{
+    typedef uint16_t HALVES __attribute__((vector_size(VECTOR_BYTES / 2), may_alias, aligned(2)));
+    VECTOR_BITS bits = __builtin_convertvector(*(const HALVES *)row, VECTOR_BITS);
+
+    /* The exponent's bias differs by 112; multiplying puts subnormals right too. */
+    if (bf16) {
+        return (VECTOR)(bits << 16);
+    }
+    return (VECTOR)((bits & 0x8000) << 16 | (bits & 0x7fff) << 13) * 0x1p112f;
+}
+
+/* A row of inputs in both precisions; `count` is a multiple of COLUMN_STEP, here and below. */
+static void KERNEL(widen)(const uint16_t *row, int64_t count, bool bf16, float *narrow,
+                          double *wide)
+{
+    typedef float HALF_ROW __attribute__((vector_size(VECTOR_BYTES / 2), may_alias));
+    typedef double DOUBLES __attribute__((vector_size(VECTOR_BYTES), may_alias));
+
+    for (int64_t c = 0; c < count; c += LANES) {
+        *(VECTOR *)(narrow + c) = KERNEL(inputs)(row + c, bf16);
+        for (int64_t i = 0; i < LANES; i += LANES / 2) {
+            *(DOUBLES *)(wide + c + i) =
+                __builtin_convertvector(*(const HALF_ROW *)(narrow + c + i), DOUBLES);
         }
     }
 }
 
-/*
- * out[r][c] += sum over the tile's keys j of p[r][j]·v[j][c].
- * rounded: the tile's sum is rounded to FP16 after every 16 keys; adding it to out is not.
- */
-static void KERNEL(weigh)(const REAL *p, int64_t p_stride, int64_t rows, const REAL *v,
-                          int64_t v_stride, bool rounded, REAL *out)
+/* The sum of a row's squares. */
+static REAL KERNEL(squares)(const uint16_t *row, int64_t count, bool bf16)
 {
-    (void)rounded;
-    for (int64_t r = 0; r < rows; r += ROW_STEP) {
-        for (int64_t c = 0; c < v_stride; c += 2 * LANES) {
-            VECTOR sums[ROW_STEP][2] = {0};
-            for (int64_t start = 0; start < KEY_TILE; start += HALF_STEP) {
-                for (int64_t j = start; j < start + HALF_STEP; j++) {
-                    const REAL *row = v + j * v_stride + c;
-                    VECTOR low = *(const VECTOR *)row, high = *(const VECTOR *)(row + LANES);
-                    for (int k = 0; k < ROW_STEP; k++) {
-                        REAL one = p[(r + k) * p_stride + j];
-                        sums[k][0] += low * one;
-                        sums[k][1] += high * one;
-                    }
-                }
-#if SINGLE
-                for (int k = 0; rounded && k < ROW_STEP; k++) {
-                    sums[k][0] = KERNEL(round_f16)(sums[k][0]);
-                    sums[k][1] = KERNEL(round_f16)(sums[k][1]);
-                }
-#endif
-            }
-            for (int k = 0; k < ROW_STEP; k++) {
-                *(VECTOR *)(out + (r + k) * v_stride + c) += sums[k][0];
-                *(VECTOR *)(out + (r + k) * v_stride + c + LANES) += sums[k][1];
-            }
-        }
-    }
-}
-
-static REAL KERNEL(total)(VECTOR x)
-{
+    VECTOR squares = {0};
     REAL sum = 0;
 
+    for (int64_t c = 0; c < count; c += LANES) {
+        VECTOR x = KERNEL(inputs)(row + c, bf16);
+        squares += x * x;
+    }
     for (int64_t i = 0; i < LANES; i++) {
-        sum += x[i];
+        sum += squares[i];
     }
     return sum;
 }
+#endif
 
-static REAL KERNEL(largest)(const REAL *x, int64_t count)
+/*
+ * Rows of queries are lanes: a panel is an array of vectors of PANEL rows. c[m] = sum over k of
+ * a[k]·b(m, k), for T vectors of c and V·LANES rows at a time, each k's vectors of `a` loaded once
+ * for all of them; b's numbers are the same for every row. rounded: sums are rounded to FP16 after
+ * every 16 of k. add: to what is there, unrounded.
+ */
+static inline __attribute__((always_inline)) void
+KERNEL(block)(const int V, const int T, const REAL *a, const REAL *b, int64_t m_stride,
+              int64_t k_stride, int64_t k_count, bool rounded, bool add, REAL *c)
 {
-    VECTOR best = *(const VECTOR *)x;
+    VECTOR sums[8][4] = {0};
 
-    for (int64_t j = LANES; j < count; j += LANES) {
-        VECTOR next = *(const VECTOR *)(x + j);
-        best = KERNEL(choose)((VECTOR_SIGNED)(next > best), next, best);
+    (void)rounded;
+    for (int64_t start = 0; start < k_count; start += HALF_STEP) {
+        int64_t end = start + HALF_STEP < k_count ? start + HALF_STEP : k_count;
+        for (int64_t k = start; k < end; k++) {
+            VECTOR rows[4];
+#pragma GCC unroll 4
+            for (int v = 0; v < V; v++) {
+                rows[v] = *(const VECTOR *)(a + k * PANEL + v * LANES);
+            }
+#pragma GCC unroll 8
+            for (int t = 0; t < T; t++) {
+                REAL one = b[t * m_stride + k * k_stride];
+#pragma GCC unroll 4
+                for (int v = 0; v < V; v++) {
+                    sums[t][v] += rows[v] * one;
+                }
+            }
+        }
+#if SINGLE
+        if (rounded) {
+#pragma GCC unroll 8
+            for (int t = 0; t < T; t++) {
+#pragma GCC unroll 4
+                for (int v = 0; v < V; v++) {
+                    sums[t][v] = KERNEL(round_f16)(sums[t][v]);
+                }
+            }
+        }
+#endif
     }
-    REAL most = best[0];
-    for (int64_t i = 1; i < LANES; i++) {
-        most = best[i] > most ? best[i] : most;
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) {
+            VECTOR *to = (VECTOR *)(c + t * PANEL + v * LANES);
+            if (add) {
+                sums[t][v] += *to;
+            }
+            *to = sums[t][v];
+        }
     }
-    return most;
+}
+
+/* As many rows at once as there are registers for; of few rows, more of c instead. */
+static inline __attribute__((always_inline)) void
+KERNEL(multiply)(const REAL *a, int64_t rows, const REAL *b, int64_t m_stride, int64_t k_stride,
+                 int64_t m_count, int64_t k_count, bool rounded, bool add, REAL *c)
+{
+    enum { WIDE = VECTOR_BYTES == 64 && !SINGLE ? 4 : 2, DEEP = VECTOR_BYTES == 64 ? 8 : 4 };
+    int64_t vectors = (rows + LANES - 1) / LANES, v = 0;
+
+    for (; WIDE == 4 && v + 4 <= vectors; v += 4) {
+        for (int64_t m = 0; m < m_count; m += 4) {
+            KERNEL(block)(4, 4, a + v * LANES, b + m * m_stride, m_stride, k_stride, k_count,
+                          rounded, add, c + m * PANEL + v * LANES);
+        }
+    }
+    for (; v + 2 <= vectors; v += 2) {
+        for (int64_t m = 0; m < m_count; m += DEEP) {
+            KERNEL(block)(2, DEEP, a + v * LANES, b + m * m_stride, m_stride, k_stride, k_count,
+                          rounded, add, c + m * PANEL + v * LANES);
+        }
+    }
+    for (; v < vectors; v++) {
+        for (int64_t m = 0; m < m_count; m += 8) {
+            KERNEL(block)(1, 8, a + v * LANES, b + m * m_stride, m_stride, k_stride, k_count,
+                          rounded, add, c + m * PANEL + v * LANES);
+        }
+    }
+}
+
+/* scores[j] = q·k[j] for a tile's keys; up to seven more are written, of what lies behind them. */
+static void KERNEL(scores)(const REAL *q, int64_t rows, const REAL *k, int64_t k_stride,
+                           int64_t count, int64_t columns, bool rounded, REAL *scores)
+{
+    KERNEL(multiply)(q, rows, k, k_stride, 1, count, columns, rounded, false, scores);
+}
+
+/* out[c] += sum over the tile's keys j of p[j]·v[j][c]; FP16 sums are those of a tile. */
+static void KERNEL(weigh)(const REAL *p, int64_t rows, const REAL *v, int64_t v_stride,
+                          int64_t count, int64_t columns, bool rounded, REAL *out)
+{
+    KERNEL(multiply)(p, rows, v, 1, v_stride, columns, count, rounded, true, out);
 }
 
 /*
- * Turns a row of unscaled scores into weights e^(scale·(s - max)), in place, and returns their sum;
- * *max is the unscaled maximum. The row is padded with -infinity up to KEY_TILE. In single
- * precision the weights, not the sum, are rounded to the type. In double precision the sums of
- * struct spread are taken as well.
+ * Turns a panel of unscaled scores into weights e^(scale·(s - max)), in place; seen[r]: how many of
+ * the `count` keys row r sees. max holds each row's unscaled maximum; sum becomes the weights' sum.
+ * In single precision the weights, not the sum, are rounded to the type. In double precision the
+ * sums of struct spread are taken as well.
  */
 #if SINGLE
-static REAL KERNEL(softmax)(REAL *row, int64_t count, REAL scale, bool bf16, REAL *max)
+static void KERNEL(softmax)(REAL *scores, int64_t rows, int64_t count, REAL scale, bool bf16,
+                            const REAL *seen, const REAL *max, REAL *sums)
 {
-    VECTOR sum = {0};
-    REAL top = KERNEL(largest)(row, count);
-
-    for (int64_t j = 0; j < count; j += LANES) {
-        VECTOR p = KERNEL(exp)((*(const VECTOR *)(row + j) - top) * scale);
-        sum += p;
-        *(VECTOR *)(row + j) = bf16 ? KERNEL(round_bf16)(p) : KERNEL(round_f16)(p);
+    for (int64_t r = 0; r < rows; r += LANES) {
+        VECTOR sum = {0}, top = *(const VECTOR *)(max + r), end = *(const VECTOR *)(seen + r);
+        for (int64_t j = 0; j < count; j++) {
+            VECTOR *at = (VECTOR *)(scores + j * PANEL + r);
+            VECTOR_SIGNED visible = (VECTOR_SIGNED)(end > (REAL)j);
+            VECTOR p = KERNEL(exp)((*at - top) * scale);
+            p = (VECTOR)((VECTOR_SIGNED)p & visible);
+            sum += p;
+            *at = bf16 ? KERNEL(round_bf16)(p) : KERNEL(round_f16)(p);
+        }
+        *(VECTOR *)(sums + r) = sum;
     }
-    *max = top;
-    return KERNEL(total)(sum);
 }
 
-/* An output row from its weighted sum: divided by the weights' sum, rounded to the type. */
-static void KERNEL(finish)(REAL *row, int64_t count, REAL sum, bool bf16)
+/* Outputs from their weighted sums: divided by the weights' sum, rounded to the type. */
+static void KERNEL(finish)(REAL *out, int64_t rows, int64_t columns, const REAL *sums, bool bf16)
 {
-    for (int64_t c = 0; c < count; c += LANES) {
-        VECTOR x = *(const VECTOR *)(row + c) / sum;
-        *(VECTOR *)(row + c) = bf16 ? KERNEL(round_bf16)(x) : KERNEL(round_f16)(x);
+    for (int64_t r = 0; r < rows; r += LANES) {
+        for (int64_t c = 0; c < columns; c++) {
+            VECTOR *at = (VECTOR *)(out + c * PANEL + r);
+            VECTOR x = *at / *(const VECTOR *)(sums + r);
+            *at = bf16 ? KERNEL(round_bf16)(x) : KERNEL(round_f16)(x);
+        }
     }
 }
 #else
-static REAL KERNEL(softmax)(REAL *row, int64_t count, REAL scale, const REAL *v_squares,
-                            struct spread *spread, REAL *max)
+static void KERNEL(softmax)(REAL *scores, int64_t rows, int64_t count, REAL scale,
+                            const REAL *v_squares, const REAL *seen, const REAL *max,
+                            struct spread *spread)
 {
-    VECTOR sum = {0}, p2 = {0}, p2v = {0}, p3v = {0}, p4v = {0};
-    REAL top = KERNEL(largest)(row, count);
-
-    for (int64_t j = 0; j < count; j += LANES) {
-        VECTOR p = KERNEL(exp)((*(const VECTOR *)(row + j) - top) * scale);
-        VECTOR square = p * p, weighed = square * *(const VECTOR *)(v_squares + j);
-        sum += p;
-        p2 += square;
-        p2v += weighed;
-        p3v += weighed * p;
-        p4v += weighed * square;
-        *(VECTOR *)(row + j) = p;
+    for (int64_t r = 0; r < rows; r += LANES) {
+        VECTOR sum = {0}, p2 = {0}, p2v = {0}, p3v = {0}, top = *(const VECTOR *)(max + r);
+        VECTOR end = *(const VECTOR *)(seen + r);
+        for (int64_t j = 0; j < count; j++) {
+            VECTOR *at = (VECTOR *)(scores + j * PANEL + r);
+            VECTOR_SIGNED visible = (VECTOR_SIGNED)(end > (REAL)j);
+            VECTOR p = KERNEL(exp)((*at - top) * scale);
+            p = (VECTOR)((VECTOR_SIGNED)p & visible);
+            VECTOR square = p * p, weighed = square * v_squares[j];
+            sum += p;
+            p2 += square;
+            p2v += weighed;
+            p3v += weighed * p;
+            *at = p;
+        }
+        *(VECTOR *)(spread->p + r) = sum;
+        *(VECTOR *)(spread->p2 + r) = p2;
+        *(VECTOR *)(spread->p2a + r) = p2v;
+        *(VECTOR *)(spread->p3a + r) = p3v;
     }
-    *spread = (struct spread){KERNEL(total)(p2), KERNEL(total)(p2v), KERNEL(total)(p3v),
-                              KERNEL(total)(p4v)};
-    *max = top;
-    return KERNEL(total)(sum);
 }
 
-/* The sum of (exact - baseline)² over a row's first `count` scores. */
-static REAL KERNEL(differ)(const REAL *exact, const float *baseline, int64_t count)
+/*
+ * Of the scores that each row sees: the largest exact one and the baseline's largest (both `none`,
+ * a very small number, where it sees none), and the sum of (exact - baseline)².
+ */
+static void KERNEL(survey)(const REAL *exact, const float *baseline, int64_t rows, int64_t count,
+                           const REAL *seen, float none, REAL *max, float *max32, REAL *square)
 {
     typedef float NARROW __attribute__((vector_size(VECTOR_BYTES / 2), may_alias));
-    int64_t whole = count / LANES * LANES;
-    VECTOR sum = {0};
-    REAL rest = 0;
 
-    for (int64_t j = 0; j < whole; j += LANES) {
-        VECTOR other = __builtin_convertvector(*(const NARROW *)(baseline + j), VECTOR);
-        VECTOR difference = *(const VECTOR *)(exact + j) - other;
-        sum += difference * difference;
+    for (int64_t r = 0; r < rows; r += LANES) {
+        VECTOR top = (VECTOR){0} + (REAL)none, top32 = top, sum = {0};
+        VECTOR end = *(const VECTOR *)(seen + r);
+        for (int64_t j = 0; j < count; j++) {
+            VECTOR_SIGNED visible = (VECTOR_SIGNED)(end > (REAL)j);
+            VECTOR one = *(const VECTOR *)(exact + j * PANEL + r);
+            VECTOR other =
+                __builtin_convertvector(*(const NARROW *)(baseline + j * PANEL + r), VECTOR);
+            VECTOR difference = (VECTOR)((VECTOR_SIGNED)(one - other) & visible);
+            sum += difference * difference;
+            top = KERNEL(choose)((VECTOR_SIGNED)(one > top) & visible, one, top);
+            top32 = KERNEL(choose)((VECTOR_SIGNED)(other > top32) & visible, other, top32);
+        }
+        *(VECTOR *)(max + r) = top;
+        *(NARROW *)(max32 + r) = __builtin_convertvector(top32, NARROW);
+        *(VECTOR *)(square + r) = sum;
     }
-    for (int64_t j = whole; j < count; j++) {
-        rest += (exact[j] - (REAL)baseline[j]) * (exact[j] - (REAL)baseline[j]);
-    }
-    return KERNEL(total)(sum) + rest;
 }
 #endif
 
