@@ -230,11 +230,12 @@ const struct command command_table[] = {
      "the judge: kernels that look fast and are wrong, each of which must get the verdict it "
      "deserves, and correct ones, which must pass. 'evo start' does a part of this once for each "
      "device and refuses to begin if it fails. Where there is a GPU the emulated device is tested "
-     "as well.",
+     "as well, unless --device names one.",
      "evo doctor",
      {{"device", 0, "DEVICE", "auto, cuda:N or emu (default: auto)"},
       {"quick", 0, NULL, "one variant of each planted kernel, as at a start"},
       {"controls", 0, "N", "only correct kernels, N judgements of them; none may fail"},
+      {"deadline", 0, "MS", "of a judgement in milliseconds (10000; 30000 on the emulated device)"},
       {"markdown", 0, NULL, "print the table of docs/cheats.md instead"},
       JSON}},
     {"microbench",
