@@ -10,16 +10,16 @@
 #include "fitness/pool.h"
 
 enum {
-    HALF_STEP = 16, /* columns or keys that FP16 tensor cores add before they round */
-    KEY_TILE = 128, /* keys; also the tile of the FP16 baseline */
-    PANEL = 32,     /* rows side by side: a register or several of each precision */
-    PANELS_MAX = 4, /* of one task: a tile is unpacked once for all of them */
+    HALF_STEP = 16,   /* columns or keys that FP16 tensor cores add before they round */
+    KEY_TILE = 128,   /* keys; also the tile of the FP16 baseline */
+    PANEL = 32,       /* rows side by side: a register or several of each precision */
+    PANELS_MAX = 4,   /* of one task: a tile is unpacked once for all of them */
     COLUMN_STEP = 16, /* what rows of inputs are padded to */
     ROW_ALIGN = 64,
     SCORE_BYTES_MAX = 4 << 20, /* of a task's scores, to stay in cache */
 };
 
-/* Of each row of a panel, sums over keys j of the unnormalised weights p and of V's mean squares a. */
+/* For each row, sums over keys j of the unnormalised weights p and of V's mean squares a. */
 struct spread {
     _Alignas(ROW_ALIGN) double p[PANEL];
     double p2[PANEL], p2a[PANEL], p3a[PANEL]; /* of p², p²a, p³a */
@@ -32,8 +32,8 @@ struct kernels {
                        int64_t count, int64_t columns, bool rounded, float *scores);
     void (*weigh_f64)(const double *p, int64_t rows, const double *v, int64_t v_stride,
                       int64_t count, int64_t columns, bool rounded, double *out);
-    void (*weigh_f32)(const float *p, int64_t rows, const float *v, int64_t v_stride,
-                      int64_t count, int64_t columns, bool rounded, float *out);
+    void (*weigh_f32)(const float *p, int64_t rows, const float *v, int64_t v_stride, int64_t count,
+                      int64_t columns, bool rounded, float *out);
     void (*softmax_f64)(double *scores, int64_t rows, int64_t count, double scale,
                         const double *v_squares, const double *seen, const double *max,
                         struct spread *spread);
@@ -48,9 +48,8 @@ struct kernels {
 
 #define KERNEL_TABLE(set)                                                                          \
     static const struct kernels kernels_##set = {                                                  \
-        set##_f64_scores,  set##_f32_scores,  set##_f64_weigh,  set##_f32_weigh,                   \
-        set##_f64_softmax, set##_f32_softmax, set##_f64_survey, set##_f32_finish,                  \
-        set##_f32_widen,   set##_f32_squares,                                                      \
+        set##_f64_scores,  set##_f32_scores, set##_f64_weigh,  set##_f32_weigh, set##_f64_softmax, \
+        set##_f32_softmax, set##_f64_survey, set##_f32_finish, set##_f32_widen, set##_f32_squares, \
     }
 
 /* Chosen at the first call, not by the loader's ifunc: sanitizers run before those resolve. */
@@ -225,8 +224,8 @@ static void load_tile(const struct job *job, const uint16_t *rows, int64_t strid
 
     for (int64_t j = first; j < end && j < first + KEY_TILE; j++) {
         int64_t at = (j - first) * s->columns;
-        job->kernels->widen(padded(job, rows + j * stride, room), s->columns, bf16,
-                            s->tile32 + at, s->tile + at);
+        job->kernels->widen(padded(job, rows + j * stride, room), s->columns, bf16, s->tile32 + at,
+                            s->tile + at);
     }
 }
 
@@ -236,8 +235,8 @@ static void measure_values(const struct job *job, const uint16_t *v, int64_t end
     bool bf16 = job->problem->dtype == DTYPE_BF16;
 
     for (int64_t j = 0; j < end; j++) {
-        float sum = job->kernels->squares(padded(job, v + j * job->args.v[2], room), s->columns,
-                                          bf16);
+        float sum =
+            job->kernels->squares(padded(job, v + j * job->args.v[2], room), s->columns, bf16);
         s->v_squares[j] = (double)(sum / (float)job->problem->head_dim);
     }
 }
@@ -298,12 +297,12 @@ struct panel {
 /* Rows that are only padding see no key. */
 static void panel_make(const struct job *job, struct span span, int64_t index, struct panel *panel)
 {
-    *panel = (struct panel){.first = span.first + index * PANEL,
-                            .rows = span.count - index * PANEL};
+    *panel =
+        (struct panel){.first = span.first + index * PANEL, .rows = span.count - index * PANEL};
     panel->rows = panel->rows < PANEL ? panel->rows : PANEL;
     for (int64_t r = 0; r < panel->rows; r++) {
-        panel->keys = reference_visible(job->problem,
-                                        job->rows[panel->first + r] % job->problem->q_len);
+        panel->keys =
+            reference_visible(job->problem, job->rows[panel->first + r] % job->problem->q_len);
         panel->seen[r] = (double)panel->keys;
         panel->seen32[r] = (float)panel->keys;
     }
@@ -360,7 +359,7 @@ static void store_rows(const struct job *job, const struct panel *panel, int64_t
     }
 }
 
-/* Every panel's scores of the tile of keys that begins at j; weigh_tile: its part of the outputs. */
+/* Every panel's scores of the tile of keys that begins at j; below, its part of the outputs. */
 static void score_tile(const struct job *job, const struct panel *panels, int64_t j,
                        struct scratch *s)
 {

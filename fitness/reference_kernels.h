@@ -214,20 +214,23 @@ KERNEL(multiply)(const REAL *a, int64_t rows, const REAL *b, int64_t m_stride, i
 
     for (; WIDE == 4 && v + 4 <= vectors; v += 4) {
         for (int64_t m = 0; m < m_count; m += 4) {
-            KERNEL(block)(4, 4, a + v * LANES, b + m * m_stride, m_stride, k_stride, k_count,
-                          rounded, add, c + m * PANEL + v * LANES);
+            KERNEL(block)
+            (4, 4, a + v * LANES, b + m * m_stride, m_stride, k_stride, k_count, rounded, add,
+             c + m * PANEL + v * LANES);
         }
     }
     for (; v + 2 <= vectors; v += 2) {
         for (int64_t m = 0; m < m_count; m += DEEP) {
-            KERNEL(block)(2, DEEP, a + v * LANES, b + m * m_stride, m_stride, k_stride, k_count,
-                          rounded, add, c + m * PANEL + v * LANES);
+            KERNEL(block)
+            (2, DEEP, a + v * LANES, b + m * m_stride, m_stride, k_stride, k_count, rounded, add,
+             c + m * PANEL + v * LANES);
         }
     }
     for (; v < vectors; v++) {
         for (int64_t m = 0; m < m_count; m += 8) {
-            KERNEL(block)(1, 8, a + v * LANES, b + m * m_stride, m_stride, k_stride, k_count,
-                          rounded, add, c + m * PANEL + v * LANES);
+            KERNEL(block)
+            (1, 8, a + v * LANES, b + m * m_stride, m_stride, k_stride, k_count, rounded, add,
+             c + m * PANEL + v * LANES);
         }
     }
 }

@@ -48,12 +48,10 @@ struct doctor {
 static bool staff(struct doctor *doctor, const char *device, struct fleet *fleet, struct err *err)
 {
     struct arena *arena = doctor->cli->arena;
-    int64_t usual_ms =
-        trial_is_emulated(arena, device) ? DEADLINE_EMULATED_MS : DEADLINE_GPU_MS;
+    int64_t usual_ms = trial_is_emulated(arena, device) ? DEADLINE_EMULATED_MS : DEADLINE_GPU_MS;
 
     return setup_staff_device(arena, device,
-                              doctor->deadline_ms > 0 ? doctor->deadline_ms : usual_ms, fleet,
-                              err);
+                              doctor->deadline_ms > 0 ? doctor->deadline_ms : usual_ms, fleet, err);
 }
 
 static bool show_progress(void *context, int done, int count)
@@ -180,7 +178,7 @@ static const char *entry_text(struct arena *arena, const struct planted *planted
 /* In the order of the list: cheats by number, faults, controls. */
 static int rank(const struct planted *planted)
 {
-    return planted->kind == PLANTED_CHEAT ? planted->number
+    return planted->kind == PLANTED_CHEAT   ? planted->number
            : planted->kind == PLANTED_FAULT ? PLANTED_CHEATS + 1
                                             : PLANTED_CHEATS + 2;
 }
@@ -298,8 +296,7 @@ static json_t *selftest_json(struct arena *arena, const struct selftest *selftes
                             entry_text(arena, one->planted), "name", one->planted->name, "genes",
                             one->genes, "verdict", verdict_names[one->verdict], "rung", one->rung,
                             "us", one->us > 0 ? json_number(one->us) : json_null(), "reason",
-                            json_text(one->reason), "ok", one->ok, "wrong",
-                            json_text(one->wrong)));
+                            json_text(one->reason), "ok", one->ok, "wrong", json_text(one->wrong)));
     }
     return json_pack("{s:o, s:o, s:i, s:i, s:o, s:o}", "device", json_text(selftest->device),
                      "version", json_text(selftest->version), "count", selftest->count, "failed",
@@ -311,8 +308,7 @@ static bool print_json(const struct doctor *doctor, struct err *err)
     json_t *selftests = json_array();
 
     for (int i = 0; i < doctor->selftest_count; i++) {
-        json_array_append_new(selftests,
-                              selftest_json(doctor->cli->arena, &doctor->selftests[i]));
+        json_array_append_new(selftests, selftest_json(doctor->cli->arena, &doctor->selftests[i]));
     }
     return cli_json(json_pack("{s:b, s:o, s:o}", "well", is_well(doctor), "environment",
                               environment_json(&doctor->environment), "selftests", selftests),

@@ -196,8 +196,8 @@ int main(int argc, char **argv)
         struct times took = reference_time(&work, threads);
         double after = peak(&chain, threads), best = before > after ? before : after;
         double share = 100 * work.fma / took.cores / best;
-        printf("%-20s %10.2f %14.1f %9.1f%% %13.1f%%\n", shapes[i], 1e3 * took.wall, best / 1e9, share,
-               1.5 * share);
+        printf("%-20s %10.2f %14.1f %9.1f%% %13.1f%%\n", shapes[i], 1e3 * took.wall, best / 1e9,
+               share, 1.5 * share);
         most = share > most ? share : most;
         work_free(&work);
     }

@@ -1,5 +1,5 @@
-/* verify.c is included, so that what it chooses by itself (rows, steps) can be tested too. */
-#include "fitness/verify.c"
+/* compare.c is included, so that what it chooses by itself (rows, steps) can be tested too. */
+#include "fitness/compare.c"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -284,7 +284,7 @@ static void a_failure_names_its_element(void **state)
     trial_run(&t, 3, 1);
     const struct case_result *row = &t.result->cases[t.result->case_count - 1];
     int64_t element = (2 * 41 * 32 - 1) / 2, found[4];
-    locate(&t.problem, element, found);
+    element_locate(&t.problem, element, found);
     assert_memory_equal(row->worst, found, sizeof(found));
     assert_true(fabs(row->got / row->expected - 1.02) < 0.004);
     assert_true(row->error_max > row->error_allowed);
