@@ -192,7 +192,7 @@ CREATE TABLE attempt (
     worker   TEXT    NOT NULL,
     begun_at INTEGER NOT NULL,
     ended_at INTEGER,
-    outcome  TEXT    CHECK (outcome <> ''), -- a verdict, built, died, failed, timeout, abandoned, lost
+    outcome  TEXT    CHECK (outcome <> ''), -- a verdict, built, died, failed, timeout, unsent, abandoned, lost
     FOREIGN KEY (run, place) REFERENCES candidate(run, place),
     CHECK ((ended_at IS NULL) = (outcome IS NULL))
 ) STRICT;

@@ -90,6 +90,15 @@ static void metric_add(struct judge_result *result, int problem, enum metric met
     result->metric_count++;
 }
 
+/* Of the whole candidate: what has passed since `start`. Returns now. */
+static int64_t metric_add_time(struct judge_result *result, enum metric metric, int64_t start)
+{
+    int64_t now = clock_now_us();
+
+    metric_add(result, -1, metric, (double)(now - start) / 1e3, "");
+    return now;
+}
+
 /*
  * Every rung returns true to go on. False with a verdict in the result, or false with the verdict
  * NONE and err set: then it is no fault of the candidate.
@@ -234,7 +243,7 @@ static bool run_gate(struct session *s, struct err *err)
             break;
         }
     }
-    metric_add(s->result, -1, METRIC_GATE_MS, (double)(clock_now_us() - start) / 1e3, "");
+    metric_add_time(s->result, METRIC_GATE_MS, start);
     for (int part = 0; part < VERIFY_PARTS; part++) {
         metric_add(s->result, -1, (enum metric)(METRIC_GATE_DRAW_MS + part),
                    (double)s->costs.us[part] / 1e3, "");
@@ -308,14 +317,17 @@ static bool race_problem(struct session *s, int problem, struct err *err)
 
 static bool run_race(struct session *s, struct err *err)
 {
+    int64_t start = clock_now_us();
     bool well = true;
 
     for (int i = 0; i < s->job->image_count && well; i++) {
         well = load_twin(s, i, err);
     }
+    start = metric_add_time(s->result, METRIC_TWIN_MS, start);
     for (int i = 0; i < s->job->problem_count && well; i++) {
         well = race_problem(s, s->order[i], err);
     }
+    metric_add_time(s->result, METRIC_RACE_MS, start);
     for (int i = 0; i < s->job->image_count; i++) {
         device_unload(s->twins[i]);
     }
@@ -541,6 +553,7 @@ static void count(struct session *s, struct err *err)
 {
     struct counting *counting = &s->judge->counting;
     struct counted_call calls[COUNTING_PROBLEMS_MAX];
+    int64_t start = clock_now_us();
     int found = 0;
 
     if (!device_counts() || s->job->effort == EFFORT_CORRECT || was_cut_short(s->result)) {
@@ -553,10 +566,12 @@ static void count(struct session *s, struct err *err)
     }
     if (s->job->effort == EFFORT_PROMOTE) {
         s->status = counting_in_full(counting, s->arena, calls, found, s->result, err);
+        metric_add_time(s->result, METRIC_COUNT_MS, start);
     } else if (found > 0) {
         s->modules[s->job->problems[calls[0].index].image] = NULL;
         if (counting_add(counting, &calls[0])) {
             s->status = counting_collect(counting, s->arena, s->result, err);
+            metric_add_time(s->result, METRIC_COUNT_MS, start);
         }
     }
 }

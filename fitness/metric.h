@@ -29,6 +29,9 @@ enum metric {
     METRIC_GATE_LOOK_MS,
     METRIC_GATE_REFERENCE_MS,
     METRIC_GATE_COMPARE_MS,
+    METRIC_TWIN_MS, /* at a promotion */
+    METRIC_RACE_MS,
+    METRIC_COUNT_MS,
     METRIC_MEASURE_MS,
     METRIC_CHECK_MS,
     METRIC_FLOOR_US, /* below it no call can be, by the device's peaks at its clock: physics */

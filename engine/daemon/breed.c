@@ -65,14 +65,13 @@ struct hash engine_source_hash(const struct flight *flight)
 
 bool engine_take_off(struct engine *engine, struct flight *flight, struct err *err)
 {
-    int64_t lost;
-
-    if (!store_attempts_count(engine->store, engine->run.id, flight->place, "lost", &lost, err)) {
+    if (!store_attempts_count(engine->store, engine->run.id, flight->place, "lost", &flight->lost,
+                              err)) {
         return false;
     }
-    if (lost >= LOST_MAX) {
+    if (flight->lost >= LOST_MAX) {
         log_line("engine", "n%lld is set aside: the host died %lld times while it was tried",
-                 (long long)flight->place, (long long)lost);
+                 (long long)flight->place, (long long)flight->lost);
         engine_decide(flight, VERDICT_CRASH,
                       "set aside: the host died three times while it was tried");
         return true;

@@ -106,18 +106,17 @@ static bool conclude(struct engine *engine, struct flight *flight,
 /* ---- sending ---- */
 
 static bool note_attempt(struct engine *engine, const struct flight *flight, enum role role,
-                         int worker, struct err *err)
+                         int worker, int64_t *attempt, struct err *err)
 {
     return store_attempt_begin(engine->store, engine->run.id, flight->place, role,
-                               fleet_name(engine->fleet, worker), clock_wall_ms(),
-                               &engine->attempts[worker], err);
+                               fleet_name(engine->fleet, worker), clock_wall_ms(), attempt, err);
 }
 
 static void dispatch_later(struct engine *engine, int worker, int64_t job, int patience,
                            struct message *message)
 {
     engine->dispatches[engine->dispatch_count++] =
-        (struct dispatch){worker, job, patience, message};
+        (struct dispatch){.worker = worker, .job = job, .patience = patience, .message = message};
 }
 
 static bool dispatched_to(const struct engine *engine, int worker)
@@ -188,7 +187,7 @@ static bool dispatch_compile(struct engine *engine, struct flight *flight, int w
     if (engine->emulated) {
         job.options[job.option_count++] = "-lineinfo";
     }
-    if (!note_attempt(engine, flight, ROLE_COMPILE, worker, err)) {
+    if (!note_attempt(engine, flight, ROLE_COMPILE, worker, &engine->attempts[worker], err)) {
         return false;
     }
     image->state = IMAGE_AT_WORK;
@@ -234,13 +233,14 @@ static bool dispatch_judge(struct engine *engine, struct flight *flight, bool pr
                            struct err *err)
 {
     struct judge_job *job = arena_alloc(engine->round, sizeof *job);
+    bool next = fleet_state(engine->fleet, worker) == WORKER_BUSY;
     int64_t attempt;
     struct rng rng;
 
-    if (!note_attempt(engine, flight, ROLE_JUDGE, worker, err)) {
+    if (!note_attempt(engine, flight, ROLE_JUDGE, worker, &attempt, err)) {
         return false;
     }
-    attempt = engine->attempts[worker];
+    *(next ? &engine->next_attempts[worker] : &engine->attempts[worker]) = attempt;
     job->id = flight->place;
     job->genes = engine_genes(engine, engine->round, flight);
     job->cases_per_family = engine->setup.seed.gate_cases;
@@ -263,10 +263,13 @@ static bool dispatch_judge(struct engine *engine, struct flight *flight, bool pr
         job->effort = EFFORT_MEASURE;
         put_shapes(job, &engine->shapes, engine->deterministic ? 0 : flight->proposal.bound_us);
         queue_move(flight, STAGE_JUDGING);
-        ledger_send(&engine->ledger, worker, LEDGER_JUDGING);
+        if (!next) {
+            ledger_send(&engine->ledger, worker, LEDGER_JUDGING);
+        }
     }
     dispatch_later(engine, worker, job->id, promotes ? PROMOTION_PATIENCE : 1,
                    judge_encode(engine->round, job));
+    engine->dispatches[engine->dispatch_count - 1].next = next;
     return true;
 }
 
@@ -278,6 +281,36 @@ static bool dispatch_promotion(struct engine *engine, struct err *err)
 
     return flight == NULL || (worker_for(engine, ROLE_JUDGE, true, &worker, err) &&
                               (worker < 0 || dispatch_judge(engine, flight, true, worker, err)));
+}
+
+/*
+ * While an answer is recorded, and the next places are proposed, its judge would have nothing to
+ * do, at every answer: 6 % of an H200's time. So a judge has the next job behind the one in hand,
+ * but only of what is more than all judges have need of, and not where judging takes seconds.
+ */
+static bool dispatch_next(struct engine *engine, struct err *err)
+{
+    int judges = fleet_count(engine->fleet, ROLE_JUDGE);
+
+    if (engine->emulated || queue_first(engine->queue, STAGE_PROMOTE) != NULL) {
+        return true;
+    }
+    for (int i = 0; i < fleet_size(engine->fleet); i++) {
+        struct flight *flight = queue_first(engine->queue, STAGE_JUDGE);
+
+        if (fleet_role(engine->fleet, i) != ROLE_JUDGE || engine->attempts[i] == 0 ||
+            fleet_state(engine->fleet, i) != WORKER_BUSY || fleet_has_next(engine->fleet, i)) {
+            continue;
+        }
+        if (flight == NULL || flight->deaths > 0 || flight->lost > 0 ||
+            queue_waiting(engine->queue, STAGE_JUDGE) < judges) {
+            return true;
+        }
+        if (!dispatch_judge(engine, flight, false, i, err)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Its process is replaced after the answer, so any judge will do. */
@@ -398,7 +431,7 @@ bool engine_dispatch(struct engine *engine, struct err *err)
             return false;
         }
         if (worker < 0) {
-            return true;
+            return dispatch_next(engine, err);
         }
         if (!dispatch_judge(engine, flight, false, worker, err)) {
             return false;
@@ -412,8 +445,9 @@ void engine_send(struct engine *engine)
     for (int i = 0; i < engine->dispatch_count; i++) {
         const struct dispatch *dispatch = &engine->dispatches[i];
 
-        fleet_send(engine->fleet, dispatch->worker, dispatch->job, dispatch->message,
-                   dispatch->patience);
+        (dispatch->next ? fleet_send_next : fleet_send)(engine->fleet, dispatch->worker,
+                                                        dispatch->job, dispatch->message,
+                                                        dispatch->patience);
     }
     engine->dispatch_count = 0;
 }
@@ -635,6 +669,24 @@ static bool attend_judge(struct engine *engine, const struct fleet_event *event,
                               event->kind == FLEET_ANSWER ? bad.what : event->text, err);
 }
 
+/* What waited behind the answered job is in hand now, or was never sent. */
+static bool turn_to_next(struct engine *engine, const struct fleet_event *event, struct err *err)
+{
+    int64_t *next = &engine->next_attempts[event->worker];
+    bool ok = true;
+
+    if (*next != 0 && event->unsent >= 0) {
+        judge_again(queue_at(engine->queue, event->unsent));
+        ok = store_attempt_end(engine->store, *next, clock_wall_ms(), "unsent", err);
+        *next = 0;
+    } else if (*next != 0) {
+        ledger_send(&engine->ledger, event->worker, LEDGER_JUDGING);
+    }
+    engine->attempts[event->worker] = *next;
+    *next = 0;
+    return ok;
+}
+
 bool engine_attend(struct engine *engine, const struct fleet_event *event, struct err *err)
 {
     enum role role = fleet_role(engine->fleet, event->worker);
@@ -651,6 +703,8 @@ bool engine_attend(struct engine *engine, const struct fleet_event *event, struc
     ok = role == ROLE_COMPILE ? attend_compile(engine, event, &outcome, err)
                               : attend_judge(engine, event, &outcome, err);
     FAULT("dispatch.attended");
-    return ok && store_attempt_end(engine->store, engine->attempts[event->worker],
-                                   clock_wall_ms(), outcome, err);
+    return ok &&
+           store_attempt_end(engine->store, engine->attempts[event->worker], clock_wall_ms(),
+                             outcome, err) &&
+           turn_to_next(engine, event, err);
 }

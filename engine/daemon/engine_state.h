@@ -26,6 +26,7 @@ struct dispatch {
     int worker;
     int64_t job;
     int patience; /* how many deadlines of its worker it may take */
+    bool next;    /* behind the job that the worker has in hand */
     struct message *message;
 };
 
@@ -108,7 +109,8 @@ struct engine {
     bool told_company;               /* that a device has other users */
     struct ledger ledger;
     double founder_us;
-    int64_t attempts[FLEET_WORKERS_MAX]; /* the row of the attempt each worker has in hand */
+    int64_t attempts[FLEET_WORKERS_MAX]; /* the row of the attempt each worker has in hand; or 0 */
+    int64_t next_attempts[FLEET_WORKERS_MAX]; /* and of what waits behind it */
     struct dispatch dispatches[FLEET_WORKERS_MAX];
     int dispatch_count;
 };

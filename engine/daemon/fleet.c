@@ -32,6 +32,8 @@ struct worker {
     struct buf in, out; /* bytes received, bytes still to be sent */
     int64_t deadline;   /* of HELLO or of the job in hand; clock_now_ms */
     int64_t job;
+    struct buf next; /* the message of the job that waits behind it; empty: none does */
+    int64_t next_job, next_patience_ms;
     int deaths; /* in a row, without a job in hand */
     bool used;  /* has had a job since it was started */
     struct arena *hello_arena;
@@ -70,6 +72,7 @@ void fleet_free(struct fleet *fleet)
         proc_kill(&worker->proc);
         buf_free(&worker->in);
         buf_free(&worker->out);
+        buf_free(&worker->next);
         arena_free(worker->hello_arena);
         free(worker->name);
         for (int arg = 0; worker->argv[arg] != NULL; arg++) {
@@ -102,6 +105,7 @@ static bool start(struct worker *worker, struct err *err)
 {
     buf_clear(&worker->in);
     buf_clear(&worker->out);
+    buf_clear(&worker->next);
     worker->state = WORKER_STARTING;
     worker->used = false;
     worker->deadline = clock_now_ms() + FLEET_HELLO_MS;
@@ -220,7 +224,7 @@ int fleet_ready(const struct fleet *fleet, struct fleet_event events[FLEET_EVENT
     for (int i = 0; i < fleet->count; i++) {
         if (fleet->workers[i].state != WORKER_STARTING) {
             events[count++] = (struct fleet_event){
-                .kind = FLEET_READY, .worker = i, .hello = fleet->workers[i].hello};
+                .kind = FLEET_READY, .worker = i, .hello = fleet->workers[i].hello, .unsent = -1};
         }
     }
     return count;
@@ -264,6 +268,37 @@ void fleet_send(struct fleet *fleet, int index, int64_t job, const struct messag
     FAULT("fleet.sent");
 }
 
+bool fleet_has_next(const struct fleet *fleet, int index)
+{
+    return fleet->workers[index].next.length > 0;
+}
+
+void fleet_send_next(struct fleet *fleet, int index, int64_t job, const struct message *message,
+                     int patience)
+{
+    struct worker *worker = &fleet->workers[index];
+
+    assert(worker->state == WORKER_BUSY && worker->next.length == 0);
+    worker->next_job = job;
+    worker->next_patience_ms = patience * worker->job_ms;
+    message_encode(message, &worker->next);
+}
+
+/* What waited behind the job that is answered. */
+static void send_next(struct worker *worker)
+{
+    if (worker->next.length > 0) {
+        worker->state = WORKER_BUSY;
+        worker->job = worker->next_job;
+        worker->patience_ms = worker->next_patience_ms;
+        worker->deadline = clock_now_ms() + worker->patience_ms;
+        buf_add(&worker->out, worker->next.data, worker->next.length);
+        buf_clear(&worker->next);
+        push(worker);
+        FAULT("fleet.sent_next");
+    }
+}
+
 /* What fleet_wait is filling. */
 struct harvest {
     struct arena *arena;
@@ -276,8 +311,10 @@ static struct fleet_event *event_add(struct harvest *harvest, enum fleet_event_k
 {
     struct fleet_event *event = &harvest->events[harvest->count++];
 
-    *event = (struct fleet_event){
-        .kind = kind, .worker = (int)(worker - fleet->workers), .job = worker->job};
+    *event = (struct fleet_event){.kind = kind,
+                                  .worker = (int)(worker - fleet->workers),
+                                  .job = worker->job,
+                                  .unsent = worker->next.length > 0 ? worker->next_job : -1};
     return event;
 }
 
@@ -358,12 +395,14 @@ static bool take_failure(struct fleet *fleet, struct worker *worker, struct mess
 static bool take_answer(struct fleet *fleet, struct worker *worker, struct message *message,
                         struct harvest *harvest, struct err *err)
 {
+    struct fleet_event *event;
     int64_t job;
 
     if (!message_get_i64(message, "id", &job, err) || job != worker->job) {
         return kill_and_bury(fleet, worker, FLEET_DIED, "answered for another job", harvest, err);
     }
-    event_add(harvest, FLEET_ANSWER, fleet, worker)->message = message;
+    event = event_add(harvest, FLEET_ANSWER, fleet, worker);
+    event->message = message;
     worker->deaths = 0;
     fleet->failures[worker->role] = 0;
     worker->state = WORKER_IDLE;
@@ -377,6 +416,8 @@ static bool take_answer(struct fleet *fleet, struct worker *worker, struct messa
                                                    : "answered a job that it had not read",
                              harvest, err);
     }
+    event->unsent = -1;
+    send_next(worker);
     return true;
 }
 

@@ -48,6 +48,7 @@ struct fleet_event {
     struct message *message;
     struct hello hello;
     const char *text;
+    int64_t unsent; /* the job that waited behind this one, and was not sent; -1: none */
 };
 
 enum worker_state { WORKER_STARTING, WORKER_IDLE, WORKER_BUSY };
@@ -87,6 +88,14 @@ int fleet_ready(const struct fleet *fleet, struct fleet_event events[FLEET_EVENT
 /* Hands the job to an idle worker, which has `patience` deadlines for it. Its bytes are copied. */
 void fleet_send(struct fleet *fleet, int worker, int64_t job, const struct message *message,
                 int patience);
+
+/*
+ * The next job of a busy worker that has none waiting: it is sent the moment the one in hand is
+ * answered, while its answer is being attended to. A worker that ends first was not sent it.
+ */
+void fleet_send_next(struct fleet *fleet, int worker, int64_t job, const struct message *message,
+                     int patience);
+bool fleet_has_next(const struct fleet *fleet, int worker);
 
 /* A descriptor that also wakes fleet_wait when it can be read (-1: none). */
 void fleet_watch(struct fleet *fleet, int fd);

@@ -111,6 +111,16 @@ struct flight *queue_twin(struct queue *queue, const struct flight *self, enum s
     return NULL;
 }
 
+int queue_waiting(const struct queue *queue, enum stage stage)
+{
+    int count = 0;
+
+    for (int64_t place = queue->oldest; place < queue->next; place++) {
+        count += queue->ring[place % queue->window].stage == stage;
+    }
+    return count;
+}
+
 int queue_count(const struct queue *queue) { return (int)(queue->next - queue->oldest); }
 
 void queue_move(struct flight *flight, enum stage to)

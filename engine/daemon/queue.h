@@ -62,6 +62,7 @@ struct flight {
     struct image images[JOB_IMAGES_MAX];
     int image_count;
     struct judgement_key key; /* zero until it is built */
+    int64_t lost;             /* hosts that died while it was tried */
     int deaths;               /* judges that died with it, since it was judged or promoted */
     struct arena *arena; /* of reason and what else it holds */
 
@@ -92,6 +93,7 @@ struct flight *queue_first(struct queue *queue, enum stage stage);
 /* Another flight in the given stage with the same key, or NULL. */
 struct flight *queue_twin(struct queue *queue, const struct flight *self, enum stage stage);
 int queue_count(const struct queue *queue);
+int queue_waiting(const struct queue *queue, enum stage stage); /* how many are in the stage */
 
 /* Asserts that the move is legal. */
 void queue_move(struct flight *flight, enum stage to);

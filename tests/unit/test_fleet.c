@@ -255,6 +255,72 @@ static void jobs_and_answers_may_be_larger_than_a_pipe(void **state)
     }
 }
 
+/* ---- a job behind the one in hand ---- */
+
+static void send_next(int64_t id, const char *genes)
+{
+    fleet_send_next(fleet, 0, id, job_of(id, genes), 1);
+    assert_true(fleet_has_next(fleet, 0));
+}
+
+static void the_next_job_is_sent_when_the_one_in_hand_is_answered(void **state)
+{
+    const struct fleet_event *event;
+
+    (void)state;
+    add_fake("--latency-ms", "5", DEADLINE_MS);
+    expect(FLEET_READY, 0);
+    send_job(0, 1, "A=1");
+    for (int64_t id = 2; id < 5; id++) {
+        send_next(id, "A=1");
+        event = expect(FLEET_ANSWER, 0);
+        assert_int_equal(event->job, id - 1);
+        assert_int_equal(event->unsent, -1);
+        assert_int_equal(fleet_state(fleet, 0), WORKER_BUSY);
+        assert_false(fleet_has_next(fleet, 0));
+    }
+    assert_int_equal(result_of(expect(FLEET_ANSWER, 0))->id, 4);
+    assert_int_equal(fleet_state(fleet, 0), WORKER_IDLE);
+}
+
+static void what_waits_behind_a_death_is_not_sent(void **state)
+{
+    const struct fleet_event *event;
+
+    (void)state;
+    add_fake("--crash-on", "A=2", DEADLINE_MS);
+    expect(FLEET_READY, 0);
+    send_job(0, 1, "A=2");
+    send_next(2, "A=1");
+    event = expect(FLEET_DIED, 0);
+    assert_int_equal(event->job, 1);
+    assert_int_equal(event->unsent, 2);
+    assert_false(fleet_has_next(fleet, 0));
+    expect(FLEET_READY, 0);
+    assert_int_equal(fleet_state(fleet, 0), WORKER_IDLE); /* it was not sent to another either */
+    send_job(0, 3, "A=1");
+    event = expect(FLEET_ANSWER, 0);
+    assert_int_equal(event->job, 3);
+    assert_int_equal(event->unsent, -1);
+}
+
+static void what_waits_behind_a_farewell_is_not_sent(void **state)
+{
+    const char *self[] = {"/proc/self/exe", "farewell", NULL};
+    const struct fleet_event *event;
+
+    (void)state;
+    add(ROLE_JUDGE, "farewell", self, DEADLINE_MS);
+    expect(FLEET_READY, 0);
+    send_job(0, 1, "A=1");
+    send_next(2, "A=1");
+    event = expect(FLEET_ANSWER, 0);
+    assert_int_equal(event->job, 1);
+    assert_int_equal(event->unsent, 2);
+    expect(FLEET_READY, 0);
+    assert_int_equal(fleet_state(fleet, 0), WORKER_IDLE);
+}
+
 /* ---- deaths ---- */
 
 static void a_worker_that_dies_with_a_job_is_replaced(void **state)
@@ -865,6 +931,9 @@ int main(int argc, char **argv)
         TEST(eight_workers_work_at_once),
         TEST(roles_are_not_confused),
         TEST(jobs_and_answers_may_be_larger_than_a_pipe),
+        TEST(the_next_job_is_sent_when_the_one_in_hand_is_answered),
+        TEST(what_waits_behind_a_death_is_not_sent),
+        TEST(what_waits_behind_a_farewell_is_not_sent),
         TEST(a_worker_that_dies_with_a_job_is_replaced),
         TEST(a_worker_that_outlives_its_deadline_is_killed),
         TEST(talking_does_not_put_off_a_deadline),
