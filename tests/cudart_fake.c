@@ -4,8 +4,9 @@
  * `nvcc -DEVO_MAIN -cudart none kernel.cu cudart_fake.o` makes a program that runs without a GPU.
  * Its only kernel is the textbook's attention, computed from the arguments that the exported
  * launcher gave: strides, heads, lengths, where to write. So launcher and main of an exported file
- * are tested against each other by arithmetic of a third hand. The environment says what the kernel
- * was made for and how it goes wrong:
+ * are tested against each other by arithmetic of a third hand. As a shared library, libcuda.so.1, it
+ * is the driver for an exported Python module. The environment says what the kernel was made for and
+ * how it goes wrong:
  *
  *     FAKE=causal,bf16,lse    the kernel's static properties
  *     FAKE=maps               its first four arguments are tensor maps, which the driver's function
@@ -281,6 +282,50 @@ int cudaEventElapsedTime_v2(float *ms, void *begin, void *end)
 int cudaEventElapsedTime(float *ms, void *begin, void *end)
 {
     return cudaEventElapsedTime_v2(ms, begin, end);
+}
+
+/* The driver, as a Python module asks it. */
+
+int cuModuleLoadData(void **module, const char *image)
+{
+    *module = NULL;
+    return memcmp(image, "\177ELF", 4) != 0;
+}
+int cuModuleGetFunction(void **function, void *module, const char *name)
+{
+    (void)module;
+    *function = NULL;
+    return strcmp(name, "attention") != 0 && strcmp(name, "mapped") != 0;
+}
+int cuFuncSetAttribute(void *function, int attribute, int value)
+{
+    return attribute != 8 || cudaFuncSetAttribute(function, attribute, value);
+}
+int cuMemsetD8Async(void *at, unsigned char value, size_t size, void *stream)
+{
+    return cudaMemsetAsync(at, value, size, stream);
+}
+int cuTensorMapEncodeTiled(void *place, int type, uint32_t rank, void *at, const uint64_t *sizes,
+                           const uint64_t *strides, const uint32_t *box, const uint32_t *steps,
+                           int interleave, int swizzle, int promotion, int fill)
+{
+    return encode(place, type, rank, at, sizes, strides, box, steps, interleave, swizzle, promotion,
+                  fill);
+}
+int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                   unsigned block_x, unsigned block_y, unsigned block_z, unsigned smem, void *stream,
+                   void **args, void **extra)
+{
+    struct dim3 grid = {grid_x, grid_y, grid_z}, block = {block_x, block_y, block_z};
+
+    return block_y != 1 || block_z != 1 || extra != NULL
+               ? 1
+               : cudaLaunchKernel(function, grid, block, args, smem, stream);
+}
+int cuGetErrorString(int code, const char **text)
+{
+    *text = cudaGetErrorString(code);
+    return 0;
 }
 
 /* What nvcc's own host code calls before main. */

@@ -52,6 +52,23 @@ void buf_printf(struct buf *buf, const char *format, ...)
     va_end(ap);
 }
 
+void buf_base64(struct buf *buf, const void *data, size_t size)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *in = data;
+
+    for (size_t i = 0; i < size; i += 3) {
+        size_t left = size - i;
+        uint32_t three = (uint32_t)in[i] << 16 | (left > 1 ? (uint32_t)in[i + 1] << 8 : 0) |
+                         (left > 2 ? in[i + 2] : 0);
+        const char four[] = {digits[three >> 18], digits[three >> 12 & 63],
+                             left > 1 ? digits[three >> 6 & 63] : '=',
+                             left > 2 ? digits[three & 63] : '='};
+
+        buf_add(buf, four, sizeof four);
+    }
+}
+
 void buf_drop(struct buf *buf, size_t count)
 {
     assert(count <= buf->length);

@@ -22,6 +22,7 @@ struct buf {
 void buf_add(struct buf *buf, const void *data, size_t size);
 void buf_puts(struct buf *buf, const char *text);
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_base64(struct buf *buf, const void *data, size_t size); /* RFC 4648, padded */
 void buf_drop(struct buf *buf, size_t count); /* forgets the first `count` bytes */
 void buf_clear(struct buf *buf);              /* empty, memory kept */
 void buf_free(struct buf *buf);

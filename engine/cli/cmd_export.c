@@ -7,10 +7,11 @@
 #include "cli/dispatch_table.h"
 #include "cli/subject.h"
 #include "cli/text.h"
+#include "cli/torch_module.h"
 #include "daemon/trial.h"
 
-enum { FORMAT_CU, FORMAT_CUBIN, FORMAT_PTX, FORMAT_JSON, FORMATS };
-static const char *const formats[FORMATS] = {"cu", "cubin", "ptx", "json"};
+enum { FORMAT_CU, FORMAT_CUBIN, FORMAT_PTX, FORMAT_JSON, FORMAT_TORCH, FORMATS };
+static const char *const formats[FORMATS] = {"cu", "cubin", "ptx", "json", "torch"};
 
 static bool format_asked(struct cli *cli, int *format, struct err *err)
 {
@@ -23,7 +24,8 @@ static bool format_asked(struct cli *cli, int *format, struct err *err)
     }
     *format = FORMAT_CU;
     return text == NULL ||
-           err_set(err, ERR_USER, "'--format' must be cu, cubin, ptx or json, not '%s'", text);
+           err_set(err, ERR_USER, "'--format' must be cu, cubin, ptx, json or torch, not '%s'",
+                   text);
 }
 
 /* The machine code as it was judged: kept with the best, else built again and compared by hash. */
@@ -149,7 +151,7 @@ static bool body(struct cli *cli, struct err *err)
                         cli_value(cli, "shape"), subject, err)) {
         return false;
     }
-    if ((format == FORMAT_CUBIN || format == FORMAT_PTX) && !machine_code(cli, subject, err)) {
+    if (format != FORMAT_CU && format != FORMAT_JSON && !machine_code(cli, subject, err)) {
         return false;
     }
     switch (format) {
@@ -161,6 +163,10 @@ static bool body(struct cli *cli, struct err *err)
         break;
     case FORMAT_PTX:
         buf_add(&out, subject->build->ptx, subject->build->ptx_bytes);
+        break;
+    case FORMAT_TORCH:
+        torch_module_write(&subject->exported, subject->build->cubin, subject->build->cubin_bytes,
+                           &out);
         break;
     default:
         write_json(subject, &out);

@@ -265,12 +265,13 @@ const struct command command_table[] = {
      "one kernel as a self-contained file",
      "Writes a kernel (default: the best) as one CUDA source that nvcc compiles with nothing "
      "else: genes as constants, helpers inlined, a C-callable launcher, and a comment that says "
-     "where it came from and how to verify it.",
-     "evo export best -o winner.cu",
+     "where it came from and how to verify it. '--format torch' writes one file of Python "
+     "instead, with the machine code in it, which PyTorch calls as 'attention(q, k, v)'.",
+     "evo export best -o winner.cu\nevo export best --format torch -o winner.py",
      {{"table", 0, NULL, "instead, as CSV: the best kernel of each shape of the run, and how much "
                          "longer the one that is best on all of them takes"},
       {"output", 'o', "FILE", "where to (default: the standard output)"},
-      {"format", 0, "FORMAT", "cu, cubin, ptx or json (default: cu)"},
+      {"format", 0, "FORMAT", "cu, cubin, ptx, json or torch (default: cu)"},
       {"shape", 0, "S", "which, when the workload needs several programs (default: its first)"},
       DB}},
     {"verify",

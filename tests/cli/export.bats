@@ -91,7 +91,7 @@ line() { grep -n -F -m 1 "$1" kernel.cu | cut -d: -f1; }
     [[ "$output" == *"no kernel of this run was built for '1x8x512x32'"* ]]
     run evo export n0 --format elf
     [ "$status" -eq 2 ]
-    [[ "$output" == *"must be cu, cubin, ptx or json"* ]]
+    [[ "$output" == *"must be cu, cubin, ptx, json or torch"* ]]
 }
 
 @test "cubin, ptx and json are what was judged" {
@@ -201,6 +201,34 @@ END
     FAKE=bf16,lse wrong 2 4 2 33 65
 }
 
+# called MODULE SHAPE...: by Python, on host memory, by the fake driver.
+called() {
+    LD_LIBRARY_PATH=$PWD PYTHONPATH=$EVO_SOURCE/tests/torch_fake PYTHONDONTWRITEBYTECODE=1 python3 "$EVO_SOURCE/tests/torch_fake/call.py" "$@"
+}
+need_python() {
+    command -v cc > /dev/null || skip "there is no cc"
+    python3 -c 'import ctypes' || skip "there is no python3"
+    cc -std=c11 -O2 -Wall -Wextra -Werror -shared -fPIC "$EVO_SOURCE/tests/cudart_fake.c" -o libcuda.so.1 -lm
+}
+
+@test "a Python module launches what was judged, with right arguments, and refuses what it cannot do" {
+    need_python
+    evo export n0 --shape 1x8x512x64 --format torch -o kernel.py
+    evo export n0 --shape 1x8x512x64 --format cubin -o kernel.cubin
+    python3 -c 'import ast, base64, sys; tree = ast.parse(open("kernel.py").read())
+image = [n.value.args[0].value for n in tree.body if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == "_IMAGE"][0]
+sys.exit(base64.b64decode(image) != open("kernel.cubin", "rb").read())'
+    FAKE= called kernel.py 1 2 2 16 32
+    FAKE= called kernel.py 2 4 2 17 9
+    FAKE=causal run called kernel.py 1 1 1 16 32
+    [ "$status" -eq 1 ]
+    FAKE_CAPABILITY=8.0 run called kernel.py 1 1 1 16 32
+    [[ "$output" == *"machine code for sm_90a; the GPU is an sm_80"* ]]
+    evo export n1 --shape 2x8/2x100/300x128:causal:bf16:lse:bshd --format torch -o kernel.py
+    FAKE=causal,bf16,lse called kernel.py 2 4 2 9 17
+    FAKE=causal,bf16,lse called kernel.py 1 2 1 17 9
+}
+
 @test "the maps that a launcher makes are those of its tensors" {
     need_nvcc
     command -v cc > /dev/null || skip "there is no cc"
@@ -248,6 +276,11 @@ END
     nvcc_clean -cudart none -DEVO_MAIN kernel.cu fake.o -o try
     FAKE=maps,causal,bf16,lse right
     FAKE=maps,causal,bf16,lse right 3 6 2 65 33
+    need_python
+    evo export n0 --db maps.db --shape 2x8/2x100/300x128:causal:bf16:lse:bshd --format torch -o kernel.py
+    FAKE=maps,causal,bf16,lse called kernel.py 2 4 2 17 9
+    evo export n0 --db maps.db --shape 1x8x512x64 --format torch -o kernel.py
+    FAKE=maps called kernel.py 1 2 2 9 17
 }
 
 @test "several kernels, workspaces and refused shapes leave with their launcher" {
@@ -298,6 +331,12 @@ END
     grep -q '^// evo: kernel second | ' kernel.cu
     evo export n0 --db split.db --format json > kernel.json
     [ "$(field kernel.json '$.kernels[1].args[2]')" = sums ]
+    evo export n0 --db split.db --format torch -o kernel.py
+    PYTHONPATH=$EVO_SOURCE/tests/torch_fake PYTHONDONTWRITEBYTECODE=1 python3 -c 'import kernel
+assert kernel.supports(1, 2, 2, 128, 64) and kernel.supports(1, 2, 2, 3, 64) and not kernel.supports(1, 2, 2, 100, 64)
+rows = kernel.CONSTANTS["ROWS"]
+assert [kernel._evaluate(size, kernel._names((1, 2, 2, 128, 64), 7)) for _, size, _ in kernel.WORKSPACES] == [4 * 2 * 128, 4 * (7 if rows <= 64 else 3)]
+assert kernel._evaluate(kernel.KERNELS[1][3], {"ROWS": 96}) == 256'
     need_nvcc
     nvcc_clean -c kernel.cu -o kernel.o
     nvcc_clean -DEVO_MAIN -c kernel.cu -o kernel.o
