@@ -71,7 +71,8 @@ enum special {
     SPECIAL_ZERO,
     SPECIAL_EXPLICIT_CLUSTER,
     SPECIALS,
-    SPECIAL_DYNAMIC_BASE = 1 << 15, /* where dynamic shared memory begins; known when decoded */
+    SPECIAL_SHARED = 1 << 14,       /* the block's window of shared memory; bits are added */
+    SPECIAL_DYNAMIC_BASE = 1 << 15, /* and where dynamic memory begins there; known when decoded */
     SPECIAL_VARIABLE = 1 << 16,     /* + index: address of a module's variable; bits are added */
 };
 

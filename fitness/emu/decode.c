@@ -406,6 +406,7 @@ static bool special_slot(struct decoder *decoder, const char *name, unsigned byt
 static int64_t shared_place(struct decoder *decoder, const struct ptx_variable *variable,
                             int64_t *known, int *special)
 {
+    *special = SPECIAL_SHARED;
     if (variable->bytes == 0) {
         if (variable->align > decoder->dynamic_align) {
             decoder->dynamic_align = variable->align;
@@ -1206,7 +1207,7 @@ static void constants_keep(struct decoder *decoder)
                 .slot = cell->slot,
                 .bytes = cell->bytes,
                 .bits = cell->bits + (base ? (uint64_t)decoder->dynamic_offset : 0),
-                .special = base ? -1 : cell->special,
+                .special = base ? SPECIAL_SHARED : cell->special,
             };
         }
     }

@@ -37,7 +37,8 @@ enum proxy { PROXY_GENERIC, PROXY_ASYNC };
  * The windows of shared memory: a generic address is MEMORY_SHARED + window * MEMORY_SHARED_WINDOW
  * + offset, and the address in the shared space is that less MEMORY_SHARED (32 bits). Window 0 is
  * the own block, window 1 + r the block of rank r in the cluster: mapa and getctarank are this
- * arithmetic.
+ * arithmetic. Where blocks come in clusters a variable's own address has its rank's window, as on
+ * the hardware: who puts addresses into fields of fewer bits has to cut them.
  */
 #define MEMORY_SHARED        UINT64_C(0x700000000000)
 #define MEMORY_SHARED_WINDOW UINT64_C(0x1000000)

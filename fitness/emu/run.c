@@ -980,6 +980,8 @@ static uint64_t special_value(const struct warp *warp, int special, int lane)
     case SPECIAL_LANEMASK_GE: return ~(bit - 1);
     case SPECIAL_LANEMASK_GT: return ~(bit | (bit - 1));
     case SPECIAL_DYNAMIC_SMEM: return launch->smem_bytes;
+    case SPECIAL_SHARED:
+        return block->cluster_size == 1 ? 0 : MEMORY_SHARED_WINDOW * (1 + block->cluster_rank);
     case SPECIAL_TOTAL_SMEM: return (uint64_t)program->dynamic_offset + launch->smem_bytes;
     default: return 0;
     }
@@ -995,7 +997,10 @@ static void slot_fill(struct warp *warp, uint32_t slot, unsigned bytes, const ui
     }
 }
 
-/* Constants are the same for every block; special registers and poison are new for each. */
+/*
+ * Constants are the same for every block; special registers, addresses of shared memory and poison
+ * are new for each.
+ */
 static void warp_fill(struct warp *warp, bool constants)
 {
     const struct code *program = warp->machine->program;
@@ -1011,7 +1016,7 @@ static void warp_fill(struct warp *warp, bool constants)
             bits += warp->machine->variables[constant->special - SPECIAL_VARIABLE];
         }
         for (int lane = 0; lane < LANES; lane++) {
-            value[lane] = fixed ? bits : special_value(warp, constant->special, lane);
+            value[lane] = bits + (fixed ? 0 : special_value(warp, constant->special, lane));
         }
         slot_fill(warp, constant->slot, constant->bytes, value);
     }

@@ -125,11 +125,15 @@ WGMMA_SHAPES(WGMMA_SHAPE)
  *
  * A step along the depth moves the beginning: by 32 bytes inside a panel and on to the next panel
  * (columns are the depth: Q, K, weights), or by 16 rows (rows are: V).
+ *
+ * A shared address in a cluster has the block's rank in its bits from 24 on, which would fall into
+ * the "leading" field: of the address 18 bits count.
  */
 __device__ inline unsigned long long wgmma_matrix(unsigned address, int panel_bytes)
 {
-    return (unsigned long long)(address >> 4) | (unsigned long long)(panel_bytes >> 4) << 16 |
-           (unsigned long long)(1024 >> 4) << 32 | 1ull << 62;
+    return (unsigned long long)((address & 0x3ffff) >> 4) |
+           (unsigned long long)(panel_bytes >> 4) << 16 | (unsigned long long)(1024 >> 4) << 32 |
+           1ull << 62;
 }
 template <int PANEL_BYTES> __device__ constexpr int wgmma_along(int step)
 {

@@ -972,6 +972,20 @@ static void blocks_of_a_cluster_write_into_each_others_memory(void **state)
               (struct shape){.threads = 64, .blocks = 2, .cluster = 2});
 }
 
+/* A descriptor that keeps more bits of an address than it has room for is right in lone blocks. */
+static void own_addresses_in_a_cluster_tell_the_rank(void **state)
+{
+    static const char text[] =
+        HEAD OWN_OUT "shr.u32 %r20, %r2, 24;\nst.global.b32 [%d5], %r20;\n" TAIL;
+    (void)state;
+    run_clean(text, (struct shape){.threads = 1, .blocks = 2});
+    assert_int_equal(machine.out[256], 0);
+    run_clean(text, (struct shape){.threads = 1, .blocks = 4, .cluster = 2});
+    for (int block = 0; block < 4; block++) {
+        assert_int_equal(machine.out[256 * block], 1 + block % 2);
+    }
+}
+
 static void mistakes_between_blocks_of_a_cluster_are_found(void **state)
 {
     struct shape shape = {.threads = 64, .blocks = 2, .cluster = 2};
@@ -1125,6 +1139,7 @@ int main(void)
         TEST(every_wait_and_arrival_of_a_ring_is_needed),
         TEST(warps_that_take_turns_by_named_barriers_are_right),
         TEST(blocks_of_a_cluster_write_into_each_others_memory),
+        TEST(own_addresses_in_a_cluster_tell_the_rank),
         TEST(mistakes_between_blocks_of_a_cluster_are_found),
         TEST(a_copy_reaches_all_blocks_of_its_mask),
         TEST(shared_memory_is_copied_to_another_block_and_an_arrival_comes_back),
