@@ -23,21 +23,6 @@ static double reference_budget = 0x1p31; /* a test has less */
 /* What a row costs besides its keys, in keys; also bounds the memory of the reference. */
 enum { ROW_OVERHEAD_KEYS = 64 };
 
-/* The distance of neighbouring values of the type around x. */
-static double step_at(enum dtype dtype, double x)
-{
-    static const int least[2] = {[DTYPE_F16] = -14, [DTYPE_BF16] = -126};
-    static const int mantissa[2] = {[DTYPE_F16] = 10, [DTYPE_BF16] = 7};
-    uint64_t bits;
-
-    memcpy(&bits, &x, sizeof(bits));
-    int exponent = (int)(bits >> 52 & 0x7ff) - 1023;
-    exponent = (exponent > least[dtype] ? exponent : least[dtype]) - mantissa[dtype];
-    bits = (uint64_t)(exponent + 1023) << 52;
-    memcpy(&x, &bits, sizeof(x));
-    return x;
-}
-
 int64_t row_offset(const struct gate *gate, int64_t row)
 {
     const struct problem *p = gate->subject->problem;
@@ -55,36 +40,10 @@ static const uint16_t *output_row(const struct comparison *c, int64_t at)
 static void measure_row(const struct comparison *c, int64_t at)
 {
     const struct problem *p = c->gate->subject->problem;
-    const uint16_t *out = output_row(c, at);
     const double *exact = c->reference.exact + at * p->head_dim;
-    const double *baseline = c->reference.baseline + at * p->head_dim;
-    double error = 0, base = 0, steps = 0, square = 0, n = (double)p->head_dim;
-    struct row_measure *m = &c->measures[at];
 
-    *m = (struct row_measure){.excess = -INFINITY};
-    for (int64_t k = 0; k < p->head_dim; k++) {
-        double off = fabs(half_to_double(p->dtype, out[k]) - exact[k]);
-        double base_off = fabs(baseline[k] - exact[k]);
-        double step = step_at(p->dtype, exact[k]);
-        error += off * off;
-        base += base_off * base_off;
-        steps += step * step;
-        square += exact[k] * exact[k];
-        m->baseline_max = base_off > m->baseline_max ? base_off : m->baseline_max;
-        if (off > m->off) {
-            m->off = off;
-            m->off_column = k;
-        }
-        if (off - step > m->excess) {
-            m->excess = off - step;
-            m->column = k;
-        }
-    }
-    m->error = sqrt(error / n);
-    m->baseline = sqrt(base / n);
-    m->ulp = sqrt(steps / n);
-    m->square = square / n;
-    m->expected = hypot(c->reference.noise[at], m->ulp / sqrt(12));
+    c->measures[at] = row_measure(p, output_row(c, at), exact, exact,
+                                  c->reference.baseline + at * p->head_dim, c->reference.noise[at]);
 }
 
 static void measure_rows(void *context, int64_t task)
@@ -100,38 +59,6 @@ static void measure_rows(void *context, int64_t task)
 void comparison_measure(struct comparison *c)
 {
     pool_run(measure_rows, c, (c->count + ROWS_PER_TASK - 1) / ROWS_PER_TASK, c->gate->threads);
-}
-
-double row_achievable(const struct row_measure *m)
-{
-    return m->baseline > m->expected ? m->baseline : m->expected;
-}
-
-struct tolerance comparison_tolerance(const struct comparison *c)
-{
-    double got = 0, base = 0, expected = 0, fourth = 0, square = 0;
-    struct tolerance t = {.element = 4};
-
-    for (int64_t r = 0; r < c->count; r++) {
-        const struct row_measure *m = &c->measures[r];
-        double element = m->baseline_max / row_achievable(m), row = m->baseline / m->expected;
-        double variance = m->expected * m->expected;
-        t.element = element > t.element ? element : t.element;
-        t.row = row > t.row ? row : t.row;
-        got += m->error * m->error;
-        base += m->baseline * m->baseline;
-        square += m->square;
-        expected += variance;
-        fourth += variance * variance;
-    }
-    double rows = (double)c->count, draws = expected * expected / fourth;
-    t.element *= 2;
-    t.row *= 2;
-    /* Of few rows the rms itself is a matter of luck. */
-    t.frobenius = 1.5 * (1 + 2 / sqrt(draws)) * sqrt((base > expected ? base : expected) / rows);
-    t.frobenius_got = sqrt(got / rows);
-    t.scale = sqrt(square / rows);
-    return t;
 }
 
 static void describe_element(const struct comparison *c, int64_t at, int64_t column,
@@ -156,18 +83,18 @@ static void describe_worst(const struct comparison *c, const struct tolerance *t
 
     describe_element(c, at, m->column, row);
     row->error_allowed =
-        t->element * row_achievable(m) + step_at(c->gate->subject->problem->dtype, row->expected);
+        t->element * row_achievable(m) + half_step(c->gate->subject->problem->dtype, row->expected);
 }
 
 static bool check_output(struct gate *gate, const struct comparison *c, struct case_result *row)
 {
-    struct tolerance t = comparison_tolerance(c);
+    struct tolerance t = tolerance_of(c->measures, c->count);
     int64_t worst = 0, worst_row = 0;
     double most = -INFINITY, most_row = 0;
 
     for (int64_t r = 0; r < c->count; r++) {
         const struct row_measure *m = &c->measures[r];
-        double limit = fmax(4 * row_achievable(m), t.row * m->expected) + m->ulp;
+        double limit = row_limit(&t, m);
         if (m->excess / row_achievable(m) > most) {
             most = m->excess / row_achievable(m);
             worst = r;
@@ -227,8 +154,7 @@ static bool check_bar(struct gate *gate, const struct comparison *c, struct case
 static bool check_lse(struct gate *gate, const struct comparison *c, struct case_result *row)
 {
     const double *exact = c->reference.lse;
-    /* A sum may as well be taken of the rounded weights: one unit of the 16-bit type, relative. */
-    double unit = gate->subject->problem->dtype == DTYPE_F16 ? 0x1p-11 : 0x1p-8, base = 0;
+    double base = 0;
 
     for (int64_t r = 0; r < c->count; r++) {
         if (isfinite(exact[r])) {
@@ -237,7 +163,7 @@ static bool check_lse(struct gate *gate, const struct comparison *c, struct case
     }
     for (int64_t r = 0; r < c->count; r++) {
         double got = (double)gate->first_lse[c->rows[r]];
-        double allowed = 4 * base + unit + 0x1p-22 * fabs(exact[r]);
+        double allowed = lse_limit(gate->subject->problem->dtype, base, exact[r]);
         if (isfinite(exact[r]) ? fabs(got - exact[r]) <= allowed : got == exact[r]) {
             continue;
         }

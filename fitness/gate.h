@@ -21,6 +21,7 @@
 #include "fitness/inputs.h"
 #include "fitness/job.h"
 #include "fitness/reference.h"
+#include "fitness/tolerance.h"
 #include "fitness/verify.h"
 
 enum { REGION_Q, REGION_K, REGION_V, REGION_O, REGION_LSE, REGION_WORKSPACE };
@@ -58,6 +59,7 @@ struct gate {
     enum device_status status;
     int threads;
     bool race;     /* the module is a twin: what is wrong with it is a race */
+    bool tells;    /* the answers of the first launches go into the result */
     int64_t calls; /* so far: poisons come in turn, whatever the cases */
     struct problem_args args;
     int64_t elements;       /* of the output */
@@ -121,18 +123,6 @@ bool rig_check_zeroed(struct gate *gate, struct rig *rig, struct case_result *ro
 
 /* ---- compare.c */
 
-struct row_measure {
-    double error, baseline; /* rms of what was got, and of the baseline, against the exact row */
-    double expected;     /* rms that the class must be expected to make, output rounding included */
-    double ulp;          /* rms of the output type's step at the exact values */
-    double square;       /* mean square of the exact row */
-    double baseline_max; /* largest |baseline - exact| */
-    double excess;       /* largest |got - exact| - step */
-    int64_t column;      /* of that */
-    double off;          /* largest |got - exact| */
-    int64_t off_column;
-};
-
 struct comparison {
     const struct gate *gate;
     const int64_t *rows;
@@ -142,17 +132,7 @@ struct comparison {
     struct row_measure *measures;
 };
 
-/* The tolerance of a case; docs/JUDGE.md has the reasons. */
-struct tolerance {
-    double element; /* times a row's achievable error, plus a step */
-    double row;     /* times a row's expected error, where that is more than 4 × achievable */
-    double frobenius, frobenius_got; /* rms over all rows */
-    double scale;                    /* rms of the exact output */
-};
-
 void comparison_measure(struct comparison *c);
-double row_achievable(const struct row_measure *m);
-struct tolerance comparison_tolerance(const struct comparison *c);
 /* The element of the output that a row begins with. */
 int64_t row_offset(const struct gate *gate, int64_t row);
 /* Whether the CPU can afford the exact output of all rows. */

@@ -21,7 +21,8 @@ const char *const rung_names[RUNG_COUNT] = {
 
 static const char *const role_names[ROLE_COUNT] = {"compile", "judge"};
 static const char *const effort_names[EFFORT_COUNT] = {"correct", "measure", "promote"};
-static const char *const use_names[USE_COUNT] = {"whole", "once", "time", "gate", "bar"};
+static const char *const use_names[USE_COUNT] = {"whole", "once", "time", "gate", "bar",
+                                                  "tell"};
 
 /* The index of `text` among `count` names, or -1. */
 static int name_find(const char *const *names, int count, const char *text)
@@ -796,6 +797,48 @@ static bool parse_counted(struct arena *arena, const char *line, struct judge_re
     return true;
 }
 
+size_t answer_bytes(const struct problem *problem)
+{
+    return (size_t)problem_q_elements(problem) * sizeof(uint16_t) +
+           (problem->lse ? (size_t)problem_rows(problem) * sizeof(float) : 0);
+}
+
+static void put_answer(struct arena *arena, struct message *message, int index,
+                       const struct answer *answer)
+{
+    message_put(message, "answer", "%d %s %016llx", answer->problem, answer->family,
+                (unsigned long long)answer->seed);
+    message_body(message, arena_printf(arena, "answer.%d", index), answer->data, answer->bytes);
+}
+
+static bool get_answer(struct arena *arena, const struct message *message, const char *line,
+                       struct judge_result *result, struct err *err)
+{
+    struct answer *answer = &result->answers[result->answer_count];
+    char *rest = arena_dup(arena, line);
+    const char *seed, *data;
+    int64_t problem;
+
+    if (result->answer_count == JOB_ANSWERS_MAX) {
+        return too_many(message, "answer", err);
+    }
+    if (!next_i64(&rest, &problem) || problem < 0 || problem >= JOB_PROBLEMS_MAX) {
+        return malformed(message, "answer", line, err);
+    }
+    answer->problem = (int)problem;
+    answer->family = next_word(&rest);
+    seed = next_word(&rest);
+    data = message_get_body(message, arena_printf(arena, "answer.%d", result->answer_count),
+                            &answer->bytes);
+    if (seed == NULL || !parse_hex64(seed, &answer->seed) || rest != NULL || data == NULL ||
+        answer->bytes > JOB_ANSWER_BYTES_MAX) {
+        return malformed(message, "answer", line, err);
+    }
+    answer->data = arena_copy(arena, data, answer->bytes); /* aligned */
+    result->answer_count++;
+    return true;
+}
+
 struct message *result_encode(struct arena *arena, const struct judge_result *result)
 {
     struct message *message = message_new(arena, "result");
@@ -826,6 +869,9 @@ struct message *result_encode(struct arena *arena, const struct judge_result *re
     }
     for (int i = 0; i < result->timing_count; i++) {
         put_timing(arena, message, i, &result->timings[i]);
+    }
+    for (int i = 0; i < result->answer_count; i++) {
+        put_answer(arena, message, i, &result->answers[i]);
     }
     return message;
 }
@@ -888,6 +934,11 @@ bool result_decode(struct arena *arena, const struct message *message, struct ju
     }
     for (at = 0; (line = message_each(message, "timing", &at)) != NULL;) {
         if (!get_timing(arena, message, line, result, err)) {
+            return false;
+        }
+    }
+    for (at = 0; (line = message_each(message, "answer", &at)) != NULL;) {
+        if (!get_answer(arena, message, line, result, err)) {
             return false;
         }
     }

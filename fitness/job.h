@@ -24,7 +24,7 @@
 #include "fitness/stats.h"
 
 enum {
-    JOB_PROTOCOL = 7,      /* raised with every change of a message */
+    JOB_PROTOCOL = 8,      /* raised with every change of a message */
     JOB_IMAGES_MAX = 8,    /* static problems of a workload */
     JOB_TIMED_MAX = 32,    /* shapes of a workload */
     JOB_PROBLEMS_MAX = 64, /* with those that only the gate sees */
@@ -34,6 +34,8 @@ enum {
     JOB_OPTIONS_MAX = 32,
     JOB_METRICS_MAX = 512,
     JOB_COUNTED_MAX = 512,
+    JOB_ANSWERS_MAX = 32,
+    JOB_ANSWER_BYTES_MAX = 1 << 20,
     JOB_CODE_BYTES_MAX =
         3 << 20, /* of an image's PTX, and of its cubin: all of a job fit a frame */
 };
@@ -164,6 +166,8 @@ enum use {
     USE_GATE,  /* the whole gate alone; skipped when the program does not support it */
     USE_BAR,   /* a hundred cases of unit normals, none of which may be off by 2e-3; skipped as well
                 */
+    USE_TELL,  /* one case of each input family, one launch, and what it answers is told; skipped as
+                  well */
     USE_COUNT,
 };
 
@@ -225,6 +229,18 @@ struct rung_tally {
     double error_max, error_allowed; /* of the case that came closest to its limit; NAN: none was */
 };
 
+/* What a program made of one case of a problem that is there to be told. */
+struct answer {
+    int problem;
+    const char *family;
+    uint64_t seed;
+    const char *data; /* the output in its layout, then a float for each row's log-sum-exp */
+    size_t bytes;     /* of answer_bytes */
+};
+
+/* Of one case of a problem. */
+size_t answer_bytes(const struct problem *problem);
+
 struct judge_result {
     int64_t id;
     enum verdict verdict;
@@ -254,6 +270,8 @@ struct judge_result {
         const char *reason;
     } counted[JOB_COUNTED_MAX];
     int counted_count;
+    struct answer answers[JOB_ANSWERS_MAX];
+    int answer_count;
     double device_ms; /* time the device was held */
 };
 

@@ -209,6 +209,9 @@ static struct verify_subject subject_of(const struct session *s, int problem)
 
 static struct verify_request gate_request(const struct session *s, enum use use)
 {
+    static const enum depth own_depth[USE_COUNT] = {
+        [USE_WHOLE] = DEPTHS, [USE_ONCE] = DEPTH_ONCE, [USE_TIME] = DEPTHS,
+        [USE_GATE] = DEPTHS,  [USE_BAR] = DEPTH_BAR,   [USE_TELL] = DEPTH_TELL};
     int64_t seeds = s->job->cases_per_family, least = 1;
     struct verify_request request = {
         .depth = DEPTH_QUICK, .secret = s->job->secret, .launches = VERIFY_LAUNCHES_QUICK};
@@ -218,8 +221,8 @@ static struct verify_request gate_request(const struct session *s, enum use use)
         request.depth = DEPTH_PROMOTE;
         request.launches = s->judge->deterministic ? VERIFY_LAUNCHES_QUICK : VERIFY_LAUNCHES_MAX;
     }
-    if (use == USE_ONCE || use == USE_BAR) {
-        request.depth = use == USE_ONCE ? DEPTH_ONCE : DEPTH_BAR;
+    if (own_depth[use] != DEPTHS) {
+        request.depth = own_depth[use];
     }
     request.seeds = seeds < least ? least : seeds > SEEDS_MAX ? SEEDS_MAX : seeds;
     return request;

@@ -384,6 +384,28 @@ static bool check_stable(struct gate *gate, const struct rig *rig, const struct 
     return true;
 }
 
+static void tell_answer(struct gate *gate, const struct rig *rig)
+{
+    const struct problem *p = gate->subject->problem;
+    struct judge_result *result = gate->result;
+    size_t bytes = answer_bytes(p), out = (size_t)gate->elements * sizeof *gate->first;
+    char *data;
+
+    if (result->answer_count == JOB_ANSWERS_MAX || bytes > JOB_ANSWER_BYTES_MAX) {
+        return; /* who asks for more gets what fits */
+    }
+    data = memcpy(arena_alloc(gate->arena, bytes), gate->first, out);
+    if (p->lse) {
+        memcpy(data + out, gate->first_lse, bytes - out);
+    }
+    result->answers[result->answer_count++] =
+        (struct answer){.problem = gate->subject->problem_index,
+                        .family = input_family_names[rig->family],
+                        .seed = rig->key,
+                        .data = data,
+                        .bytes = bytes};
+}
+
 bool case_run(struct gate *gate, struct rig *rig, const struct climb *climb)
 {
     struct observation seen[VERIFY_LAUNCHES_MAX];
@@ -419,6 +441,9 @@ bool case_run(struct gate *gate, struct rig *rig, const struct climb *climb)
         return false;
     }
     case_record(gate->result, &row);
+    if (gate->tells) {
+        tell_answer(gate, rig);
+    }
     return true;
 }
 
@@ -490,6 +515,7 @@ static bool is_wanted(const struct verify_request *request, enum input_family fa
     case DEPTH_ONCE: return family == INPUT_NORMAL && n < 1;
     case DEPTH_BAR: return family == INPUT_NORMAL && n < VERIFY_BAR_CASES;
     case DEPTH_CASE: return family == request->family && n < 1;
+    case DEPTH_TELL: return n < 1;
     case DEPTH_QUICK: return n < (is_core(family) ? request->seeds : 1);
     default: return n < request->seeds;
     }
@@ -560,6 +586,8 @@ enum device_status verify_run(struct arena *arena, const struct verify_subject *
     struct rig rig = {0};
 
     assert(request->seeds > 0);
+    gate.tells = request->depth == DEPTH_TELL;
+    gate.auditor = gate.tells ? NULL : gate.auditor; /* what is told is read back anyway */
     if (gate_open(&gate) && rig_make(&gate, &rig, 0)) {
         run_cases(&gate, request, &rig);
     }

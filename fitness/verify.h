@@ -63,6 +63,7 @@ enum depth {
     DEPTH_PROMOTE, /* every input family `seeds` times, each launched twice */
     DEPTH_BAR,     /* the historic bar: a hundred cases of unit normals, none off by 2e-3 */
     DEPTH_CASE,    /* one case that is known by its family and key, to look at it again */
+    DEPTH_TELL,    /* each input family once, one launch each; the answers go into the result */
     DEPTHS,
 };
 

@@ -35,7 +35,8 @@ struct allowance {
  */
 static struct allowance allow(const struct comparison *c, const struct comparison *base)
 {
-    struct tolerance t = comparison_tolerance(c), own = comparison_tolerance(base);
+    struct tolerance t = tolerance_of(c->measures, c->count);
+    struct tolerance own = tolerance_of(base->measures, base->count);
     double beyond = 1, expected = 0;
 
     for (int64_t r = 0; r < c->count; r++) {
@@ -52,7 +53,7 @@ static struct allowance allow(const struct comparison *c, const struct compariso
 /* The trusted baseline is trusted where the reference agrees, by the candidate's own limits. */
 static bool check_base(struct gate *gate, const struct comparison *base)
 {
-    struct tolerance t = comparison_tolerance(base);
+    struct tolerance t = tolerance_of(base->measures, base->count);
     int64_t worst = 0;
     double most = 0;
 

@@ -19,6 +19,7 @@ int cmd_help(int argc, char **argv);
 int cmd_insights(int argc, char **argv);
 int cmd_lineage(int argc, char **argv);
 int cmd_microbench(int argc, char **argv);
+int cmd_agree(int argc, char **argv);
 int cmd_record(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_rescore(int argc, char **argv);

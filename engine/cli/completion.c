@@ -13,6 +13,7 @@
 static const struct {
     const char *command, *option, *words;
 } fixed[] = {
+    {"agree", "device", "cuda:0 emu"},
     {"", "device", "auto cuda:0 emu replay:"},
     {"start", "strategy", "evo ga hill random"},
     {"bench-search", "strategy", "evo ga hill random"},

@@ -256,6 +256,29 @@ const struct command command_table[] = {
       {"only", 0, "NAME", "this ceiling alone, and keep nothing; repeated: each"},
       {"kept", 0, "NAME", "print what is kept for a device of this name, as 'NVIDIA H200'"},
       JSON}},
+    {"agree",
+     GROUP_LOOK,
+     cmd_agree,
+     "[ID]...",
+     0,
+     CLI_OPERANDS_MAX,
+     "do two devices compute the same with the kernels of a run",
+     "Runs candidates (those named, else those that passed, the first --limit of them) on two "
+     "devices, with the same machine code or its PTX and the same inputs: one case of every input "
+     "family of the gate on each shape. The outputs are compared element by element. Prints how "
+     "many are equal to the bit, the largest difference and where it is, and how much of the "
+     "difference that the order of summation explains is used: the gate's own limits, with the "
+     "other device's output in the place of the exact one. The answer is no where more than that "
+     "is used, or a device does not pass a kernel that the other does.",
+     "evo agree best --device cuda:0 --device emu",
+     {{"device", 0, "DEVICE", "cuda:N or emu; given twice (default: cuda:0 and emu)"},
+      {"shape", 0, "S", "a small shape; repeated: up to 4 (default: the first two of the emulated "
+                        "device's gate)"},
+      {"limit", 0, "N", "how many candidates (default: 100)"},
+      {"key", 0, "HEX", "draw the inputs by this key, as it was printed (default: any)"},
+      RUN,
+      DB,
+      JSON}},
     {"export",
      GROUP_KEEP,
      cmd_export,

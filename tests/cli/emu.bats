@@ -6,6 +6,15 @@ need_compiler() {
     [ -x "$EVO_BIN/evo-compile" ] || skip "there is no NVRTC here"
 }
 
+# refused WORDS COMMAND...: it ends with 2, and says the words.
+refused() {
+    words=$1
+    shift
+    run evo "$@"
+    echo "$output"
+    [ "$status" -eq 2 ] && [[ "$output" == *"$words"* ]]
+}
+
 @test "smoke runs to its end without a GPU and has a verified best" {
     need_compiler
     evo start --seed "$EVO_SOURCE/seeds/smoke.yaml" --budget 5 --foreground # the sanitized machine is slow
@@ -27,6 +36,15 @@ need_compiler() {
     [ "$(field show.json '$.limits[0].modelled')" = 1 ]
     jq -e '.limits[0].used["special functions"] > 0 and .limits[0].used["tensor cores"] >= 0' show.json
     evo export best -o best.cu
+    evo agree n0 --device emu --device emu --shape 1x1x20/33x64 --key 0123456789abcdef > agree.txt
+    grep -q "^1 of 1 kernels compute the same on emulated H200 and emulated H200; inputs of key 0123456789abcdef$" agree.txt
+    evo agree n0 --device emu --device emu:H200 --shape 1x1x20/33x64 --json > agree.json
+    jq -e '.kernels | length == 1 and .[0].agree and .[0].outputs == 8 and
+           .[0].elements == 8 * 20 * 64 and .[0].identical == .[0].elements and .[0].share == 0' agree.json
+    refused "one device agrees with itself" agree --device emu
+    refused "no kernel of this run was built for '1x1x20x128'" agree n0 --device emu --device emu --shape 1x1x20x128
+    refused "the output of '1x8x4096x64' is too large to be told" agree n0 --device emu --device emu --shape 1x8x4096x64
+    refused "'--key' is 16 hexadecimal digits" agree n0 --device emu --device emu --key 12
     evo emulate best.cu --profile > emulate.txt
     grep -q "^pass on emulated H200" emulate.txt
     grep -q "modelled" emulate.txt

@@ -343,7 +343,8 @@ static struct judge_job *a_job(int images, int problems)
                                   &job->problems[i].problem, &err));
         job->problems[i].image = images ? i % images : 0;
         job->problems[i].bound_us = i * 1.1;
-        job->problems[i].use = i < JOB_TIMED_MAX ? (enum use)(i % USE_GATE) : USE_GATE;
+        job->problems[i].use = i < JOB_TIMED_MAX ? (enum use)(i % USE_GATE)
+                                                   : (enum use)(USE_GATE + i % 3);
     }
     return job;
 }
@@ -592,6 +593,46 @@ static void a_result_arrives(void **state)
     assert_string_equal(got->counted[1].reason, "only root may count");
 }
 
+static void answers_arrive_as_they_were_told(void **state)
+{
+    static const char *const bad[][2] = {
+        {"answer", "answer 64 normal 0000000000000001"},
+        {"answer", "answer -1 normal 0000000000000001"},
+        {"answer", "answer 1 normal"},
+        {"answer", "answer 1 normal 000000000000001"},
+        {"answer", "answer 1 normal 0000000000000001 1"},
+        {"body answer.1", "body answer.2 0"},
+    };
+    struct judge_result *result = a_result(0), *got = arena_alloc(arena, sizeof *got);
+    char *long_one = arena_alloc(arena, JOB_ANSWER_BYTES_MAX + 1);
+    struct err err;
+
+    (void)state;
+    result->answer_count = 2;
+    result->answers[0] = (struct answer){1, "normal", UINT64_MAX, "12\n456", 6};
+    result->answers[1] = (struct answer){63, "one_hot", 5, "", 0};
+    assert_true(result_decode(arena, sent(result_encode(arena, result)), got, &err));
+    assert_int_equal(got->answer_count, 2);
+    assert_int_equal(got->answers[0].problem, 1);
+    assert_string_equal(got->answers[0].family, "normal");
+    assert_true(got->answers[0].seed == UINT64_MAX && got->answers[0].bytes == 6);
+    assert_memory_equal(got->answers[0].data, "12\n456", 6);
+    assert_true(got->answers[1].problem == 63 && got->answers[1].bytes == 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        if (result_decode(arena, changed(result_encode(arena, result), bad[i][0], bad[i][1]), got,
+                          &err)) {
+            fail_msg("taken: %s", bad[i][1]);
+        }
+    }
+    result->answers[1].data = long_one;
+    result->answers[1].bytes = JOB_ANSWER_BYTES_MAX;
+    assert_true(result_decode(arena, sent(result_encode(arena, result)), got, &err));
+    result->answers[1].bytes++;
+    assert_false(result_decode(arena, sent(result_encode(arena, result)), got, &err));
+    result->answer_count = 1;
+    assert_true(result_decode(arena, sent(result_encode(arena, result)), got, &err));
+}
+
 static struct case_result a_case(enum verdict verdict, double error, double allowed)
 {
     return (struct case_result){.problem = 3, .rung = RUNG_CORRECT, .family = "normal",
@@ -794,6 +835,7 @@ int main(void)
         TEST(a_program_inside_a_job_is_read_as_strictly),
         TEST(a_judge_job_has_limits),
         TEST(a_result_arrives),
+        TEST(answers_arrive_as_they_were_told),
         TEST(tallies_are_exact_whatever_is_kept),
         TEST(a_result_is_read_strictly),
         TEST(a_sample_is_a_time),
