@@ -75,6 +75,29 @@ ON CONFLICT (run, what) DO UPDATE SET ms = :ms
 -- :name judge_time_list
 SELECT what, part_of, ms FROM judge_time WHERE run = :run ORDER BY ms DESC, what
 
+-- Earlier runs that have something to teach: of the same workload first, then the latest.
+-- :name lesson_sources
+SELECT r.id FROM run r
+WHERE r.id < :run AND EXISTS (SELECT 1 FROM standing WHERE run = r.id)
+ORDER BY EXISTS (SELECT idx, text FROM problem WHERE run = r.id
+                 EXCEPT SELECT idx, text FROM problem WHERE run = :run)
+      OR EXISTS (SELECT idx, text FROM problem WHERE run = :run
+                 EXCEPT SELECT idx, text FROM problem WHERE run = r.id), r.id DESC
+LIMIT :count
+
+-- :name lesson_gather
+SELECT t.run, t.family, c.genes, t.numerics, t.us
+FROM standing t JOIN candidate c ON c.run = t.run AND c.place = t.place
+WHERE t.run = :run ORDER BY t.us, t.place
+
+-- :name lesson_insert
+INSERT INTO lesson (run, idx, source, family, genes, numerics, us)
+VALUES (:run, (SELECT count(*) FROM lesson WHERE run = :run), :source, :family, :genes, :numerics,
+        :us)
+
+-- :name lesson_list
+SELECT source, family, genes, numerics, us FROM lesson WHERE run = :run ORDER BY idx
+
 -- :name audit_insert
 INSERT INTO gene_audit (run, family, gene, state, by, pairs)
 VALUES (:run, :family, :gene, :state, :by, :pairs)

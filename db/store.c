@@ -304,6 +304,67 @@ bool store_judge_time_each(struct store *store, int64_t run, store_judge_time_fn
     return ok;
 }
 
+bool store_lesson_sources(struct store *store, int64_t run, int64_t *sources, int room, int *count,
+                          struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_LESSON_SOURCES);
+    bool row, ok;
+
+    *count = 0;
+    sql_bind_i64(s, ":run", run);
+    sql_bind_i64(s, ":count", room);
+    while ((ok = sql_row(store, s, &row, err)) && row) {
+        sources[(*count)++] = sql_i64(s, 0);
+    }
+    return ok;
+}
+
+bool store_lesson_insert(struct store *store, int64_t run, const struct lesson_row *row,
+                         struct err *err)
+{
+    sqlite3_stmt *s = sql_writer(store, STATEMENT_LESSON_INSERT);
+
+    sql_bind_i64(s, ":run", run);
+    sql_bind_i64(s, ":source", row->source);
+    sql_bind_text(s, ":family", row->family);
+    sql_bind_text(s, ":genes", row->genes);
+    sql_bind_i64(s, ":numerics", row->numerics);
+    sql_bind_f64(s, ":us", row->us);
+    return sql_run(store, s, err);
+}
+
+/* The rows of a statement over a run whose columns are a lesson's. */
+static bool each_lesson(struct store *store, sqlite3_stmt *s, int64_t run, store_lesson_fn *each,
+                        void *context, struct err *err)
+{
+    struct arena *arena = arena_new();
+    bool row, ok;
+
+    sql_bind_i64(s, ":run", run);
+    while ((ok = sql_row(store, s, &row, err)) && row) {
+        struct lesson_row found = {sql_i64(s, 0), sql_text(s, 1, arena), sql_text(s, 2, arena),
+                                   (int)sql_i64(s, 3), sql_f64(s, 4, 0)};
+
+        each(context, &found);
+        arena_reset(arena);
+    }
+    arena_free(arena);
+    return ok;
+}
+
+bool store_lessons_gather(struct store *store, int64_t source, store_lesson_fn *each,
+                          void *context, struct err *err)
+{
+    return each_lesson(store, sql_statement(store, STATEMENT_LESSON_GATHER), source, each, context,
+                       err);
+}
+
+bool store_lessons_each(struct store *store, int64_t run, store_lesson_fn *each, void *context,
+                        struct err *err)
+{
+    return each_lesson(store, sql_statement(store, STATEMENT_LESSON_LIST), run, each, context, err);
+}
+
 bool store_audit_insert(struct store *store, int64_t run, const struct audit_row *row,
                         struct err *err)
 {

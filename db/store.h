@@ -127,6 +127,25 @@ bool store_ceilings_insert(struct store *store, int64_t run, const struct ceilin
                            struct err *err);
 bool store_ceilings(struct store *store, int64_t run, struct ceilings *ceilings, bool *found,
                     struct err *err);
+/* A kernel of an earlier run, as a new one is taught it (daemon/lessons.h). */
+struct lesson_row {
+    int64_t source;
+    const char *family, *genes;
+    int numerics;
+    double us;
+};
+/* Runs before this one with kernels that passed, the most like it first; *count: at most room. */
+bool store_lesson_sources(struct store *store, int64_t run, int64_t *sources, int room, int *count,
+                          struct err *err);
+bool store_lesson_insert(struct store *store, int64_t run, const struct lesson_row *row,
+                         struct err *err);
+typedef void store_lesson_fn(void *context, const struct lesson_row *row);
+/* Each program that passed in a run, the fastest first. */
+bool store_lessons_gather(struct store *store, int64_t source, store_lesson_fn *each,
+                          void *context, struct err *err);
+/* What a run was taught. */
+bool store_lessons_each(struct store *store, int64_t run, store_lesson_fn *each, void *context,
+                        struct err *err);
 bool store_audit_insert(struct store *store, int64_t run, const struct audit_row *row,
                         struct err *err);
 typedef void store_audit_fn(void *context, const struct audit_row *row);

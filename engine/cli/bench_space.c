@@ -111,6 +111,16 @@ bool bench_open(struct arena *arena, const char *path, int evals, struct bench_s
     return true;
 }
 
+bool bench_alike(const struct bench_space *a, const struct bench_space *b)
+{
+    bool alike = a->family->gene_count == b->family->gene_count;
+
+    for (int i = 0; alike && i < a->family->gene_count; i++) {
+        alike = strcmp(a->family->genes[i].name, b->family->genes[i].name) == 0;
+    }
+    return alike;
+}
+
 /* ---- one run ---- */
 
 struct replay {
@@ -180,45 +190,113 @@ static void evaluate(struct replay *replay, int64_t place)
         cost_ms(row) + (place > 0 ? replay->run->clock_ms[place - 1] : 0);
 }
 
+/* The genome of another space with the same parameters; false: a value is not in this one. */
+static bool translate(const struct family *from, const struct genome *genome,
+                      const struct family *to, struct genome *translated)
+{
+    struct arena *arena = arena_new();
+    const char *text = strchr(genome_text(arena, from, genome), ' ');
+    bool ok;
+
+    *translated = (struct genome){.family = 0};
+    ok = text != NULL && genome_parse(to, text + 1, translated, &(struct err){0});
+    arena_free(arena);
+    return ok;
+}
+
+/* What a search of the plan's other space found, as lessons for this one. */
+static int learn(const struct bench_space *bench, const struct replay *replay, int evals,
+                 struct lesson *lessons)
+{
+    int count = 0;
+
+    for (int i = 0; i < evals; i++) {
+        struct lesson *lesson = &lessons[count];
+
+        if (replay->measured[i] > 0) {
+            *lesson = (struct lesson){.us = replay->measured[i]};
+            count += translate(replay->bench->family, &replay->proposals[i].genome,
+                               bench->family, &lesson->genome) &&
+                     space_find(bench->space, lesson->genome.at) != NULL;
+        }
+    }
+    return memory_choose(lessons, count, MEMORY_LESSONS_MAX);
+}
+
+static void run_search(struct replay *replay, struct population *population)
+{
+    const struct bench_plan *plan = replay->plan;
+    struct bench_run *run = replay->run;
+
+    for (int64_t place = 0, folded = 0; place < plan->evals; place++) {
+        for (; folded <= place - plan->lag; folded++) {
+            const struct proposal *past = &replay->proposals[folded];
+
+            population_fold(population, folded, &past->genome, past->numerics, past->depth,
+                            replay->measured[folded]);
+        }
+        if (!population_propose(population, place, &replay->proposals[place])) {
+            for (; place < plan->evals; place++) { /* the space is exhausted */
+                run->best_us[place] = replay->chosen_us;
+                run->clock_ms[place] = run->clock_ms[place - 1];
+            }
+            break;
+        }
+        evaluate(replay, place);
+        if (run->settled == 0 && replay->proposals[place].settled) {
+            run->settled = (int)place + 1;
+        }
+    }
+}
+
+/* A search, taught these lessons. *kept stays valid until replay_end. */
 static void run_once(const struct bench_space *bench, enum seed_strategy strategy, uint64_t seed,
-                     const struct bench_plan *plan, struct bench_run *run)
+                     const struct bench_plan *plan, const struct lesson *lessons,
+                     int lesson_count, struct bench_run *run, struct replay *kept)
 {
     struct family *families[1] = {bench->family};
     struct search_space space = {.families = families, .family_count = 1, .static_count = 1,
                                  .problem_count = 1, .classes = {true, false}};
     struct search_config config = search_defaults;
-    struct replay replay = {.bench = bench, .plan = plan, .run = run, .seed = seed};
     struct population *population;
     int64_t begun = clock_cpu_us();
 
+    *kept = (struct replay){.bench = bench, .plan = plan, .run = run, .seed = seed};
     config.rng_seed = seed;
     config.strategy = strategy;
     population = population_new(&space, &config);
-    replay.proposals = xcalloc((size_t)plan->evals, sizeof *replay.proposals);
-    replay.measured = xcalloc((size_t)plan->evals, sizeof *replay.measured);
-    for (int64_t place = 0, folded = 0; place < plan->evals; place++) {
-        for (; folded <= place - plan->lag; folded++) {
-            const struct proposal *past = &replay.proposals[folded];
-
-            population_fold(population, folded, &past->genome, past->numerics, past->depth,
-                            replay.measured[folded]);
-        }
-        if (!population_propose(population, place, &replay.proposals[place])) {
-            for (; place < plan->evals; place++) { /* the space is exhausted */
-                run->best_us[place] = replay.chosen_us;
-                run->clock_ms[place] = run->clock_ms[place - 1];
-            }
-            break;
-        }
-        evaluate(&replay, place);
-        if (run->settled == 0 && replay.proposals[place].settled) {
-            run->settled = (int)place + 1;
-        }
-    }
+    population_teach(population, lessons, lesson_count);
+    kept->proposals = xcalloc((size_t)plan->evals, sizeof *kept->proposals);
+    kept->measured = xcalloc((size_t)plan->evals, sizeof *kept->measured);
+    run_search(kept, population);
     run->search_us = (double)(clock_cpu_us() - begun);
-    free(replay.proposals);
-    free(replay.measured);
     population_free(population);
+}
+
+static void replay_end(struct replay *replay)
+{
+    free(replay->proposals);
+    free(replay->measured);
+}
+
+/* What the search before this one found, if there is one; the caller frees it. */
+static struct lesson *remember(const struct bench_space *bench, enum seed_strategy strategy,
+                               uint64_t seed, const struct bench_plan *plan, int *count)
+{
+    struct lesson *lessons = xcalloc((size_t)plan->evals, sizeof *lessons);
+    struct bench_run run = {.best_us = xcalloc((size_t)plan->evals, sizeof(double)),
+                            .clock_ms = xcalloc((size_t)plan->evals, sizeof(double))};
+    struct replay replay;
+
+    *count = 0;
+    if (plan->memory != NULL) {
+        run_once(plan->memory, strategy, seed + BENCH_REPEATS_MAX, plan, NULL, 0, &run, &replay);
+        *count = learn(bench, &replay, plan->evals, lessons);
+        replay_end(&replay);
+    }
+    free(run.best_us);
+    free(run.clock_ms);
+    return lessons;
 }
 
 /* ---- what runs are worth ---- */
@@ -406,7 +484,14 @@ static void work(struct shared *shared, const struct bench_space *bench,
     int repeat;
 
     while ((repeat = atomic_fetch_add(&shared->next, 1)) < plan->repeats) {
-        run_once(bench, strategy, (uint64_t)repeat + 1, plan, &shared->runs[repeat]);
+        uint64_t seed = (uint64_t)repeat + 1;
+        struct replay replay;
+        int count;
+        struct lesson *lessons = remember(bench, strategy, seed, plan, &count);
+
+        run_once(bench, strategy, seed, plan, lessons, count, &shared->runs[repeat], &replay);
+        replay_end(&replay);
+        free(lessons);
     }
 }
 

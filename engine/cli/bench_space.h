@@ -31,12 +31,16 @@ enum {
 extern const int bench_marks[BENCH_MARKS]; /* 25, 50, 100, 200, 400 evaluations */
 extern const int bench_nears[BENCH_NEARS]; /* within 10, 5, 1 % */
 
+struct bench_space;
+
 struct bench_plan {
     int evals, repeats, jobs;
     int lag; /* as in a seed; 1: every outcome is known to the next proposal */
     /* A time is the mean of samples around the recorded one with the recorded spread, and a judge
      * decides how many there are. */
     bool noise;
+    /* Is searched before each run, for as long, and remembered in it; NULL: nothing is. */
+    const struct bench_space *memory;
 };
 
 /* One run: after each evaluation the true time of what is thought to be best, and the clock. */
@@ -76,6 +80,8 @@ struct bench_space {
 
 bool bench_open(struct arena *arena, const char *path, int evals, struct bench_space *bench,
                 struct err *err);
+/* Whether genomes of one space mean something in the other: parameters of the same names. */
+bool bench_alike(const struct bench_space *a, const struct bench_space *b);
 bool bench_run_all(struct arena *arena, const struct bench_space *bench,
                    enum seed_strategy strategy, const struct bench_plan *plan,
                    struct bench_result *result, struct err *err);

@@ -354,11 +354,33 @@ static void add_result(struct total *total, const struct bench_result *result)
 
 /* ---- the command ---- */
 
-static bool run_space(struct bench *bench, const char *path, struct total *totals, struct err *err)
+/* The next space after this one, round the end, that has the same parameters, if there is one. */
+static bool open_memory(const struct bench *bench, int index, const struct bench_space *space,
+                        struct arena *arena, struct bench_space *memory, bool *found,
+                        struct err *err)
+{
+    *found = false;
+    for (int i = 1; i < bench->path_count && !*found; i++) {
+        const char *path = bench->paths[(index + i) % bench->path_count];
+
+        if (!bench_open(arena, path, bench->plan.evals, memory, err)) {
+            return false;
+        }
+        *found = bench_alike(space, memory);
+    }
+    return true;
+}
+
+static bool run_space(struct bench *bench, int index, struct total *totals, struct err *err)
 {
     struct arena *arena = arena_new();
-    struct bench_space space;
-    bool ok = bench_open(arena, path, bench->plan.evals, &space, err);
+    struct bench_space space, memory;
+    bool ok = bench_open(arena, bench->paths[index], bench->plan.evals, &space, err), found = false;
+
+    if (ok && cli_has(bench->cli, "memory")) {
+        ok = open_memory(bench, index, &space, arena, &memory, &found, err);
+    }
+    bench->plan.memory = found ? &memory : NULL;
 
     for (int i = 0; ok && i < bench->strategy_count; i++) {
         struct bench_result result = {.score = 0};
@@ -403,7 +425,7 @@ static bool bench_search(struct cli *cli, struct err *err)
         bench.table = table_new(cli->arena, "llrrrrrrrrrrrrrr", heads);
     }
     for (int i = 0; i < bench.path_count; i++) {
-        if (!run_space(&bench, bench.paths[i], totals, err)) {
+        if (!run_space(&bench, i, totals, err)) {
             json_decref(bench.json);
             return false;
         }

@@ -89,6 +89,7 @@ static bool read_options(const struct cli *cli, struct engine_options *options, 
         .budget_evaluations = -1,
         .budget_wall_ms = -1,
         .budget_device_ms = -1,
+        .forget = cli_has(cli, "no-memory"),
         .fresh = cli_has(cli, "new"),
     };
     if (cli_has(cli, "exhaustive")) {

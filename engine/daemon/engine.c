@@ -243,10 +243,11 @@ static bool tell_contrasts(struct engine *engine, int64_t now, struct err *err)
             double gain = rows[i].us / rows[i].own_us;
             const char *text = arena_printf(
                 engine->round, "after %lld evaluations each %s had %.2f us, run %lld by %s %.2f "
-                "us: %s %.3f times as fast%s", (long long)rows[i].evaluations,
+                "us: %s %.3f times as fast%s%s", (long long)rows[i].evaluations,
                 engine->run.strategy, rows[i].own_us, (long long)rows[i].run, rows[i].strategy,
                 rows[i].us, gain >= 1 ? engine->run.strategy : rows[i].strategy,
-                gain >= 1 ? gain : 1 / gain, numerics == 1 ? " (FP16 accumulation)" : "");
+                gain >= 1 ? gain : 1 / gain, numerics == 1 ? " (FP16 accumulation)" : "",
+                engine->lessons > 0 ? "; it began with what earlier runs had found" : "");
 
             log_line("engine", "%s", text);
             if (!store_event(engine->store, engine->run.id, now, "contrast", text, err)) {

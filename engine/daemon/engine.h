@@ -24,7 +24,8 @@ struct engine_options {
     const char *strategy;  /* NULL: as the seed says; evo, random */
     /* -1: as the seed (or the stored run) says; 0: unlimited. */
     int64_t budget_evaluations, budget_wall_ms, budget_device_ms;
-    bool fresh; /* a new run, even if the database holds one of the same seed */
+    bool forget; /* a new run learns nothing from earlier ones of the database */
+    bool fresh;  /* a new run, even if the database holds one of the same seed */
 };
 
 /*

@@ -88,6 +88,7 @@ struct engine {
     struct hash workload;
     int64_t environment;
     struct population *population;
+    int lessons; /* of earlier runs, that it was taught */
     struct queue *queue;
     struct places *places;
 

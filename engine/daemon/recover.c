@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "daemon/lessons.h"
 #include "daemon/microbench.h"
 
 enum {
@@ -41,6 +42,13 @@ static const char *boot_id(struct arena *arena)
     }
     buf_free(&text);
     return id;
+}
+
+/* Whether the run has a model that earlier runs can teach. */
+static bool learns(const struct run_row *run)
+{
+    return strcmp(run->strategy, strategy_names[STRATEGY_EVO]) == 0 ||
+           strcmp(run->strategy, strategy_names[STRATEGY_EXHAUSTIVE]) == 0;
 }
 
 static bool create_run(struct engine *engine, struct err *err)
@@ -82,7 +90,9 @@ static bool create_run(struct engine *engine, struct err *err)
             return false;
         }
     }
-    return store_event(engine->store, run->id, run->created_at, "start", seed->name, err);
+    return (options->forget || !learns(run) ||
+            lessons_gather(engine->store, &engine->setup, run->id, err)) &&
+           store_event(engine->store, run->id, run->created_at, "start", seed->name, err);
 }
 
 /* An attempt without an end was cut off: by the death of the host, or of the daemon alone. */
@@ -431,6 +441,10 @@ static bool open_space(struct engine *engine, const struct hello *hello, struct 
     engine->emulated = strcmp(hello->backend, "emu") == 0;
     engine->deterministic = hello->deterministic;
     engine->population = population_new(&engine->space, &config);
+    if (!lessons_teach(engine->store, &engine->setup, &engine->space, engine->run.id,
+                       engine->population, &engine->lessons, err)) {
+        return false;
+    }
     engine->duplicates = engine->run.duplicates;
     engine->ready = true;
     if (!open_audit(engine, err)) {

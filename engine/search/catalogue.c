@@ -79,20 +79,22 @@ static void scale_product(const struct family *family, const struct product *pro
     axes->products[at].from = (float)(low / unit);
 }
 
-static void add_products(const struct family *family, struct axes *axes)
+static void add_products(const struct family *family, int most, struct axes *axes)
 {
     struct product products[FAMILY_PRODUCTS_MAX];
     int count = family_products(family, products);
 
     axes->single = axes->dims;
-    for (int i = 0; i < count && axes->dims < SURROGATE_DIMS_MAX; i++) {
+    for (int i = 0; i < count && axes->dims < most; i++) {
         scale_product(family, &products[i], axes, i);
         axes->label[axes->dims++] = false;
     }
 }
 
-void axes_of_family(const struct family *family, struct axes *axes)
+void axes_of_family(const struct family *family, bool origin, struct axes *axes)
 {
+    int most = SURROGATE_DIMS_MAX - origin;
+
     axes->dims = 0;
     for (int i = 0; i < family->gene_count; i++) {
         const struct gene *gene = &family->genes[i];
@@ -112,13 +114,17 @@ void axes_of_family(const struct family *family, struct axes *axes)
         axes->dims++;
     }
     axes->plain = axes->dims;
-    for (int i = 0; i < family->gene_count && axes->dims < SURROGATE_DIMS_MAX; i++) {
+    for (int i = 0; i < family->gene_count && axes->dims < most; i++) {
         if (scale_odd_parts(&family->genes[i], axes->at[axes->dims])) {
             axes->gene[axes->dims] = i;
             axes->label[axes->dims++] = false;
         }
     }
-    add_products(family, axes);
+    add_products(family, most, axes);
+    axes->origin = origin ? axes->dims : -1;
+    if (origin) {
+        axes->label[axes->dims++] = true;
+    }
 }
 
 struct point axes_point(const struct axes *axes, const struct genome *genome)
@@ -128,7 +134,7 @@ struct point axes_point(const struct axes *axes, const struct genome *genome)
     for (int d = 0; d < axes->single; d++) {
         point.at[d] = axes->at[d][genome->at[axes->gene[d]]];
     }
-    for (int d = axes->single; d < axes->dims; d++) {
+    for (int d = axes->single; d < axes->dims && d != axes->origin; d++) {
         float sum = -axes->products[d - axes->single].from;
 
         for (int i = 0; i < axes->products[d - axes->single].count; i++) {
@@ -166,11 +172,11 @@ uint64_t genome_key(const struct genome *genome)
     return key != 0 ? key : 1;
 }
 
-struct catalogue *catalogue_new(const struct family *family)
+struct catalogue *catalogue_new(const struct family *family, bool origin)
 {
     struct catalogue *catalogue = xcalloc(1, sizeof *catalogue);
 
-    axes_of_family(family, &catalogue->axes);
+    axes_of_family(family, origin, &catalogue->axes);
     catalogue->mask = 1023;
     catalogue->slots = xcalloc(catalogue->mask + 1u, sizeof *catalogue->slots);
     return catalogue;

@@ -10,7 +10,8 @@
  * the logarithm of what is left of its value without its factors of two: whether tiles divide
  * evenly and rows stay aligned is another question than how large they are. A product of genes that
  * the family's requirements or derived values speak of (products.h) has a coordinate too, its
- * logarithm.
+ * logarithm. Where earlier runs are remembered (memory.h), the last coordinate says of which run a
+ * point is: what was found there is like what will be found here, as far as it proves to be.
  *
  * Memory: about 44 + 4 * genes bytes a genome. Threads: one.
  */
@@ -29,6 +30,7 @@ enum {
 struct axes {
     int dims, plain; /* the first `plain` coordinates are the genes themselves */
     int single;      /* so many, those included, are of one gene; then come products */
+    int origin;      /* the last: which run it comes from (0: this one); -1: there is none */
     int gene[SURROGATE_DIMS_MAX]; /* of each coordinate of one gene */
     bool label[SURROGATE_DIMS_MAX];
     float at[SURROGATE_DIMS_MAX][GENE_VALUES_MAX]; /* [coordinate][index of the value] */
@@ -39,7 +41,7 @@ struct axes {
     float logs[GENES_MAX][GENE_VALUES_MAX]; /* of the factors' values */
 };
 
-void axes_of_family(const struct family *family, struct axes *axes);
+void axes_of_family(const struct family *family, bool origin, struct axes *axes);
 struct point axes_point(const struct axes *axes, const struct genome *genome);
 /* How many genes that offer powers of two have another value. */
 int axes_odd(const struct axes *axes, const struct genome *genome);
@@ -55,7 +57,7 @@ struct catalogue {
     uint32_t mask;
 };
 
-struct catalogue *catalogue_new(const struct family *family);
+struct catalogue *catalogue_new(const struct family *family, bool origin);
 void catalogue_free(struct catalogue *catalogue);
 
 /*

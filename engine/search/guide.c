@@ -11,6 +11,8 @@ enum {
     DESIGN_MIN = 6,    /* genomes that a family is sampled with at least; else one a gene */
     DESIGN_POOL = 200, /* of which the one farthest from all others is taken */
     ELITES = MODEL_ELITES,
+    RECALLS = 4,       /* of the best of earlier runs, tried before anything else */
+    TAUGHT_SHARE = 4,  /* a family with lessons is sampled by so many times fewer first genomes */
     LOCAL_EVERY = 3, /* every third place is a neighbour of an elite */
     PATIENCE = 80,   /* outcomes without a gain after which one asks whether there will be any */
     STREAM_DESIGN = 0xfffffffe,
@@ -30,6 +32,8 @@ struct guide {
     int64_t marked;       /* places below are marked */
     struct trial elites[POPULATION_CLASSES][ELITES]; /* best first */
     int elite_count[POPULATION_CLASSES];
+    struct lesson recalls[RECALLS]; /* what is tried first */
+    int recall_count;
     int64_t outcomes;
     struct {
         double y;
@@ -64,6 +68,51 @@ void guide_free(struct guide *guide)
     free(guide->models);
     seen_end(&guide->seen);
     free(guide);
+}
+
+/* ---- what is remembered ---- */
+
+/* The best lesson of a source that is none of the recalls yet; NULL: there is none. */
+static const struct lesson *next_recall(const struct guide *guide, const struct lesson *lessons,
+                                        int count, int source)
+{
+    const struct lesson *best = NULL;
+
+    for (int i = 0; i < count; i++) {
+        bool taken = lessons[i].source != source;
+
+        for (int j = 0; j < guide->recall_count && !taken; j++) {
+            taken = memcmp(&guide->recalls[j].genome, &lessons[i].genome,
+                           sizeof lessons[i].genome) == 0;
+        }
+        if (!taken && (best == NULL || lessons[i].us < best->us)) {
+            best = &lessons[i];
+        }
+    }
+    return best;
+}
+
+void guide_teach(struct guide *guide, const struct lesson *lessons, int count)
+{
+    struct lesson own[MEMORY_LESSONS_MAX];
+
+    for (int i = 0; i < guide->space->family_count; i++) {
+        int found = 0;
+
+        for (int j = 0; j < count && found < MEMORY_LESSONS_MAX; j++) {
+            if (lessons[j].genome.family == i) {
+                own[found++] = lessons[j];
+            }
+        }
+        model_teach(&guide->models[i], own, found);
+    }
+    for (int i = 0; i < RECALLS * MEMORY_SOURCES_MAX && guide->recall_count < RECALLS; i++) {
+        const struct lesson *lesson = next_recall(guide, lessons, count, i % MEMORY_SOURCES_MAX);
+
+        if (lesson != NULL) {
+            guide->recalls[guide->recall_count++] = *lesson;
+        }
+    }
 }
 
 /* ---- what happened ---- */
@@ -138,7 +187,7 @@ static int genes_apart(const struct genome *a, const struct genome *b)
 static const struct trial *relative(const struct model *model, const struct genome *genome)
 {
     const struct trial *nearest = NULL;
-    int solid = posterior_solid(model->posterior), least = GENES_MAX + 1;
+    int solid = posterior_solid(model->posterior) - model->lesson_count, least = GENES_MAX + 1;
 
     for (int i = 0; i < solid; i++) {
         const struct trial *trial = &model->trials[model->members[i]];
@@ -164,15 +213,16 @@ static void descend_from(struct pick *pick, enum operator_kind kind, const struc
     }
 }
 
-/* What there is to improve on: the best, or what is pending and expected to be better. */
-static double expected_best(struct guide *guide, int numerics)
+/* What there is to improve on: the best, else what earlier runs promise. INFINITY: nothing. */
+static double best_known(const struct guide *guide, int numerics)
 {
-    double best = guide->elites[numerics][0].y;
+    double best = INFINITY;
 
+    if (guide->elite_count[numerics] > 0) {
+        return guide->elites[numerics][0].y;
+    }
     for (int i = 0; i < guide->space->family_count; i++) {
-        if (model_refresh(&guide->models[i])) {
-            best = model_expect_best(&guide->models[i], numerics, best);
-        }
+        best = fmin(best, model_remembered(&guide->models[i], numerics));
     }
     return best;
 }
@@ -191,7 +241,7 @@ static bool pick_near(struct guide *guide, int64_t place, int numerics, struct p
         return false;
     }
     model_consider_near(&guide->models[elite->genome.family], elite,
-                        expected_best(guide, numerics), &choice);
+                        guide->elites[numerics][0].y, &choice);
     pick->genome = choice.genome;
     descend_from(pick, OPERATOR_REFINE, elite);
     return choice.found;
@@ -200,7 +250,7 @@ static bool pick_near(struct guide *guide, int64_t place, int numerics, struct p
 static struct choice choose_anywhere(struct guide *guide, int numerics)
 {
     struct choice choice = {.found = false};
-    double best = expected_best(guide, numerics);
+    double best = best_known(guide, numerics);
 
     for (int i = 0; i < guide->space->family_count; i++) {
         if (model_refresh(&guide->models[i])) {
@@ -215,7 +265,7 @@ static bool pick_anywhere(struct guide *guide, int numerics, struct pick *pick)
     struct choice choice = {.found = false};
     const struct trial *parent;
 
-    if (guide->elite_count[numerics] > 0) {
+    if (isfinite(best_known(guide, numerics))) {
         choice = choose_anywhere(guide, numerics);
     }
     if (!choice.found) {
@@ -314,7 +364,8 @@ static double sampled(const struct guide *guide, int family)
 {
     const struct model *model = &guide->models[family];
     int genes = (int)(model->field->axes.plain * sqrt(favour_family(guide->space, family)));
-    int wanted = genes > DESIGN_MIN ? genes : DESIGN_MIN;
+    int wanted = (genes > DESIGN_MIN ? genes : DESIGN_MIN) /
+                 (model->field->axes.origin >= 0 ? TAUGHT_SHARE : 1);
     int known = model->trial_count + model->pending_count;
 
     return known < wanted ? (double)known / wanted : 1.0;
@@ -333,13 +384,30 @@ static bool pick_first(struct guide *guide, int64_t place, int numerics, struct 
            pick_far(guide, place, &guide->models[least], numerics, pick);
 }
 
+/* The best of earlier runs. */
+static bool pick_recalled(struct guide *guide, int numerics, struct pick *pick)
+{
+    for (int i = 0; i < guide->recall_count; i++) {
+        const struct genome *genome = &guide->recalls[i].genome;
+
+        if (guide->recalls[i].numerics == numerics &&
+            !seen_has(&guide->seen, genome_key(genome))) {
+            pick->genome = *genome;
+            descend_from(pick, OPERATOR_RECALL, NULL);
+            return true;
+        }
+    }
+    return false;
+}
+
 bool guide_pick(struct guide *guide, int64_t place, int numerics, struct pick *pick)
 {
     for (int i = 0; i < guide->space->family_count; i++) {
         model_open(&guide->models[i]);
     }
     pick->settled = false;
-    return pick_first(guide, place, numerics, pick) || pick_last(guide, numerics, pick) ||
+    return pick_recalled(guide, numerics, pick) ||
+           pick_first(guide, place, numerics, pick) || pick_last(guide, numerics, pick) ||
            pick_near(guide, place, numerics, pick) || pick_anywhere(guide, numerics, pick) ||
            pick_far(guide, place, &guide->models[place % guide->space->family_count], numerics,
                     pick);

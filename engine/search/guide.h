@@ -17,6 +17,7 @@
 #ifndef EVO_SEARCH_GUIDE_H
 #define EVO_SEARCH_GUIDE_H
 
+#include "search/memory.h"
 #include "search/population.h"
 
 struct pick {
@@ -35,6 +36,9 @@ struct guide;
 
 struct guide *guide_new(const struct search_space *space, uint64_t rng_seed);
 void guide_free(struct guide *guide);
+
+/* What earlier runs found, before anything else; families and sources in any order. */
+void guide_teach(struct guide *guide, const struct lesson *lessons, int count);
 
 /* Places are marked in order and folded in order; a place that was marked already is let be. */
 void guide_mark(struct guide *guide, int64_t place, const struct genome *genome);

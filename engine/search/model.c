@@ -11,7 +11,10 @@ enum {
     FIELD_MAX = 1024,      /* candidates chosen for a field */
     FIELD_ROOM = 2048,     /* with the neighbours that join later; a family of no more is its own */
     POINTS_MIN = 160,      /* a posterior's, however many families share the memory */
+    POINTS_TAUGHT = 256,   /* with less room there is none for lessons */
     PENDING_MAX = 48,      /* the latest of those pending that a posterior assumes */
+    LESSONS_FIT = 24,      /* of more lessons every second has a say in the scales */
+    OWN_ENOUGH = 16,       /* members that know better than lessons */
     GOOD_MIN = 4,          /* outcomes with a time before a model is made */
     BEST_BRED = 10,        /* a pool begins with the neighbours of so many */
     POOL_ROUNDS = 3,       /* times that a pool is bred from what promises most in it */
@@ -35,7 +38,8 @@ static const double HOPELESS = 0.005;
 void model_begin(struct model *model, const struct search_space *space, const struct seen *seen,
                  uint64_t rng_seed, int family)
 {
-    *model = (struct model){.space = space, .seen = seen, .rng_seed = rng_seed, .family = family};
+    *model = (struct model){.space = space, .seen = seen, .rng_seed = rng_seed, .family = family,
+                            .epoch = -1};
 }
 
 void model_end(struct model *model)
@@ -46,6 +50,7 @@ void model_end(struct model *model)
     catalogue_free(model->listed);
     posterior_free(model->posterior);
     free(model->trials);
+    free(model->lessons);
     free(model->pending);
     free(model->passed);
     free(model->tried);
@@ -65,6 +70,14 @@ static void *grown(void *items, int count, int *room, size_t size)
     }
     *room = *room > 0 ? *room * 2 : 64;
     return xrealloc(items, (size_t)*room * size);
+}
+
+void model_teach(struct model *model, const struct lesson *lessons, int count)
+{
+    assert(count <= MEMORY_LESSONS_MAX && model->field == NULL);
+    model->lessons = xmalloc((size_t)count * sizeof *lessons + 1);
+    memcpy(model->lessons, lessons, (size_t)count * sizeof *lessons);
+    model->lesson_count = count;
 }
 
 /* ---- what happens ---- */
@@ -140,7 +153,14 @@ void model_open(struct model *model)
     if (model->field != NULL) {
         return;
     }
-    model->listed = catalogue_new(family_of(model));
+    room = POSTERIOR_BYTES / (int)sizeof(float) / model->space->family_count / FIELD_ROOM;
+    model->points_max = room > SURROGATE_POINTS_MAX ? SURROGATE_POINTS_MAX
+                        : room < POINTS_MIN         ? POINTS_MIN
+                                                    : (int)room;
+    if (model->points_max < POINTS_TAUGHT) {
+        model->lesson_count = 0;
+    }
+    model->listed = catalogue_new(family_of(model), model->lesson_count > 0);
     if (!catalogue_list(model->listed, model->space, model->family)) {
         catalogue_free(model->listed);
         model->listed = NULL;
@@ -150,11 +170,7 @@ void model_open(struct model *model)
     }
     model->field = model->listed != NULL && model->listed->count <= FIELD_ROOM
                        ? model->listed
-                       : catalogue_new(family_of(model));
-    room = POSTERIOR_BYTES / (int)sizeof(float) / model->space->family_count / FIELD_ROOM;
-    model->points_max = room > SURROGATE_POINTS_MAX ? SURROGATE_POINTS_MAX
-                        : room < POINTS_MIN         ? POINTS_MIN
-                                                    : (int)room;
+                       : catalogue_new(family_of(model), model->lesson_count > 0);
 }
 
 /* Steps through the genomes that differ from `centre` in one gene; *step begins at 0. */
@@ -364,7 +380,7 @@ static int compare_ints(const void *a, const void *b) { return *(const int *)a -
  */
 static int choose_members(const struct model *model, int epoch, int *members)
 {
-    int room = model->points_max - PENDING_MAX - 101, count = 0, left = 0;
+    int room = model->points_max - PENDING_MAX - 101 - model->lesson_count, count = 0, left = 0;
     bool *chosen;
 
     for (int i = 0; i < epoch; i++) {
@@ -408,11 +424,34 @@ static int choose_members(const struct model *model, int epoch, int *members)
  * Half of most spaces is slow for reasons that the fast half does not share; how slow it is would
  * only stretch the scales. What is worse than most at the last epoch counts as little worse.
  */
+static double compress(const struct model *model, double y)
+{
+    double above = y - model->ceiling;
+
+    return above > 0 ? model->ceiling + SLOW_SLOPE * above : y;
+}
+
 static double target_of(const struct model *model, const struct trial *trial)
 {
-    double above = trial->y - model->ceiling;
+    return compress(model, trial->y);
+}
 
-    return above > 0 ? model->ceiling + SLOW_SLOPE * above : trial->y;
+/* What a lesson's log time would be here. */
+static double lesson_y(const struct model *model, const struct lesson *lesson)
+{
+    return log(lesson->us) + model->shifts[lesson->source];
+}
+
+double model_remembered(const struct model *model, int numerics)
+{
+    double best = INFINITY;
+
+    for (int i = 0; i < model->lesson_count; i++) {
+        if (model->lessons[i].numerics == numerics) {
+            best = fmin(best, lesson_y(model, &model->lessons[i]));
+        }
+    }
+    return best;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -422,50 +461,119 @@ static int compare_doubles(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void set_ceiling(struct model *model, const int *members, int count)
+static double median(double *y, int count)
+{
+    qsort(y, (size_t)count, sizeof *y, compare_doubles);
+    return y[count / 2];
+}
+
+static bool same_genome(const struct genome *a, const struct genome *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+/*
+ * How much more the log time of everything is here than it was at a source: the median over the
+ * genomes tried in both; while there are none, by the best of both.
+ */
+static double shift_of(const struct model *model, int source, int epoch)
+{
+    double apart[MEMORY_LESSONS_MAX], least = INFINITY, best = INFINITY;
+    int count = 0;
+
+    for (int i = 0; i < model->lesson_count; i++) {
+        const struct lesson *lesson = &model->lessons[i];
+
+        if (lesson->source != source) {
+            continue;
+        }
+        least = fmin(least, log(lesson->us));
+        for (int j = 0; j < epoch; j++) {
+            if (model->trials[j].good && same_genome(&model->trials[j].genome, &lesson->genome)) {
+                apart[count++] = model->trials[j].y - log(lesson->us);
+            }
+        }
+    }
+    for (int i = 0; i < epoch; i++) {
+        best = model->trials[i].good ? fmin(best, model->trials[i].y) : best;
+    }
+    return count > 0 ? median(apart, count)
+           : isfinite(best) && isfinite(least) ? best - least : 0;
+}
+
+static void set_ceiling(struct model *model, int count)
 {
     double y[SURROGATE_POINTS_MAX];
+    int lessons = model->lesson_count;
 
-    for (int i = 0; i < count; i++) {
-        y[i] = model->trials[members[i]].y;
+    for (int i = 0; i < lessons; i++) {
+        y[i] = lesson_y(model, &model->lessons[i]);
     }
+    for (int i = 0; i < count; i++) {
+        y[lessons + i] = model->trials[model->members[i]].y;
+    }
+    count += lessons;
     qsort(y, (size_t)count, sizeof *y, compare_doubles);
     model->ceiling = y[(int)(SLOW_SHARE * (count - 1))];
 }
 
-static void fit(struct model *model, const int *members, int count, struct kernel *kernel)
+static struct point point_of_lesson(const struct model *model, const struct lesson *lesson)
+{
+    struct point point = axes_point(axes_of(model), &lesson->genome);
+
+    point.at[axes_of(model)->origin] = (float)(1 + lesson->source);
+    return point;
+}
+
+/* The scales, from the latest of the points and some of the lessons. */
+static struct kernel fit(const struct model *model, const struct point *points, const double *y,
+                         int count)
 {
     const struct axes *axes = axes_of(model);
-    struct point points[SURROGATE_FIT_MAX];
-    double y[SURROGATE_FIT_MAX];
-    int first = count > SURROGATE_FIT_MAX ? count - SURROGATE_FIT_MAX : 0;
+    struct point chosen[SURROGATE_FIT_MAX];
+    double targets[SURROGATE_FIT_MAX];
+    int lessons = model->lesson_count, own = count - lessons, taken = 0, first;
+    struct kernel kernel = {.dims = axes->dims};
 
-    *kernel = (struct kernel){.dims = axes->dims};
-    memcpy(kernel->label, axes->label, sizeof kernel->label);
-    for (int i = first; i < count; i++) {
-        points[i - first] = point_of(model, &model->trials[members[i]]);
-        y[i - first] = target_of(model, &model->trials[members[i]]);
+    memcpy(kernel.label, axes->label, sizeof kernel.label);
+    for (int i = 0; i < lessons; i += lessons > LESSONS_FIT ? 2 : 1) {
+        chosen[taken] = points[i];
+        targets[taken++] = y[i];
     }
-    kernel_fit(kernel, points, y, count - first);
+    first = own > SURROGATE_FIT_MAX - taken ? own - (SURROGATE_FIT_MAX - taken) : 0;
+    for (int i = lessons + first; i < count; i++) {
+        chosen[taken] = points[i];
+        targets[taken++] = y[i];
+    }
+    kernel_fit(&kernel, chosen, targets, taken);
+    return kernel;
 }
 
 static void learn(struct model *model, int count)
 {
     struct point points[SURROGATE_POINTS_MAX];
+    double y[SURROGATE_POINTS_MAX];
     struct kernel kernel;
+    int rows = 0;
 
-    set_ceiling(model, model->members, count);
-    fit(model, model->members, count, &kernel);
-    posterior_begin(model->posterior, &kernel);
+    set_ceiling(model, count);
     model->centre = 0;
-    for (int i = 0; i < count; i++) {
-        points[i] = point_of(model, &model->trials[model->members[i]]);
-        model->centre += target_of(model, &model->trials[model->members[i]]) / count;
+    for (int i = 0; i < model->lesson_count; i++) {
+        points[rows] = point_of_lesson(model, &model->lessons[i]);
+        y[rows++] = compress(model, lesson_y(model, &model->lessons[i]));
     }
-    posterior_add(model->posterior, points, count);
     for (int i = 0; i < count; i++) {
-        posterior_solidify(model->posterior,
-                           target_of(model, &model->trials[model->members[i]]) - model->centre);
+        points[rows] = point_of(model, &model->trials[model->members[i]]);
+        y[rows++] = target_of(model, &model->trials[model->members[i]]);
+    }
+    for (int i = 0; i < rows; i++) {
+        model->centre += y[i] / rows;
+    }
+    kernel = fit(model, points, y, rows);
+    posterior_begin(model->posterior, &kernel);
+    posterior_add(model->posterior, points, rows);
+    for (int i = 0; i < rows; i++) {
+        posterior_solidify(model->posterior, y[i] - model->centre);
     }
 }
 
@@ -533,6 +641,9 @@ static void rank_prospects(struct model *model, const struct catalogue *source, 
         record_values(model, &model->trials[i], values);
         failed = failed || !model->trials[i].good;
         best = model->trials[i].good ? fmin(best, model->trials[i].y) : best;
+    }
+    for (int i = 0; i < POPULATION_CLASSES && !isfinite(best); i++) {
+        best = fmin(best, model_remembered(model, i));
     }
     if (failed) {
         feed(model, source, first_fed(epoch), epoch, passed, tried);
@@ -605,7 +716,7 @@ static struct catalogue *breed_pool(struct model *model, int epoch, struct prosp
 {
     struct rng rng = rng_at(model->rng_seed, STREAM_POOL + (uint32_t)model->family,
                             (uint64_t)epoch);
-    struct catalogue *pool = catalogue_new(family_of(model));
+    struct catalogue *pool = catalogue_new(family_of(model), model->field->axes.origin >= 0);
     struct genome parents[POOL_PARENTS];
     int best[BEST_BRED], count = best_trials(model, epoch, best, BEST_BRED);
 
@@ -716,6 +827,12 @@ static void begin_epoch(struct model *model, int epoch)
     if (model->posterior == NULL) {
         model->posterior = posterior_new(model->points_max);
     }
+    if (count >= OWN_ENOUGH) {
+        model->lesson_count = 0;
+    }
+    for (int i = 0; i < MEMORY_SOURCES_MAX; i++) {
+        model->shifts[i] = shift_of(model, i, epoch);
+    }
     learn(model, count);
     if (model->field != model->listed) {
         choose_field(model, epoch);
@@ -752,7 +869,7 @@ static void take_in(struct model *model, const struct trial *trial)
         posterior_add(model->posterior, &point, 1);
     }
     posterior_solidify(model->posterior, target_of(model, trial) - model->centre);
-    model->members[solid] = (int)(trial - model->trials);
+    model->members[solid - model->lesson_count] = (int)(trial - model->trials);
     if (joins_best(model, trial)) {
         welcome_neighbours(model, trial);
         posterior_watch(model->posterior, &model->field->cloud, candidates);
@@ -782,7 +899,7 @@ static void assume_pending(struct model *model)
 
 bool model_refresh(struct model *model)
 {
-    int epoch = epoch_of(model->trial_count), good = 0;
+    int epoch = epoch_of(model->trial_count), good = model->lesson_count;
 
     for (int i = 0; i < epoch && good < GOOD_MIN; i++) {
         good += model->trials[i].good;
@@ -822,20 +939,6 @@ static void consider(struct choice *choice, const struct genome *genome, double 
         *choice = (struct choice){.genome = *genome, .mean = mean, .sd = sd, .odds = odds,
                                   .gain = gain, .hopeless = hopeless, .found = true};
     }
-}
-
-double model_expect_best(const struct model *model, int numerics, double best)
-{
-    for (int i = 0; i < model->pending_count; i++) {
-        int at = catalogue_find(model->field, &model->pending[i].genome);
-        double mean, sd;
-
-        if (at >= 0 && model->field->numerics[at] == numerics) {
-            posterior_at(model->posterior, at, &mean, &sd);
-            best = fmin(best, mean + model->centre);
-        }
-    }
-    return best;
 }
 
 static void consider_candidate(const struct model *model, int at, double best,

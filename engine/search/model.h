@@ -18,6 +18,7 @@
 #define EVO_SEARCH_MODEL_H
 
 #include "search/catalogue.h"
+#include "search/memory.h"
 #include "search/population.h"
 #include "search/seen.h"
 #include "search/surrogate.h"
@@ -50,15 +51,19 @@ struct model {
     struct trial *trials, *pending;
     int trial_count, trial_room, good_count, pending_count, pending_room;
 
+    struct lesson *lessons; /* best first */
+    int lesson_count;
+    double shifts[MEMORY_SOURCES_MAX]; /* of a source's log us, to be like those of this run */
+
     struct catalogue *listed; /* every legal genome; NULL: too many, or not opened yet */
     struct catalogue *field;  /* NULL until the first question; may be `listed` itself */
     struct posterior *posterior;
     int points_max;
-    int epoch;      /* outcomes that the scales were fitted to; 0: not yet */
+    int epoch;      /* outcomes that the scales were fitted to; -1: not yet */
     int cursor;     /* outcomes that the posterior has taken in */
     double ceiling; /* times above are compressed, see target_of */
     double centre;  /* subtracted from targets, so that floats keep their digits */
-    int members[SURROGATE_POINTS_MAX];  /* the trial of each solid row */
+    int members[SURROGATE_POINTS_MAX];  /* the trial of each solid row behind the lessons' */
     int64_t tail[SURROGATE_POINTS_MAX]; /* the place of each pending row */
     double best[POPULATION_CLASSES][MODEL_ELITES]; /* y of those whose neighbours are asked about */
 
@@ -71,6 +76,9 @@ void model_begin(struct model *model, const struct search_space *space, const st
                  uint64_t rng_seed, int family);
 void model_end(struct model *model);
 
+/* Before anything else: what earlier runs found of the family. */
+void model_teach(struct model *model, const struct lesson *lessons, int count);
+
 /* What happens. The caller keeps `seen`, and tells the model too: */
 void model_take(struct model *model, const struct genome *genome);
 void model_mark(struct model *model, int64_t place, const struct genome *genome);
@@ -81,6 +89,9 @@ void model_open(struct model *model);
 /* Brings the model up to what is known; false: there is not enough for any question below. */
 bool model_refresh(struct model *model);
 
+/* The best log us of a class that earlier runs would have here; INFINITY: none. */
+double model_remembered(const struct model *model, int numerics);
+
 /* A candidate, and what is expected of it. */
 struct choice {
     struct genome genome;
@@ -90,8 +101,6 @@ struct choice {
     bool hopeless, found;
 };
 
-/* The best of this class, once those pending in the field have come out as expected: log us. */
-double model_expect_best(const struct model *model, int numerics, double best);
 /*
  * The candidate of this class of which most is expected, if of more than `choice` so far; what is
  * hopeless is less than anything else.

@@ -7,7 +7,7 @@ const char *const operator_names[OPERATOR_COUNT] = {
     [OPERATOR_MULTI] = "multi",         [OPERATOR_CROSSOVER] = "crossover",
     [OPERATOR_IMMIGRANT] = "immigrant", [OPERATOR_JUMP] = "jump",
     [OPERATOR_PREDICT] = "predict",     [OPERATOR_REFINE] = "refine",
-    [OPERATOR_CLIMB] = "climb",
+    [OPERATOR_RECALL] = "recall",       [OPERATOR_CLIMB] = "climb",
 };
 
 static const struct family *family_of(const struct search_space *space,
@@ -194,7 +194,8 @@ const struct operator_row operator_table[OPERATOR_COUNT] = {
     [OPERATOR_CROSSOVER] = {2, apply_crossover},
     [OPERATOR_IMMIGRANT] = {0, apply_immigrant},
     [OPERATOR_JUMP] = {1, apply_jump},
-    [OPERATOR_PREDICT] = {1, NULL}, /* these three are guide.c's and population.c's to apply */
+    [OPERATOR_PREDICT] = {1, NULL}, /* these four are guide.c's and population.c's to apply */
     [OPERATOR_REFINE] = {1, NULL},
+    [OPERATOR_RECALL] = {0, NULL},
     [OPERATOR_CLIMB] = {1, NULL},
 };

@@ -206,6 +206,13 @@ void population_free(struct population *population)
     free(population);
 }
 
+void population_teach(struct population *population, const struct lesson *lessons, int count)
+{
+    if (population->guide != NULL && count > 0) {
+        guide_teach(population->guide, lessons, count);
+    }
+}
+
 void population_mark(struct population *population, int64_t place, const struct genome *genome,
                      const struct hash *genome_hash)
 {

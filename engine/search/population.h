@@ -31,6 +31,7 @@
 #include "fitness/job.h"
 #include "fitness/problem.h"
 #include "genome/family.h"
+#include "search/memory.h"
 
 enum {
     POPULATION_ELITES_MAX = 1024,
@@ -50,6 +51,7 @@ enum operator_kind {
     OPERATOR_PREDICT =
         OPERATOR_DRAWN, /* the model's best genome anywhere; parent: its nearest good relative */
     OPERATOR_REFINE,    /* the model's best change of one gene of an elite */
+    OPERATOR_RECALL, /* among the best of an earlier run; no parent in this one */
     OPERATOR_CLIMB,     /* one gene of the best that leaves untried neighbours takes any value */
     OPERATOR_COUNT,
 };
@@ -140,6 +142,11 @@ struct population;
 struct population *population_new(const struct search_space *space,
                                   const struct search_config *config);
 void population_free(struct population *population);
+/*
+ * What earlier runs found (memory.h), before anything else; MEMORY_LESSONS_MAX a family at most. A
+ * strategy without a model learns nothing.
+ */
+void population_teach(struct population *population, const struct lesson *lessons, int count);
 
 /*
  * Marks the genome of a place as proposed; every recorded place is marked, in order and before it

@@ -36,6 +36,15 @@ space() {
     [ "$(wc -l < out.1)" -eq 2 ]
 }
 
+@test "a search that remembers another space of the same parameters finds its optimum at once" {
+    space
+    sed 's/space bowl/space cup/' bowl.csv > cup.csv
+    evo bench-search --spaces bowl.csv --spaces cup.csv --evals 60 --repeats 4 --json > cold.json
+    evo bench-search --spaces bowl.csv --spaces cup.csv --evals 60 --repeats 4 --memory --json > warm.json
+    jq -e '[.[].evals_to["1"]] | max <= 4' warm.json
+    jq -e '[.[].evals_to["1"]] | min > 4' cold.json
+}
+
 @test "bench-search says what is wrong" {
     run evo bench-search
     [ "$status" -eq 2 ]

@@ -221,7 +221,7 @@ END
 @test "a run that ends says how it fared beside other strategies" {
     for strategy in random hill evo; do
         fake_seed 40 > seed.yaml
-        evo start --new --seed seed.yaml --strategy $strategy
+        evo start --new --no-memory --seed seed.yaml --strategy $strategy
     done
     sqlite3 evo.db "SELECT text FROM event WHERE kind = 'contrast' AND run = 3" > contrasts
     [ "$(wc -l < contrasts)" = 2 ]
@@ -231,6 +231,27 @@ END
     sed 's/512x64/256x64/' seed.yaml > other.yaml # another workload is compared with nothing
     evo start --new --seed other.yaml --strategy ga
     [ "$(sqlite3 evo.db "SELECT count(*) FROM event WHERE kind = 'contrast' AND run = 4")" = 0 ]
+}
+
+@test "a run begins with what earlier runs of the database found" {
+    fake_seed 30 > seed.yaml
+    evo start --seed seed.yaml
+    sed 's/512x64/1024x64/' seed.yaml > other.yaml
+    sqlite3 evo.db ".backup four.db"
+    evo start --new --seed other.yaml
+    sed 's/compile: 2/compile: 1/' other.yaml > slow.yaml
+    evo start --new --seed slow.yaml --db four.db
+    grep -Eq 'begins with [0-9]+ kernels of earlier runs \(run 1 of this database\)' evo.db.log
+    diff <(evo dump --run 2) <(evo dump --run 2 --db four.db)
+    best=$(sqlite3 evo.db "SELECT genes FROM best_kernel WHERE run = 1 AND numerics = 'fp32'")
+    [ "$(sqlite3 evo.db "SELECT genes FROM lesson WHERE run = 2 AND idx = 0")" = "$best" ]
+    [ "$(sqlite3 evo.db "SELECT count(*) FROM candidate WHERE run = 2 AND operator = 'recall'")" -gt 0 ]
+    evo start --new --no-memory --seed other.yaml
+    evo start --new --strategy random --seed other.yaml
+    [ "$(sqlite3 evo.db "SELECT group_concat(DISTINCT run) FROM lesson")" = 2 ]
+    evo start --new --seed other.yaml
+    sqlite3 evo.db "SELECT text FROM event WHERE kind = 'contrast' AND run = 5" > contrasts
+    grep -q 'run 4 by random .* times as fast; it began with what earlier runs had found' contrasts
 }
 
 @test "a dispatch table names the best kernel of each shape, and what a single one costs" {

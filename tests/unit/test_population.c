@@ -1171,6 +1171,120 @@ static void an_alias_is_learned_from_and_is_no_member(void **state)
     population_free(population);
 }
 
+/* Lessons of two other runs of this space, in which all took twice or three times as long. */
+static int lessons_of(struct lesson *lessons, int room)
+{
+    struct population *population = population_new(&space, &config);
+    struct proposal proposals[200];
+    int count = (int)run(population, 200, proposals);
+
+    assert_int_equal(count, 200);
+    for (int i = 0; i < count; i++) {
+        lessons[i] = (struct lesson){.genome = proposals[i].genome, .source = i % 2,
+                                     .numerics = proposals[i].numerics,
+                                     .us = (2 + i % 2) * score_of(&proposals[i].genome)};
+    }
+    population_free(population);
+    return memory_choose(lessons, count, room);
+}
+
+static void the_best_of_earlier_runs_is_tried_first(void **state)
+{
+    (void)state;
+    use_one(large);
+    config.strategy = STRATEGY_EVO;
+    struct lesson lessons[200];
+    struct proposal proposals[60];
+    double best = INFINITY, least = INFINITY;
+    int count = lessons_of(lessons, MEMORY_LESSONS_MAX);
+
+    assert_int_equal(count, MEMORY_LESSONS_MAX);
+    for (int i = 0; i < count; i++) {
+        least = fmin(least, score_of(&lessons[i].genome));
+    }
+    config.rng_seed++;
+    struct population *population = population_new(&space, &config);
+    population_teach(population, lessons, count);
+    assert_int_equal(run(population, 60, proposals), 60);
+    for (int i = 0; i < 60; i++) {
+        bool recalled = proposals[i].operator_kind == OPERATOR_RECALL;
+
+        assert_int_equal(recalled, i < 4);
+        assert_true(!recalled || proposals[i].parent_count == 0);
+        best = i < 4 ? fmin(best, score_of(&proposals[i].genome)) : best;
+    }
+    assert_true(best == least);
+    population_free(population);
+}
+
+static void what_was_taught_is_the_same_after_a_kill(void **state)
+{
+    (void)state;
+    use_one(large);
+    config.strategy = STRATEGY_EVO;
+    struct lesson lessons[200];
+    struct proposal whole[60];
+    int count = lessons_of(lessons, MEMORY_LESSONS_MAX);
+
+    config.rng_seed++;
+    struct population *first = population_new(&space, &config);
+    population_teach(first, lessons, count);
+    assert_int_equal(run(first, 60, whole), 60);
+    population_free(first);
+    for (int64_t cut = 0; cut < 60; cut += 5) { /* killed before place `cut` was proposed */
+        struct population *again = population_new(&space, &config);
+        struct proposal next;
+
+        population_teach(again, lessons, count);
+        for (int64_t place = 0; place < cut; place++) {
+            mark(again, place, &whole[place]);
+            fold(again, place, &whole[place]);
+        }
+        assert_true(population_propose(again, cut, &next));
+        assert_true(same_genome(&next.genome, &whole[cut].genome));
+        assert_int_equal(next.operator_kind, whole[cut].operator_kind);
+        population_free(again);
+    }
+}
+
+static void few_lessons_and_none_are_fine(void **state)
+{
+    (void)state;
+    use_two(large, narrow);
+    config.strategy = STRATEGY_EVO;
+    struct lesson lessons[200];
+    struct proposal proposals[40];
+
+    lessons_of(lessons, 200);
+    for (int count = 0; count <= 5; count++) { /* fewer than a model is made of, too */
+        struct population *population = population_new(&space, &config);
+
+        population_teach(population, lessons, count);
+        assert_int_equal(run(population, 40, proposals), 40);
+        population_free(population);
+    }
+}
+
+static void the_lessons_kept_are_the_best_and_a_spread_of_the_rest(void **state)
+{
+    (void)state;
+    struct lesson lessons[101];
+
+    for (int i = 0; i < 101; i++) {
+        lessons[i] = (struct lesson){.us = 1 + (i * 37) % 101};
+    }
+    assert_int_equal(memory_choose(lessons, 101, 20), 20);
+    for (int i = 0; i < 10; i++) {
+        assert_true(lessons[i].us == 1 + i);
+    }
+    for (int i = 11; i < 20; i++) {
+        assert_true(lessons[i].us > lessons[i - 1].us + 5);
+    }
+    assert_true(lessons[19].us == 101);
+    assert_int_equal(memory_choose(lessons, 7, 20), 7);
+    assert_int_equal(memory_choose(lessons, 0, 20), 0);
+}
+
 static void strategies_are_known_by_name(void **state)
 {
     enum seed_strategy strategy;
@@ -1269,6 +1383,10 @@ int main(void)
         TEST(what_fails_is_learned_and_avoided),
         TEST(a_search_says_when_nothing_more_is_expected),
         TEST(an_alias_is_learned_from_and_is_no_member),
+        TEST(the_best_of_earlier_runs_is_tried_first),
+        TEST(what_was_taught_is_the_same_after_a_kill),
+        TEST(few_lessons_and_none_are_fine),
+        TEST(the_lessons_kept_are_the_best_and_a_spread_of_the_rest),
         TEST(strategies_are_known_by_name),
         TEST(parents_are_drawn_by_rank),
         TEST(a_newcomer_takes_the_place_it_earns),

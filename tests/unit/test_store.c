@@ -436,6 +436,52 @@ static void ceilings_come_back_with_the_run_that_had_them(void **state)
     assert_false(found);
 }
 
+struct seen_lessons {
+    int count;
+    struct lesson_row rows[8];
+    char genes[8][32];
+};
+
+static void see_lesson(void *context, const struct lesson_row *row)
+{
+    struct seen_lessons *seen = context;
+
+    seen->rows[seen->count] = *row;
+    snprintf(seen->genes[seen->count++], sizeof seen->genes[0], "%s", row->genes);
+}
+
+static void lessons_come_back_in_order_to_the_run_that_was_taught(void **state)
+{
+    struct fixture *f = *state;
+    struct seen_lessons seen = {.count = 0};
+    struct lesson_row rows[2] = {{.family = "b", .genes = "X=1", .numerics = 1, .us = 2.5},
+                                 {.family = "a", .genes = "Y=2", .numerics = 0, .us = 1}};
+    int64_t sources[3], first;
+    int count;
+
+    begin(f);
+    fixture_run(f);
+    first = f->run;
+    fixture_run(f);
+    rows[0].source = rows[1].source = first;
+    for (int i = 0; i < 2; i++) {
+        MUST(f, store_lesson_insert(f->store, f->run, &rows[i], &f->err));
+    }
+    commit(f);
+    MUST(f, store_lessons_each(f->store, f->run, see_lesson, &seen, &f->err));
+    assert_int_equal(seen.count, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_string_equal(seen.genes[i], rows[i].genes);
+        assert_int_equal(seen.rows[i].source, first);
+        assert_int_equal(seen.rows[i].numerics, rows[i].numerics);
+        assert_true(seen.rows[i].us == rows[i].us);
+    }
+    MUST(f, store_lessons_each(f->store, first, see_lesson, &seen, &f->err));
+    assert_int_equal(seen.count, 2);
+    MUST(f, store_lesson_sources(f->store, f->run, sources, 3, &count, &f->err));
+    assert_int_equal(count, 0); /* nothing passed in the first run */
+}
+
 struct seen_template {
     int count;
     char text[64];
@@ -1002,6 +1048,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_round_too_large_for_the_disk_is_given_up_whole, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_run_comes_back_as_it_was, setup, teardown),
+        cmocka_unit_test_setup_teardown(lessons_come_back_in_order_to_the_run_that_was_taught,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(ceilings_come_back_with_the_run_that_had_them, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(templates_come_back_with_their_text, setup, teardown),

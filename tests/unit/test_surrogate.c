@@ -252,7 +252,7 @@ static void genes_become_coordinates(void **state)
     if (!family_parse(arena, "t", "t.cu", text, strlen(text), &family, &err)) {
         fail_msg("%s", err.what);
     }
-    axes_of_family(family, &axes);
+    axes_of_family(family, false, &axes);
     assert_int_equal(axes.plain, 4);
     assert_int_equal(axes.single, 5); /* SIZE has one for being no power of two */
     assert_int_equal(axes.dims, 6);   /* and a quotient is required */
