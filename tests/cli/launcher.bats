@@ -51,6 +51,18 @@ launch() { PATH="$tools" "$root/evo" "$@"; }
     [ "$(wc -l < "$root/built")" = 1 ]
 }
 
+@test "Ubuntu is not asked for a package that it does not have" {
+    echo chromium > "$folder/missing"
+    echo ID=debian > debian
+    echo ID=ubuntu > ubuntu
+    WHO=0 EVO_OS_RELEASE=debian run launch test
+    grep -q 'install .* chromium$' "$folder/apt"
+    rm "$folder/apt"
+    WHO=0 EVO_OS_RELEASE=ubuntu run launch test
+    [ "$status" -eq 0 ]
+    [ ! -e "$folder/apt" ]
+}
+
 @test "it is found through symbolic links, relative ones, PATH and sh" {
     launch > /dev/null 2>&1
     mkdir links
