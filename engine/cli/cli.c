@@ -293,6 +293,10 @@ bool cli_candidate(struct cli *cli, const char *text, struct kernel_row *row, st
     if (found && !query_kernel(cli->store, cli->arena, run, place, row, &found, err)) {
         return false;
     }
+    if (!found && strcmp(text, "best") == 0) {
+        err_set(err, ERR_USER, "no kernel of '%s' has passed yet", cli_db(cli));
+        return err_hint(err, "'evo status' tells how the search is doing");
+    }
     if (!found) {
         err_set(err, ERR_USER, "'%s' holds no candidate '%s'", cli_db(cli), text);
         return err_hint(err, "a candidate is n147, r2.n147 (of run 2) or best; 'evo best' lists "

@@ -16,6 +16,7 @@
 enum {
     REFRESH_MS = 500,      /* of the line on a terminal */
     LINE_EVERY_MS = 10000, /* elsewhere */
+    RECENT_MIN_MS = 5000, /* places are settled in bursts: less says nothing of a rate */
 };
 
 double progress_gain(const struct status_row *row)
@@ -25,7 +26,7 @@ double progress_gain(const struct status_row *row)
 
 double progress_rate(const struct status_row *row)
 {
-    if (row->recent_ms > 0) {
+    if (row->recent_ms >= RECENT_MIN_MS) {
         return 60e3 * (double)row->recent_finished / (double)row->recent_ms;
     }
     return row->run.elapsed_ms > 0 ? 60e3 * (double)row->finished / (double)row->run.elapsed_ms : 0;

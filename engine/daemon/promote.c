@@ -11,7 +11,10 @@ enum { STREAM_PROMOTION = 0x9307e };
  * than the one before, and a promotion takes a judge ten times as long as a judgement: most of them
  * would be overtaken before anybody knew them. More than half of the window would let judges wait.
  */
-enum { AHEAD_PART = 2 };
+enum {
+    AHEAD_PART = 2,
+    AHEAD_FIRST = 4, /* places at most, while there is no best: somebody waits to see one */
+};
 
 /* The lower end of the gain's interval over the best so far must be above this. */
 static const double GAIN_MIN = 1.005;
@@ -127,10 +130,12 @@ static bool promote(struct engine *engine, struct flight *flight, struct err *er
 }
 
 /* The last place that the oldest looks at; it exists, or never will. -1: it does not exist yet. */
-static int64_t last_looked_at(const struct engine *engine, int64_t oldest)
+static int64_t last_looked_at(const struct engine *engine, const struct flight *oldest)
 {
     const struct run_row *run = &engine->run;
-    int64_t last = oldest + engine->setup.seed.lag / AHEAD_PART;
+    int ahead = engine->setup.seed.lag / AHEAD_PART;
+    bool first = champion_of(engine, oldest)->score.us == 0;
+    int64_t last = oldest->place + (first && ahead > AHEAD_FIRST ? AHEAD_FIRST : ahead);
     bool all = engine->ending == EXHAUSTED || engine->ending == SETTLED ||
                (run->budget_evaluations > 0 && engine->proposed >= run->budget_evaluations);
 
@@ -149,7 +154,7 @@ bool engine_look_ahead(struct engine *engine, struct flight *oldest, bool *is_fi
                        struct err *err)
 {
     const struct champion *champion = champion_of(engine, oldest);
-    int64_t last = last_looked_at(engine, oldest->place);
+    int64_t last = last_looked_at(engine, oldest);
     struct flight *fastest = oldest;
     bool all_decided = last >= 0;
 

@@ -134,6 +134,14 @@ teardown() { :; }
     done
 }
 
+@test "a best that there is not yet is told as such" {
+    fake_seed 3 --fail-on . > seed.yaml
+    evo start --seed seed.yaml --db none.db
+    run --separate-stderr evo lineage best --db none.db
+    [ "$status" -eq 2 ]
+    [[ "$stderr" == *"no kernel of 'none.db' has passed yet"* ]]
+}
+
 @test "a file that is no database is refused" {
     echo "not a database" > text.db
     run --separate-stderr evo best --db text.db
