@@ -8,7 +8,8 @@
 #   cost      what a full measurement takes of the device
 #
 # OUT receives what the tables are made from. EVO_PYTHON names the interpreter that has torch, EVO_CUDNN
-# the cuDNN that it uses. Without a GPU it says so and ends with 77, which ctest counts as skipped.
+# the cuDNN that it uses. CLOCK_PARTS names what is asked ("cudnn short long" at first), where a minute and a half
+# for each is too much at a time. Without a GPU it says so and ends with 77, which ctest counts as skipped.
 set -euo pipefail
 
 bin=$(cd "$1" && pwd) out=$2
@@ -20,15 +21,15 @@ if [ ! -e /dev/nvidiactl ]; then
     exit 77
 fi
 mkdir -p "$out"
-exec python3 - "$bin/evo" "$out" "$@" <<'EOF'
-import json, os, sqlite3, statistics, subprocess, sys
+exec "${EVO_PYTHON:-python3}" - "$bin/evo" "$out" "${CLOCK_PARTS:-cudnn short long}" "$@" <<'EOF'
+import json, os, sqlite3, statistics, struct, subprocess, sys
 
-evo, out, shapes = sys.argv[1], sys.argv[2], sys.argv[3:]
+evo, out, parts, shapes = sys.argv[1], sys.argv[2], sys.argv[3].split(), sys.argv[4:]
 RUNS = 10  # of two fresh judges each: the search's and the promotion's
 FOUNDERS = {
-    "1x8x512x64": "attention_mma BLOCK_M=64 BLOCK_N=64 ROW_TILES=2 KEY_SETS=4 CLUSTER=2 Loop=loop_first",
-    "4x16x8192x128": "attention_wgmma BLOCK_M=128 BLOCK_N=128 STAGES=2 PRODUCER_WARPS=4 OVERLAP=1 PINGPONG=1 "
-                     "Weights=weights_registers Schedule=schedule_dynamic SECTION=4 Output=output_over_queries",
+    "short": ("1x8x512x64", "attention_mma BLOCK_M=64 BLOCK_N=64 ROW_TILES=2 KEY_SETS=4 CLUSTER=2 Loop=loop_first"),
+    "long": ("4x16x8192x128", "attention_wgmma BLOCK_M=128 BLOCK_N=128 STAGES=2 PRODUCER_WARPS=4 OVERLAP=1 PINGPONG=1 "
+                              "Weights=weights_registers Schedule=schedule_dynamic SECTION=4 Output=output_over_queries"),
 }
 failed = []
 
@@ -57,7 +58,7 @@ def compare_cudnn():
 
 
 def measured(shape, founder, name):
-    """(us, clock 2, ms of the measurement, regime) of every fresh judge."""
+    """Of every fresh judge: us, clock 2, ms of the measurement, regime, MHz, W, every span."""
     seed, db = os.path.join(out, name + ".yaml"), os.path.join(out, name + ".db")
     with open(seed, "w") as file:
         file.write(f'name: clock\nworkload: ["{shape}"]\nfamilies: [{founder.split()[0]}]\n'
@@ -70,12 +71,14 @@ def measured(shape, founder, name):
         told = run("start", "--foreground", "--db", db, "--seed", seed)
         if told.returncode != 0:
             sys.exit(f"clock: {shape}: {told.stderr[-500:]}")
+        of = "(SELECT value FROM metric WHERE judgement = s.judgement AND name = '{}' ORDER BY problem DESC LIMIT 1)"
         with sqlite3.connect(db) as rows_of:
-            rows += rows_of.execute(
-                "SELECT s.us, t.graph_us, m.value, r.value FROM score s JOIN timing t USING (judgement) "
-                "JOIN metric m ON m.judgement = s.judgement AND m.name = 'measure_ms' "
-                "LEFT JOIN metric r ON r.judgement = s.judgement AND r.name = 'throttle_reasons' "
-                "WHERE s.problem = 0").fetchall()
+            for *row, spans in rows_of.execute(
+                    f"SELECT s.us, t.graph_us, {of.format('measure_ms')}, {of.format('throttle_reasons')}, "
+                    f"{of.format('sm_clock_mhz')}, {of.format('power_w')}, r.us FROM score s "
+                    "JOIN timing t USING (judgement) JOIN sample r ON r.judgement = t.judgement "
+                    "AND r.problem = t.problem AND r.clock = 'span' WHERE s.problem = 0 ORDER BY s.judgement"):
+                rows.append(row + [[round(us, 3) for us in struct.unpack(f"<{len(spans) // 8}d", spans)]])
     with open(os.path.join(out, name + ".json"), "w") as file:
         json.dump(rows, file)
     return rows
@@ -84,7 +87,8 @@ def measured(shape, founder, name):
 def repeat():
     print(f"\n| kernel on | fresh judges | span us, median | all within | graph us | all within | a measurement, ms | regime |")
     print("|---|---|---|---|---|---|---|---|")
-    for name, (shape, founder) in zip(("short", "long"), FOUNDERS.items()):
+    for name in [name for name in FOUNDERS if name in parts]:
+        shape, founder = FOUNDERS[name]
         rows = measured(shape, founder, name)
         cells = []
         for clock in (0, 1):
@@ -98,8 +102,10 @@ def repeat():
         print(f"| {shape} | {len(rows)} | {' | '.join(cells)} | {cost:.0f} | {' and '.join(sorted(regimes))} |", flush=True)
 
 
-compare_cudnn()
-repeat()
+if "cudnn" in parts:
+    compare_cudnn()
+if "short" in parts or "long" in parts:
+    repeat()
 print("\n" + ("; ".join(failed) if failed else "within the bars"))
 sys.exit(bool(failed))
 EOF
