@@ -5,6 +5,7 @@
  * sensors_cuda.c  NVML: clock, power, temperature, throttling
  * calls_cuda.c    calls behind a hold, each matched with its records; graphs of calls
  * counters_cuda.c hardware counters (device_count): CUPTI again, and never while records are kept
+ * stalls_cuda.c   samples of program counters (device_sample): the same
  * measure_cuda.c  one program (device_measure); duel_cuda.c two, interleaved (device_duel)
  *
  * docs/MEASURING.md gives the reasons. All on the judge's thread; CUPTI's own threads touch nothing
@@ -42,6 +43,11 @@ void records_keep(bool keep);
  * is not so.
  */
 const struct record *records_collect(size_t expected, size_t *count, struct err *err);
+
+/* ---- counters_cuda.c */
+
+/* DEVICE_REFUSED, with err telling CUPTI's reason, and what would help. */
+enum device_status cupti_refused(int code, struct err *err, const char *what);
 
 /* ---- sensors_cuda.c */
 

@@ -26,7 +26,7 @@ static struct {
     size_t data_bytes;
 } counting;
 
-static enum device_status refused(CUptiResult code, struct err *err, const char *what)
+enum device_status cupti_refused(int code, struct err *err, const char *what)
 {
     counter_error(code, err, what);
     if (code == CUPTI_ERROR_INSUFFICIENT_PRIVILEGES ||
@@ -55,7 +55,8 @@ static enum device_status start(int device, struct err *err)
         code = cuptiDeviceGetChipName(&chip);
     }
     counting.chip = code == CUPTI_SUCCESS ? chip.pChipName : NULL;
-    return code == CUPTI_SUCCESS ? DEVICE_OK : refused(code, err, "cannot start the profiler");
+    return code == CUPTI_SUCCESS ? DEVICE_OK
+                                 : cupti_refused(code, err, "cannot start the profiler");
 }
 
 static enum device_status enable(CUcontext context, struct err *err)
@@ -69,7 +70,7 @@ static enum device_status enable(CUcontext context, struct err *err)
     }
     code = cuptiRangeProfilerEnable(&on);
     counting.object = code == CUPTI_SUCCESS ? on.pRangeProfilerObject : NULL;
-    return code == CUPTI_SUCCESS ? DEVICE_OK : refused(code, err, "cannot use the profiler");
+    return code == CUPTI_SUCCESS ? DEVICE_OK : cupti_refused(code, err, "cannot use the profiler");
 }
 
 /*
@@ -135,7 +136,8 @@ static enum device_status configure(enum counter_set set, struct err *err)
         config.counterDataImageSize = counting.data_bytes;
         code = cuptiRangeProfilerSetConfig(&config);
     }
-    return code == CUPTI_SUCCESS ? DEVICE_OK : refused(code, err, "cannot configure the profiler");
+    return code == CUPTI_SUCCESS ? DEVICE_OK
+                                 : cupti_refused(code, err, "cannot configure the profiler");
 }
 
 static enum device_status run_call(const struct device_count *call, struct err *err)
@@ -161,12 +163,13 @@ static enum device_status count_call(const struct device_count *call, int number
     snprintf(name, sizeof name, "%d", number);
     code = cuptiRangeProfilerPushRange(&push);
     if (code != CUPTI_SUCCESS) {
-        return refused(code, err, "cannot begin to count");
+        return cupti_refused(code, err, "cannot begin to count");
     }
     status = run_call(call, err);
     code = cuptiRangeProfilerPopRange(&pop);
-    return status != DEVICE_OK || code == CUPTI_SUCCESS ? status
-                                                        : refused(code, err, "cannot end counting");
+    return status != DEVICE_OK || code == CUPTI_SUCCESS
+               ? status
+               : cupti_refused(code, err, "cannot end counting");
 }
 
 /* What Start began must be ended by Stop, whatever happened in between. */
@@ -183,7 +186,7 @@ static enum device_status count_pass(const struct device_count *calls, int count
     CUptiResult code = cuptiRangeProfilerStart(&begin);
 
     if (code != CUPTI_SUCCESS) {
-        return refused(code, err, "cannot start counting");
+        return cupti_refused(code, err, "cannot start counting");
     }
     for (int i = 0; i < count && status == DEVICE_OK; i++) {
         status = count_call(&calls[i], i, err);
@@ -192,7 +195,7 @@ static enum device_status count_pass(const struct device_count *calls, int count
     *last = end.isAllPassSubmitted != 0;
     return status != DEVICE_OK || code == CUPTI_SUCCESS
                ? status
-               : refused(code, err, "cannot stop counting");
+               : cupti_refused(code, err, "cannot stop counting");
 }
 
 /* Ranges are found by their names: nobody promises their order. */
@@ -206,7 +209,7 @@ static enum device_status decode(enum counter_set set, int calls,
     int found = 0;
 
     if (code != CUPTI_SUCCESS) {
-        return refused(code, err, "cannot decode what was counted");
+        return cupti_refused(code, err, "cannot decode what was counted");
     }
     for (int i = 0; i < calls; i++) {
         CUpti_RangeProfiler_CounterData_GetRangeInfo_Params range = {

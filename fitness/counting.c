@@ -29,6 +29,7 @@ void counting_close(struct counting *counting)
 {
     let_go(counting);
     free(counting->refused);
+    free(counting->unsampled);
     arena_free(counting->arena);
 }
 
@@ -122,20 +123,40 @@ static void free_set(const struct counted_call *calls, int index, const struct d
 
 /* ---- counting ---- */
 
-static void refuse_for_ever(struct counting *counting, const struct err *err)
+/* Of what, and where its refusal is kept. */
+static void refuse_for_ever(const char *what, char **refused, const struct err *err)
 {
-    counting->refused = xstrdup(err->what);
-    fprintf(stderr, "no hardware counters: %s\n", err->what);
+    *refused = xstrdup(err->what);
+    fprintf(stderr, "no %s: %s\n", what, err->what);
     if (err->hint[0] != '\0') {
-        fprintf(stderr, "no hardware counters: %s\n", err->hint);
+        fprintf(stderr, "no %s: %s\n", what, err->hint);
     }
 }
 
-/* DEVICE_OK with *why set: they could not be counted, and the device is well. */
+/* Only where counters are allowed at all; `stalls` has nothing where this is refused. */
+static enum device_status sample_call(struct counting *counting, const struct device_count *call,
+                                      struct stalls *stalls, struct err *err)
+{
+    enum device_status status = DEVICE_OK;
+
+    if (counting->unsampled == NULL) {
+        status = device_sample(call, stalls, err);
+    }
+    if (status == DEVICE_REFUSED) {
+        refuse_for_ever("samples of what warps wait for", &counting->unsampled, err);
+        status = DEVICE_OK;
+    }
+    return status;
+}
+
+/*
+ * DEVICE_OK with *why set: they could not be counted, and the device is well. The first is sampled
+ * as well where the set is the full one.
+ */
 static enum device_status count_calls(struct counting *counting, struct arena *arena,
                                       enum counter_set set, const struct counted_call *calls,
-                                      int count, double (*values)[COUNTERS_MAX], const char **why,
-                                      struct err *err)
+                                      int count, double (*values)[COUNTERS_MAX],
+                                      struct stalls *stalls, const char **why, struct err *err)
 {
     struct device_buffers *sets = arena_alloc(arena, (size_t)count * sizeof *sets);
     struct device_count *asked = arena_alloc(arena, (size_t)count * sizeof *asked);
@@ -148,7 +169,10 @@ static enum device_status count_calls(struct counting *counting, struct arena *a
     if (status == DEVICE_OK) {
         status = device_count(set, asked, count, values, err);
         if (status == DEVICE_REFUSED) {
-            refuse_for_ever(counting, err);
+            refuse_for_ever("hardware counters", &counting->refused, err);
+        }
+        if (status == DEVICE_OK && set == COUNTERS_FULL) {
+            status = sample_call(counting, &asked[0], stalls, err);
         }
     }
     if (device_is_lost(status)) {
@@ -210,20 +234,42 @@ static void add_all(struct arena *arena, const struct counted_call *calls, int c
     }
 }
 
+static void add_stalls(struct counting *counting, struct arena *arena,
+                       const struct counted_call *call, struct stalls *stalls, add_fn *add,
+                       struct judge_result *result)
+{
+    double values[STALL_METRICS];
+
+    if (counting->unsampled != NULL) {
+        add(result, call, METRIC_PC_SAMPLES, NAN, arena_dup(arena, counting->unsampled));
+        return;
+    }
+    stalls_tell(stalls, values);
+    for (int i = 0; i < STALL_METRICS; i++) {
+        add(result, call, (enum metric)(METRIC_PC_SAMPLES + i), values[i],
+            isnan(values[i]) ? "no warp was seen" : "");
+    }
+}
+
 static enum device_status count_and_tell(struct counting *counting, struct arena *arena,
                                          enum counter_set set, const struct counted_call *calls,
                                          int count, add_fn *add, struct judge_result *result,
                                          struct err *err)
 {
     double(*values)[COUNTERS_MAX] = arena_alloc(arena, (size_t)count * sizeof *values);
+    struct stalls stalls = {0};
     const char *why = counting->refused;
     enum device_status status =
-        why == NULL ? count_calls(counting, arena, set, calls, count, values, &why, err)
+        why == NULL ? count_calls(counting, arena, set, calls, count, values, &stalls, &why, err)
                     : DEVICE_OK;
 
     if (status == DEVICE_OK) {
         add_all(arena, calls, count, set, values, why, add, result);
     }
+    if (status == DEVICE_OK && set == COUNTERS_FULL && why == NULL) {
+        add_stalls(counting, arena, &calls[0], &stalls, add, result);
+    }
+    stalls_free(&stalls);
     return status;
 }
 

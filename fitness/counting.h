@@ -40,6 +40,7 @@ struct counting {
     int count;
     int64_t since_us; /* when the first of them came */
     char *refused; /* why the device does not count; NULL: it may. For ever. */
+    char *unsampled; /* the same of what its warps wait for */
 };
 
 void counting_open(struct counting *counting);
@@ -53,7 +54,10 @@ bool counting_add(struct counting *counting, const struct counted_call *call);
  */
 enum device_status counting_collect(struct counting *counting, struct arena *arena,
                                     struct judge_result *result, struct err *err);
-/* Counts these in full, as metrics of the result itself. The modules stay the caller's. */
+/*
+ * Counts these in full, and samples what the warps of the first wait for, as metrics of the result
+ * itself. The modules stay the caller's.
+ */
 enum device_status counting_in_full(struct counting *counting, struct arena *arena,
                                     const struct counted_call *calls, int count,
                                     struct judge_result *result, struct err *err);

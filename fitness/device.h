@@ -23,6 +23,7 @@
 #include "fitness/job.h"
 #include "fitness/physics.h"
 #include "fitness/plan.h"
+#include "fitness/stalls.h"
 #include "fitness/stats.h"
 
 typedef uint64_t device_ptr;
@@ -272,6 +273,12 @@ enum device_status device_count(enum counter_set set, const struct device_count 
                                 double (*values)[COUNTERS_MAX], struct err *err);
 /* False: it never will have counters, so that nothing need wait for them. */
 bool device_counts(void);
+/*
+ * Samples of what the warps of a call do, while it runs over and over for some milliseconds: added
+ * to *stalls. DEVICE_REFUSED as above.
+ */
+enum device_status device_sample(const struct device_count *call, struct stalls *stalls,
+                                 struct err *err);
 
 /*
  * True when the process had better be replaced after this answer: it has measured very often, or a

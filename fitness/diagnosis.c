@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "fitness/stalls.h"
+
 const char *const resource_names[RESOURCES] = {
     [RESOURCE_TENSOR] = "tensor cores",      [RESOURCE_FMA] = "FMA pipes",
     [RESOURCE_SPECIAL] = "special functions", [RESOURCE_SHARED] = "shared memory",
@@ -12,6 +14,9 @@ const char *const resource_names[RESOURCES] = {
 static const double much = 0.6, idle = 0.6;
 /* Conflicts that are worth a word, and occupancy that hides little. */
 static const double many_conflicts = 0.2, few_warps = 20;
+/* Percent of the samples below which a reason is not worth a word; how many are told. */
+static const double few_samples = 5;
+enum { WAITS_TOLD = 3 };
 
 /*
  * In a clock of a multiprocessor, where nobody measured: warps' FMAs and powers of two, bytes of
@@ -20,18 +25,15 @@ static const double many_conflicts = 0.2, few_warps = 20;
 enum { SHARED_BYTES = 128, ISSUED = 4, FMAS = 4, WAVEFRONT_BYTES = 128, SECTOR_BYTES = 32 };
 static const double special_ops = 0.5;
 
-/* What warps wait for, and in which words. */
+/* What warps wait for, by counters; samples (stalls.h) know it better. */
 static const struct {
-    enum metric metric;
-    const char *text;
-} stalls[] = {
-    {METRIC_HW_STALL_LONG, "memory beyond shared"},
-    {METRIC_HW_STALL_SHORT, "shared memory and special functions"},
-    {METRIC_HW_STALL_BARRIER, "barriers of the block"},
-    {METRIC_HW_STALL_WAIT, "the instruction before (its fixed latency)"},
-    {METRIC_HW_STALL_MATH, "a busy pipe"},
-    {METRIC_HW_STALL_MIO, "the queue of shared memory and special functions"},
-    {METRIC_HW_STALL_WGMMA, "the warpgroup's products"},
+    enum metric counter;
+    enum metric sampled;
+} waits_of[] = {
+    {METRIC_HW_STALL_LONG, METRIC_PC_LONG},       {METRIC_HW_STALL_SHORT, METRIC_PC_SHORT},
+    {METRIC_HW_STALL_BARRIER, METRIC_PC_BARRIER}, {METRIC_HW_STALL_WAIT, METRIC_PC_WAIT},
+    {METRIC_HW_STALL_MATH, METRIC_PC_MATH},       {METRIC_HW_STALL_MIO, METRIC_PC_MIO},
+    {METRIC_HW_STALL_WGMMA, METRIC_PC_WGMMA},
 };
 
 /* What was counted, wherever it was: in one set of names. */
@@ -138,20 +140,76 @@ static void add_shares(struct arena *arena, const struct diagnosis_subject *subj
 
 /* ---- words ---- */
 
-/* "; warps wait most for barriers of the block (1.9 for each instruction issued)" */
-static const char *waits(struct arena *arena, const double *metrics)
+static const char *words_of(enum metric sampled)
+{
+    return stall_table[sampled - METRIC_PC_ISSUING].words;
+}
+
+/* "; warps wait most for barriers of the block (1.9 for each that issues)" */
+static const char *counted_waits(struct arena *arena, const double *metrics)
 {
     const char *text = "";
     double most = 0;
 
-    for (size_t i = 0; i < sizeof stalls / sizeof *stalls; i++) {
-        if (metrics[stalls[i].metric] > most) {
-            most = metrics[stalls[i].metric];
+    for (size_t i = 0; i < sizeof waits_of / sizeof *waits_of; i++) {
+        if (metrics[waits_of[i].counter] > most) {
+            most = metrics[waits_of[i].counter];
             text = arena_printf(arena, "; warps wait most for %s (%.1f for each that issues)",
-                                stalls[i].text, most);
+                                words_of(waits_of[i].sampled), most);
         }
     }
     return text;
+}
+
+/* The next of what warps wait for, by size; NULL: that was all that is worth a word. */
+static const struct stall *next_wait(const double *metrics, const struct stall *before)
+{
+    const struct stall *next = NULL;
+
+    for (int i = 0; i < STALLS; i++) {
+        const struct stall *stall = &stall_table[i];
+        double share = metrics[stall->metric];
+        bool later = before == NULL || share < metrics[before->metric] ||
+                     (share == metrics[before->metric] && stall > before);
+
+        if (stall->words != NULL && later && share >= few_samples &&
+            (next == NULL || share > metrics[next->metric])) {
+            next = stall;
+        }
+    }
+    return next;
+}
+
+/* "; warps wait most for barriers of the block (42 % of the samples), a busy pipe (17 %)" */
+static const char *sampled_waits(struct arena *arena, const double *metrics)
+{
+    const struct stall *stall = next_wait(metrics, NULL);
+    const char *text = "";
+
+    for (int told = 0; stall != NULL && told < WAITS_TOLD; told++) {
+        text = arena_printf(arena, "%s%s%s (%.0f %%%s)", text,
+                            told == 0 ? "; warps wait most for " : ", ", stall->words,
+                            metrics[stall->metric], told == 0 ? " of the samples" : "");
+        stall = next_wait(metrics, stall);
+    }
+    return text;
+}
+
+static const char *waits(struct arena *arena, const double *metrics)
+{
+    return metrics[METRIC_PC_SAMPLES] > 0 ? sampled_waits(arena, metrics)
+                                          : counted_waits(arena, metrics);
+}
+
+static const char *hot_of(struct arena *arena, const double *m)
+{
+    return !(m[METRIC_PC_SAMPLES] > 0)
+               ? ""
+               : arena_printf(arena,
+                              "of %.0f samples of warps %.1f %% issued and %.1f %% could have; "
+                              "%.1f %% were at one instruction, %.0f bytes into the code",
+                              m[METRIC_PC_SAMPLES], m[METRIC_PC_ISSUING], m[METRIC_PC_READY],
+                              m[METRIC_PC_HOTTEST], m[METRIC_PC_HOTTEST_AT]);
 }
 
 static const char *limit_of(struct arena *arena, const struct diagnosis_subject *subject,
@@ -211,7 +269,8 @@ void diagnose(struct arena *arena, const struct diagnosis_subject *subject,
     const double *m = subject->metrics;
     struct counts counts;
 
-    *diagnosis = (struct diagnosis){.limit = "", .roof = roof_of(arena, subject)};
+    *diagnosis = (struct diagnosis){
+        .limit = "", .roof = roof_of(arena, subject), .hot = hot_of(arena, m)};
     diagnosis->modelled = isnan(m[METRIC_HW_SM_CYCLES]) && !isnan(m[METRIC_EMU_WARP_OPS]);
     diagnosis->known = diagnosis->modelled || !isnan(m[METRIC_HW_SM_CYCLES]);
     if (!diagnosis->known) {

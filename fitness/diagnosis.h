@@ -43,6 +43,7 @@ struct diagnosis {
     double occupancy;                /* percent, achieved (modelled: possible) */
     const char *limit;               /* a sentence */
     const char *roof;                /* where it stands under the roofline; "" when unknown */
+    const char *hot;                 /* where its warps were seen; "" when nobody looked */
 };
 
 void diagnose(struct arena *arena, const struct diagnosis_subject *subject,

@@ -69,13 +69,35 @@ enum metric {
     METRIC_HW_STALL_MATH,
     METRIC_HW_STALL_MIO,
     METRIC_HW_STALL_WGMMA,
+    METRIC_PC_SAMPLES, /* what warps were doing whenever somebody looked (stalls.h) */
+    METRIC_PC_ISSUING,
+    METRIC_PC_READY,
+    METRIC_PC_LONG,
+    METRIC_PC_SHORT,
+    METRIC_PC_BARRIER,
+    METRIC_PC_MEMBAR,
+    METRIC_PC_WAIT,
+    METRIC_PC_MATH,
+    METRIC_PC_MIO,
+    METRIC_PC_LSU,
+    METRIC_PC_TEX,
+    METRIC_PC_WGMMA,
+    METRIC_PC_BRANCH,
+    METRIC_PC_DISPATCH,
+    METRIC_PC_FETCH,
+    METRIC_PC_CONSTANT,
+    METRIC_PC_SLEEP,
+    METRIC_PC_DRAIN,
+    METRIC_PC_MISC,
+    METRIC_PC_HOTTEST,
+    METRIC_PC_HOTTEST_AT,
     METRIC_COUNT,
 };
 
 struct metric_row {
     const char *name, *unit;
     const char *better; /* "less", "more" or "" */
-    const char *source; /* static:…, event, nvml, clock, driver, model, cupti */
+    const char *source; /* static:…, event, nvml, clock, driver, model, cupti, sampling */
     const char *doc;
 };
 

@@ -127,6 +127,9 @@ static void print_known(struct arena *arena, const char *problem, const struct d
     printf("%.1f %% of the passes through shared memory are bank conflicts; %.1f %% of the warps "
            "that fit\n",
            100 * diagnosis->conflicts, diagnosis->occupancy);
+    if (*diagnosis->hot != '\0') {
+        printf("%s\n", diagnosis->hot);
+    }
 }
 
 void limits_print(struct arena *arena, const struct limits *limits, const char *device)
@@ -171,13 +174,14 @@ json_t *limits_json(const struct limits *limits)
         for (int k = 0; k < RESOURCES; k++) {
             json_object_set_new(shares, resource_names[k], json_number(diagnosis->share[k]));
         }
-        json_array_append_new(rows, json_pack("{s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "problem",
-                                              json_text(limits->rows[i].problem), "limit",
-                                              json_text(diagnosis->limit), "roof",
-                                              json_text(diagnosis->roof), "modelled",
-                                              diagnosis->modelled, "used", shares, "bank_conflicts",
-                                              json_number(diagnosis->conflicts), "occupancy",
-                                              json_number(diagnosis->occupancy)));
+        json_array_append_new(
+            rows,
+            json_pack("{s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "problem",
+                      json_text(limits->rows[i].problem), "limit", json_text(diagnosis->limit),
+                      "roof", json_text(diagnosis->roof), "samples", json_text(diagnosis->hot),
+                      "modelled", diagnosis->modelled, "used",
+                      shares, "bank_conflicts", json_number(diagnosis->conflicts), "occupancy",
+                      json_number(diagnosis->occupancy)));
     }
     return rows;
 }

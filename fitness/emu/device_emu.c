@@ -853,6 +853,13 @@ enum device_status device_count(enum counter_set set, const struct device_count 
                   "the emulated device has no hardware counters: its own counts are emu_...");
 }
 
+enum device_status device_sample(const struct device_count *call, struct stalls *stalls,
+                                 struct err *err)
+{
+    (void)call, (void)stalls;
+    return refuse(err, DEVICE_REFUSED, "the emulated device has no sampler");
+}
+
 enum device_status device_load_rival(struct arena *arena, const char *name,
                                      const struct problem *problem, struct device_module **module,
                                      struct plan *plan, struct err *err)

@@ -958,6 +958,41 @@ static double counted(double (*values)[COUNTERS_MAX], int call, enum metric metr
     return NAN;
 }
 
+/* What each is known to wait for, and that its hottest instruction is one of a few. */
+static void samples_of(const struct device_count *call, const char *name)
+{
+    static const struct {
+        const char *name;
+        enum metric reason;
+    } known[] = {{"powers:op", METRIC_PC_MATH}, {"conflicts:op", METRIC_PC_SHORT},
+                 {"stream:qop", METRIC_PC_LONG}};
+    struct stalls stalls = {0};
+    double values[STALL_METRICS];
+    int64_t t = clock_now_us();
+    int most = 3;
+
+    must(device_sample(call, &stalls, &err), "sample");
+    stalls_tell(&stalls, values);
+    stalls_free(&stalls);
+    for (int i = most; i <= STALLS; i++) {
+        most = values[i] > values[most] ? i : most;
+    }
+    printf("      %-12s %.0f samples in %.1f ms; most wait for %s (%.0f %%); %.0f %% at +%.0f:", name,
+           values[0], ms_since(t), stall_table[most - 1].words, values[most], values[STALLS + 1],
+           values[STALLS + 2]);
+    for (int i = 1; i <= STALLS; i++) {
+        printf(" %s %.1f", stall_table[i - 1].reason, values[i]);
+    }
+    printf("\n");
+    CHECK(values[0] > 1000, "%s: %.0f samples", name, values[0]);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].name, name) == 0) {
+            CHECK(stall_table[most - 1].metric == known[i].reason, "%s waits for %s", name,
+                  stall_table[most - 1].words);
+        }
+    }
+}
+
 static void counters(struct arena *arena)
 {
     enum { CALLS = 48, BLOCKS = 264, WARPS = 4, EACH = 64 * BLOCKS * WARPS };
@@ -1019,6 +1054,9 @@ static void counters(struct arena *arena)
     CHECK(counted(values, 2, METRIC_HW_STALL_SHORT) > counted(values, 2, METRIC_HW_STALL_LONG),
           "conflicts wait for shared memory (%.2f), not for L2 (%.2f)",
           counted(values, 2, METRIC_HW_STALL_SHORT), counted(values, 2, METRIC_HW_STALL_LONG));
+    for (int i = 0; i < 4; i++) {
+        samples_of(&calls[i], names[i]);
+    }
     for (int i = 0; i < 4; i++) {
         printf("      %-12s", names[i]);
         for (int k = METRIC_HW_SM_CYCLES; k <= METRIC_HW_STALL_WGMMA; k++) {

@@ -665,8 +665,8 @@ enum device_status device_measure(struct arena *arena, const struct measure_requ
 }
 
 /* What a call did is what the test says: the number of the counter, and of the call. */
-bool host_counters_refused;
-int host_counted;
+bool host_counters_refused, host_samples_refused;
+int host_counted, host_sampled;
 
 bool device_counts(void) { return true; }
 
@@ -688,6 +688,23 @@ enum device_status device_count(enum counter_set set, const struct device_count 
         err_set(err, ERR_DEVICE, "only root may count");
         return DEVICE_REFUSED;
     }
+    return status;
+}
+
+/* Of ten samples six are at one instruction. */
+enum device_status device_sample(const struct device_count *call, struct stalls *stalls,
+                                 struct err *err)
+{
+    enum device_status status = device_call(call->module, call->plan, call->set, err);
+
+    host_sampled++;
+    if (host_samples_refused) {
+        err_set(err, ERR_DEVICE, "only root may look");
+        return DEVICE_REFUSED;
+    }
+    stalls_add(stalls, 1, 32, stall_find("smsp__pcsamp_warps_issue_stalled_selected"), 4);
+    stalls_add(stalls, 1, 48, stall_find("smsp__pcsamp_warps_issue_stalled_barrier"), 5);
+    stalls_add(stalls, 1, 48, stall_find("smsp__pcsamp_warps_issue_stalled_wait"), 1);
     return status;
 }
 

@@ -26,8 +26,8 @@ const struct host_variant *host_variant_next(int *at);
 /* Bytes that candidates may ask of device memory, for testing what happens when there is none. */
 extern size_t host_memory_max;
 
-/* Whether it refuses to count; how often it was asked. */
-extern bool host_counters_refused;
-extern int host_counted;
+/* Whether it refuses to count, or to sample; how often it was asked. */
+extern bool host_counters_refused, host_samples_refused;
+extern int host_counted, host_sampled;
 
 #endif

@@ -20,8 +20,8 @@ static int set_up(void **state)
     arena = arena_new();
     counting_open(&counting);
     result = arena_alloc(arena, sizeof *result);
-    host_counters_refused = false;
-    host_counted = 0;
+    host_counters_refused = host_samples_refused = false;
+    host_counted = host_sampled = 0;
     return 0;
 }
 
@@ -137,13 +137,93 @@ static void what_may_be_the_best_is_counted_at_once_and_in_full(void **state)
     assert_true(one < counters && counters <= COUNTERS_MAX);
     calls[1].index = 0;
     assert_int_equal(counting_in_full(&counting, arena, calls, 2, result, &err), DEVICE_OK);
-    assert_int_equal(result->metric_count, 2 * counters);
+    assert_int_equal(result->metric_count, 2 * counters + STALL_METRICS);
     assert_int_equal(result->metrics[0].problem, 1);
     assert_int_equal(result->metrics[counters].problem, 0);
     assert_true(result->metrics[counters].value == 100);
     assert_int_equal(result->counted_count, 0);
     device_unload(calls[0].module);
     device_unload(calls[1].module);
+}
+
+static double told(enum metric metric)
+{
+    for (int i = 0; i < result->metric_count; i++) {
+        if (result->metrics[i].metric == metric) {
+            return result->metrics[i].value;
+        }
+    }
+    fail_msg("nothing says %s", metric_table[metric].name);
+    return NAN;
+}
+
+static void its_warps_are_looked_at(void **state)
+{
+    struct counted_call call = call_of(5);
+    struct err err = {0};
+
+    (void)state;
+    assert_int_equal(counting_in_full(&counting, arena, &call, 1, result, &err), DEVICE_OK);
+    assert_true(told(METRIC_PC_SAMPLES) == 10);
+    assert_true(told(METRIC_PC_ISSUING) == 40 && told(METRIC_PC_BARRIER) == 50);
+    assert_true(told(METRIC_PC_WAIT) == 10 && told(METRIC_PC_LONG) == 0);
+    assert_true(told(METRIC_PC_HOTTEST) == 60 && told(METRIC_PC_HOTTEST_AT) == 48);
+    device_unload(call.module);
+}
+
+static void nobody_may_look_is_heard_once(void **state)
+{
+    struct counted_call call = call_of(5);
+    struct err err = {0};
+    int last;
+
+    (void)state;
+    host_samples_refused = true;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(counting_in_full(&counting, arena, &call, 1, result, &err), DEVICE_OK);
+        last = result->metric_count - 1;
+        assert_int_equal(result->metrics[last].metric, METRIC_PC_SAMPLES);
+        assert_true(isnan(result->metrics[last].value));
+        assert_string_equal(result->metrics[last].reason, "only root may look");
+    }
+    assert_int_equal(host_sampled, 1);
+    assert_int_equal(host_counted, 2); /* counters are another thing */
+    device_unload(call.module);
+}
+
+static void every_reason_is_known_by_its_name(void **state)
+{
+    (void)state;
+    for (int i = 0; i < STALLS; i++) {
+        const char *name = arena_printf(arena, "smsp__pcsamp_warps_issue_stalled_%s",
+                                        stall_table[i].reason);
+
+        assert_int_equal(stall_find(name), i);
+        assert_int_equal(stall_find(arena_printf(arena, "%s_not_issued", name)), -1);
+        assert_int_equal(stall_table[i].metric, METRIC_PC_ISSUING + i);
+        assert_string_equal(metric_table[stall_table[i].metric].source, "sampling");
+    }
+    assert_int_equal(stall_find("wait"), -1);
+}
+
+static void samples_of_an_instruction_add_up(void **state)
+{
+    struct stalls stalls = {0};
+    double values[STALL_METRICS];
+
+    (void)state;
+    stalls_tell(&stalls, values);
+    assert_true(values[0] == 0 && isnan(values[1]) && isnan(values[STALL_METRICS - 1]));
+    for (int i = 0; i < 3000; i++) { /* of two kernels, read in pieces */
+        stalls_add(&stalls, (uint64_t)(i % 2), 16 * (uint64_t)(i % 7), i % STALLS, 1);
+    }
+    stalls_add(&stalls, 1, 64, 0, 50);
+    stalls_add(&stalls, 0, 64, 0, 49);
+    stalls_tell(&stalls, values);
+    assert_true(values[0] == 3099);
+    assert_true(values[STALL_METRICS - 1] == 64);
+    assert_float_equal(values[STALL_METRICS - 2], 100.0 * (3000 / 14 + 50) / 3099, 100.0 / 3099);
+    stalls_free(&stalls);
 }
 
 static void no_memory_for_a_batch_is_no_refusal_for_ever(void **state)
@@ -173,6 +253,10 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_may_be_the_best_is_counted_at_once_and_in_full, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(its_warps_are_looked_at, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nobody_may_look_is_heard_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_reason_is_known_by_its_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(samples_of_an_instruction_add_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_memory_for_a_batch_is_no_refusal_for_ever, set_up,
                                         tear_down),
     };

@@ -158,6 +158,33 @@ static void a_models_counts_are_marked_as_such(void **state)
     expect("multiprocessors without work: busy 40 %");
 }
 
+/* By counters barriers are waited for most; whoever looked more closely saw something else. */
+static void samples_say_it_better_than_counters(void **state)
+{
+    (void)state;
+    metrics[METRIC_HW_STALL_BARRIER] = 2;
+    for (int i = METRIC_PC_SAMPLES; i <= METRIC_PC_HOTTEST_AT; i++) {
+        metrics[i] = 0;
+    }
+    diagnose(arena, &subject, &diagnosis);
+    assert_string_equal(diagnosis.hot, ""); /* no warp was seen */
+    metrics[METRIC_PC_SAMPLES] = 1000;
+    metrics[METRIC_PC_ISSUING] = 30;
+    metrics[METRIC_PC_READY] = 12;
+    metrics[METRIC_PC_MEMBAR] = 20;
+    metrics[METRIC_PC_BARRIER] = 20;
+    metrics[METRIC_PC_LONG] = 9;
+    metrics[METRIC_PC_SLEEP] = 6;
+    metrics[METRIC_PC_MISC] = 3;
+    metrics[METRIC_PC_HOTTEST] = 17;
+    metrics[METRIC_PC_HOTTEST_AT] = 4096;
+    expect("nothing is used up; warps wait most for barriers of the block (20 % of the samples), "
+           "fences (20 %), memory beyond shared (9 %)");
+    assert_string_equal(diagnosis.hot,
+                        "of 1000 samples of warps 30.0 % issued and 12.0 % could have; 17.0 % were "
+                        "at one instruction, 4096 bytes into the code");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -167,6 +194,7 @@ int main(void)
         TEST(what_is_used_most_limits),
         TEST(conflicts_are_named_where_shared_memory_limits),
         TEST(who_waits_is_told_for_what),
+        TEST(samples_say_it_better_than_counters),
         TEST(a_device_without_work_is_told),
         TEST(the_roof_is_flat_or_slopes),
         TEST(without_ceilings_what_is_known_is_told),
