@@ -3,6 +3,7 @@
  *
  *     audit_scan       a keyed digest of a buffer; 16-bit elements that hold poison or an infinity
  *     audit_gather     rows out of a tensor, one after another
+ *     audit_draw       a tensor of unit normals, the bits that the host would draw (inputs.h)
  *     audit_baseline   attention as a right kernel of the class FP32 computes it, and for each row the
  *                      rms error that such a kernel must be expected to make (reference.h)
  *     audit_compare    a candidate's whole output against that, in units of the expected error
@@ -471,4 +472,19 @@ extern "C" __global__ void audit_gather(const u16 *from, const i64 *offsets, u64
     if (row < rows)
         for (u64 c = threadIdx.x % 32; c < columns; c += 32)
             to[row * columns + c] = from[offsets[row] + c];
+}
+
+/* Four elements of 16 bits for each of `count` words; the table's patterns have no sign. */
+extern "C" __global__ void audit_draw(uint2 *to, u64 count, u64 key, const u16 *table)
+{
+    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (u64)gridDim.x * blockDim.x) {
+        const u64 word = mix64(key + i);
+        u32 halves[4];
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            const u32 bits = (u32)(word >> 16 * k) & 0xffff;
+            halves[k] = table[bits & 0x7fff] | (bits & 0x8000);
+        }
+        to[i] = make_uint2(halves[0] | halves[1] << 16, halves[2] | halves[3] << 16);
+    }
 }

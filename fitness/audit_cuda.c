@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "fitness/device_cuda.h"
+#include "fitness/inputs.h"
 
 #ifdef EVO_AUDIT_IMAGE
 
@@ -33,6 +34,7 @@ extern const char evo_audit_image[];
 enum kernel {
     SCAN,
     GATHER,
+    DRAW,
     COMPARE,                /* of F16; the next is of BF16 */
     BASELINE = COMPARE + 2, /* F16 of 64 columns, of 128; BF16 */
     KERNELS = BASELINE + 4,
@@ -41,6 +43,7 @@ enum kernel {
 static const char *const names[KERNELS] = {
     [SCAN] = "audit_scan",
     [GATHER] = "audit_gather",
+    [DRAW] = "audit_draw",
     [COMPARE] = "audit_compare_f16",
     [COMPARE + 1] = "audit_compare_bf16",
     [BASELINE] = "audit_baseline_f16_64",
@@ -53,6 +56,7 @@ static struct {
     CUmodule module;
     CUfunction kernels[KERNELS];
     bool refused; /* the driver did not take it: not asked again */
+    device_ptr tables[2]; /* of normal_recipe, by type; 0: not yet */
 } audit;
 
 static const char what[] = "cannot audit an output";
@@ -84,6 +88,10 @@ static bool load(void)
 
 void audit_close(void)
 {
+    for (int i = 0; i < 2; i++) {
+        device_free(audit.tables[i]);
+        audit.tables[i] = 0;
+    }
     if (audit.module != NULL) {
         cuModuleUnload(audit.module);
         audit.module = NULL;
@@ -169,6 +177,45 @@ static enum device_status gather(device_ptr from, const int64_t *offsets, int64_
     return status;
 }
 
+static enum device_status draw_tensor(device_ptr to, int64_t elements, uint64_t key,
+                                      device_ptr table, struct err *err)
+{
+    uint64_t words = (uint64_t)elements / 4;
+    void *args[] = {&to, &words, &key, &table};
+    uint32_t grid[3];
+
+    cover((int64_t)words, SCAN_THREADS, grid);
+    return run(DRAW, grid, SCAN_THREADS, args, err);
+}
+
+/* The table stays on the device: it holds nothing that a candidate may not know. */
+static enum device_status draw(const struct problem *problem, uint64_t key,
+                               const struct device_buffers *inputs, struct err *err)
+{
+    device_ptr *table = &audit.tables[problem->dtype == DTYPE_BF16];
+    size_t bytes = INPUT_QUANTILES * sizeof(uint16_t);
+    enum device_status status = DEVICE_OK;
+    struct normal_recipe recipe;
+
+    inputs_normal_recipe(problem, key, &recipe);
+    if (*table == 0) {
+        status = device_alloc(bytes, table, err);
+        *table = status == DEVICE_OK ? *table : 0;
+    }
+    if (status == DEVICE_OK) { /* again each time: it lay within reach of every candidate */
+        status = device_write(*table, recipe.table, bytes, err);
+    }
+    if (status == DEVICE_OK) {
+        status = draw_tensor(inputs->q, problem_q_elements(problem), recipe.q, *table, err);
+    }
+    if (status == DEVICE_OK) {
+        status = draw_tensor(inputs->k, problem_kv_elements(problem), recipe.k, *table, err);
+    }
+    return status == DEVICE_OK
+               ? draw_tensor(inputs->v, problem_kv_elements(problem), recipe.v, *table, err)
+               : status;
+}
+
 static struct problem_args args_of(const struct problem *problem, bool halves)
 {
     struct problem_args args = problem_args(problem);
@@ -207,7 +254,7 @@ static enum device_status compare(const struct problem *problem, const struct de
                 sizeof *comparison, err);
 }
 
-static const struct device_auditor auditor = {scan, copy, gather, baseline, compare};
+static const struct device_auditor auditor = {scan, copy, gather, draw, baseline, compare};
 
 const struct device_auditor *device_auditor(const struct problem *problem)
 {

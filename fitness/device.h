@@ -150,6 +150,9 @@ struct device_auditor {
     /* Rows of `columns` elements, row i from element offsets[i] on. */
     enum device_status (*gather)(device_ptr from, const int64_t *offsets, int64_t rows,
                                  int64_t columns, uint16_t *to, struct err *err);
+    /* The Q, K and V that inputs_draw makes of this key in the family INPUT_NORMAL. */
+    enum device_status (*draw)(const struct problem *problem, uint64_t key,
+                               const struct device_buffers *inputs, struct err *err);
     /* Attention of these inputs in the class FP32, and the rms error to be expected of each row of
        a candidate's numerics class. */
     enum device_status (*baseline)(const struct problem *problem, bool halves,

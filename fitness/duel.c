@@ -136,7 +136,7 @@ static bool still_right(struct session *s, int side, struct err *err)
 {
     struct judge_result *gate = s->sides[side].gate;
 
-    s->status = verify_sets_check(s->arena, s->sides[side].sets, gate, err);
+    s->status = verify_sets_check(s->arena, s->sides[side].sets, false, gate, err);
     return gate->verdict == VERDICT_NONE ? s->status == DEVICE_OK
                                          : decided(s, side, gate->verdict, gate->reason);
 }

@@ -37,7 +37,7 @@ struct region {
     size_t bytes;
 };
 
-/* Buffers for one call, and the host's copy of its inputs. */
+/* Buffers for one call, and the host's copy of its inputs: NULL where nobody has needed it yet. */
 struct rig {
     struct region regions[REGIONS_MAX];
     int region_count;
@@ -60,6 +60,7 @@ struct gate {
     int threads;
     bool race;     /* the module is a twin: what is wrong with it is a race */
     bool tells;    /* the answers of the first launches go into the result */
+    bool there;    /* unit normals are drawn where the auditor is: the host may never need them */
     int64_t calls; /* so far: poisons come in turn, whatever the cases */
     struct problem_args args;
     int64_t elements;       /* of the output */
@@ -98,6 +99,7 @@ struct climb {
     int launches;
     bool first; /* of its shape: launch, sanity, correct and stable are rows of their own */
     bool bar;   /* the historic bar holds besides */
+    bool brief; /* no reference: another launch must give the same bits, and that is all */
 };
 bool case_run(struct gate *gate, struct rig *rig, const struct climb *climb);
 
@@ -110,6 +112,8 @@ bool rig_make(struct gate *gate, struct rig *rig, int64_t number);
 void rig_free(struct rig *rig);
 /* Draws fresh inputs and puts them where the next call reads them. */
 bool rig_draw(struct gate *gate, struct rig *rig, enum input_family family, uint64_t key);
+/* The host's copy of them, drawn now if it was not yet. */
+const struct inputs *rig_inputs(struct gate *gate, struct rig *rig);
 /* Poisons everything the next call may only write, and the shared memory it may not trust. */
 enum device_status rig_poison(struct gate *gate, struct rig *rig);
 bool rig_call(struct gate *gate, struct rig *rig, struct case_result *row);

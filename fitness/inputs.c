@@ -13,7 +13,7 @@
  * for four values, and nothing but integer operations, so the bits are the same everywhere. The
  * table itself is made with + - * / and sqrt alone, which IEEE 754 fixes to the last bit.
  */
-enum { QUANTILES = 1 << 15, ROWS_PER_TASK = 256 };
+enum { QUANTILES = INPUT_QUANTILES, ROWS_PER_TASK = 256 };
 
 struct format {
     int mantissa, exponent_min, exponent_max; /* stored bits; of normal numbers */
@@ -163,6 +163,8 @@ static uint64_t mix64(uint64_t x)
     x = (x ^ x >> 27) * 0x94d049bb133111ebu;
     return x ^ x >> 31;
 }
+
+uint64_t inputs_mix(uint64_t x) { return mix64(x); }
 
 enum tensor { TENSOR_Q, TENSOR_K, TENSOR_V, TENSORS };
 
@@ -520,17 +522,34 @@ static void draw_rows(void *context, int64_t task)
     }
 }
 
+static uint64_t tensor_key(enum input_family family, uint64_t key, int tensor)
+{
+    return mix64(key ^ mix64((uint64_t)(family * TENSORS + tensor)));
+}
+
+static pthread_once_t tables_made = PTHREAD_ONCE_INIT;
+
+void inputs_normal_recipe(const struct problem *problem, uint64_t key, struct normal_recipe *recipe)
+{
+    pthread_once(&tables_made, make_tables);
+    *recipe = (struct normal_recipe){
+        .q = mix64(tensor_key(INPUT_NORMAL, key, TENSOR_Q)),
+        .k = mix64(tensor_key(INPUT_NORMAL, key, TENSOR_K)),
+        .v = mix64(tensor_key(INPUT_NORMAL, key, TENSOR_V)),
+        .table = quantile_tables[problem->dtype],
+    };
+}
+
 void inputs_draw(const struct problem *problem, enum input_family family, uint64_t key,
                  struct inputs *inputs, int threads)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct drawing drawing = {
         .problem = problem, .family = &families[family], .out = {inputs->q, inputs->k, inputs->v}};
     int64_t tasks = 0;
 
-    pthread_once(&once, make_tables);
+    pthread_once(&tables_made, make_tables);
     for (int t = 0; t < TENSORS; t++) {
-        uint64_t own = mix64(key ^ mix64((uint64_t)(family * TENSORS + t)));
+        uint64_t own = tensor_key(family, key, t);
         drawing.keys[t] = mix64(own);
         drawing.dials[t] = mix64(own + 1);
         tasks += tensor_tasks(problem, (enum tensor)t);

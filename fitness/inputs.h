@@ -30,6 +30,23 @@ struct inputs {
     uint16_t *q, *k, *v; /* problem_q_elements, problem_kv_elements; the caller's memory */
 };
 
+/*
+ * Unit normals as another machine can draw them: element e of a tensor, counted as it lies in
+ * memory, takes bits 16 (e % 4) to 16 (e % 4) + 15 of inputs_mix(the tensor's key + e / 4).
+ * The lowest 15 of them choose a pattern of the table, the highest is its sign. Where head_dim is a
+ * multiple of 4 these are the bits that inputs_draw makes of INPUT_NORMAL.
+ */
+enum { INPUT_QUANTILES = 1 << 15 };
+
+struct normal_recipe {
+    uint64_t q, k, v; /* keys */
+    const uint16_t *table;
+};
+
+void inputs_normal_recipe(const struct problem *problem, uint64_t key,
+                          struct normal_recipe *recipe);
+uint64_t inputs_mix(uint64_t x);
+
 /* threads: how many may be used. */
 void inputs_draw(const struct problem *problem, enum input_family family, uint64_t key,
                  struct inputs *inputs, int threads);

@@ -1,5 +1,6 @@
 #include "fitness/gate.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -110,8 +111,7 @@ bool rig_make(struct gate *gate, struct rig *rig, int64_t number)
 
     *rig = (struct rig){
         .region_count = REGION_WORKSPACE + plan->workspace_count,
-        .guard = (uint32_t)gate_derive(gate, "guard", number, 0),
-        .inputs = {device_host_alloc(q), device_host_alloc(kv), device_host_alloc(kv)}};
+        .guard = (uint32_t)gate_derive(gate, "guard", number, 0)};
     rig->buffers.problem = gate->args;
     for (int w = 0; w < plan->workspace_count; w++) {
         sizes[REGION_WORKSPACE + w] = (size_t)plan->workspaces[w].bytes;
@@ -146,24 +146,63 @@ static bool digest_input(struct gate *gate, const struct rig *rig, int index, ui
     return status == DEVICE_OK || device_failed(gate, status, NULL);
 }
 
+static void draw(struct gate *gate, struct rig *rig)
+{
+    struct inputs *inputs = &rig->inputs;
+
+    if (inputs->q == NULL) {
+        inputs->q = device_host_alloc(rig->regions[REGION_Q].bytes);
+        inputs->k = device_host_alloc(rig->regions[REGION_K].bytes);
+        inputs->v = device_host_alloc(rig->regions[REGION_V].bytes);
+    }
+    inputs_draw(gate->subject->problem, rig->family, rig->key, inputs, gate->threads);
+}
+
+const struct inputs *rig_inputs(struct gate *gate, struct rig *rig)
+{
+    int64_t since = clock_now_us();
+
+    if (rig->inputs.q == NULL) {
+        draw(gate, rig);
+        gate_spend(gate, PART_DRAW, &since);
+    }
+    return &rig->inputs;
+}
+
+static enum device_status write_inputs(struct gate *gate, const struct rig *rig)
+{
+    const void *inputs[] = {rig->inputs.q, rig->inputs.k, rig->inputs.v};
+    enum device_status status = DEVICE_OK;
+
+    for (int i = REGION_Q; i <= REGION_V && status == DEVICE_OK; i++) {
+        const struct region *region = &rig->regions[i];
+
+        status = device_write(region->at, inputs[i], region->bytes, gate->err);
+    }
+    return status;
+}
+
 /* Draws fresh inputs and puts them where the next call reads them. */
 bool rig_draw(struct gate *gate, struct rig *rig, enum input_family family, uint64_t key)
 {
-    const void *inputs[] = {rig->inputs.q, rig->inputs.k, rig->inputs.v};
-
+    enum device_status status;
     int64_t since = clock_now_us();
 
     rig->family = family;
     rig->key = key;
-    inputs_draw(gate->subject->problem, family, key, &rig->inputs, gate->threads);
-    gate_spend(gate, PART_DRAW, &since);
-    for (int i = REGION_Q; i <= REGION_V; i++) {
-        const struct region *region = &rig->regions[i];
-        enum device_status status = device_write(region->at, inputs[i], region->bytes, gate->err);
-        if (status != DEVICE_OK) {
-            return device_failed(gate, status, NULL);
-        }
-        if (gate->auditor != NULL && !digest_input(gate, rig, i, &rig->digests[i])) {
+    if (gate->there && family == INPUT_NORMAL) {
+        assert(rig->inputs.q == NULL); /* or it would be of inputs that were before */
+        status = gate->auditor->draw(gate->subject->problem, key, &rig->buffers, gate->err);
+    } else {
+        draw(gate, rig);
+        gate_spend(gate, PART_DRAW, &since);
+        status = write_inputs(gate, rig);
+    }
+    if (status != DEVICE_OK) {
+        return device_failed(gate, status, NULL);
+    }
+    for (int i = REGION_Q; i <= REGION_V && gate->auditor != NULL; i++) {
+        if (!digest_input(gate, rig, i, &rig->digests[i])) {
             return false;
         }
     }
@@ -274,7 +313,6 @@ static bool check_guards(struct gate *gate, struct rig *rig, int index, struct c
 /* Guards whole, inputs as they were. */
 bool rig_check_surroundings(struct gate *gate, struct rig *rig, struct case_result *row)
 {
-    const void *inputs[] = {rig->inputs.q, rig->inputs.k, rig->inputs.v};
     int64_t at;
 
     for (int i = 0; i < rig->region_count; i++) {
@@ -291,6 +329,8 @@ bool rig_check_surroundings(struct gate *gate, struct rig *rig, struct case_resu
         if (gate->auditor != NULL && digest == rig->digests[i]) {
             continue;
         }
+        const struct inputs *own = rig_inputs(gate, rig);
+        const void *inputs[] = {own->q, own->k, own->v};
         if (!compare_memory(gate, region->at, region->bytes, inputs[i], 0, &at)) {
             return false;
         }

@@ -19,6 +19,7 @@ enum device_status verify_sets_make(struct arena *arena, const struct verify_sub
 
     gate.threads = reference_threads();
     gate.args = problem_args(subject->problem);
+    gate.there = gate.auditor != NULL;
     made->subject = *subject;
     made->secret = secret;
     made->rigs = xcalloc((size_t)count, sizeof(*made->rigs));
@@ -46,13 +47,14 @@ const struct device_buffers *verify_sets_buffers(const struct verify_sets *sets,
     return sets->buffers;
 }
 
-enum device_status verify_sets_check(struct arena *arena, struct verify_sets *sets,
+enum device_status verify_sets_check(struct arena *arena, struct verify_sets *sets, bool briefly,
                                      struct judge_result *result, struct err *err)
 {
     struct gate gate = gate_of(arena, &sets->subject, sets->secret, result, err);
     struct climb climb = {.rung = RUNG_TIMED, .launches = LAUNCHES_CASE};
     bool well;
 
+    climb.brief = briefly && gate.auditor != NULL;
     well = gate_open(&gate);
     for (int s = 0; s < sets->count && well; s++) {
         well = case_run(&gate, &sets->rigs[s], &climb);

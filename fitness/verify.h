@@ -100,15 +100,17 @@ enum device_status verify_race(struct arena *arena, const struct verify_subject 
                                uint64_t secret, struct judge_result *result, struct err *err);
 
 /*
- * Checks the outputs that timed calls left behind in `sets`, whose inputs verify_prepare drew: a
- * kernel that is right only while nobody measures is caught here.
+ * Sets of buffers with unit normals for timing, and a look at what timed calls left behind in them:
+ * a kernel that is right only while nobody measures is caught here. `briefly`, for a program that
+ * is too slow to be kept: where a reference is dear, its outputs must be the bits that an untimed
+ * call gives, and no more is asked.
  */
 struct verify_sets;
 enum device_status verify_sets_make(struct arena *arena, const struct verify_subject *subject,
                                     uint64_t secret, int count, struct verify_sets **sets,
                                     struct err *err);
 const struct device_buffers *verify_sets_buffers(const struct verify_sets *sets, int *count);
-enum device_status verify_sets_check(struct arena *arena, struct verify_sets *sets,
+enum device_status verify_sets_check(struct arena *arena, struct verify_sets *sets, bool briefly,
                                      struct judge_result *result, struct err *err);
 void verify_sets_free(struct verify_sets *sets);
 

@@ -792,6 +792,34 @@ static enum device_status host_gather(device_ptr from, const int64_t *offsets, i
     return DEVICE_OK;
 }
 
+/* As the recipe says, not as inputs.c does it. */
+static enum device_status host_draw(const struct problem *problem, uint64_t key,
+                                    const struct device_buffers *inputs, struct err *err)
+{
+    struct normal_recipe recipe;
+
+    (void)err;
+    inputs_normal_recipe(problem, key, &recipe);
+    const struct {
+        device_ptr at;
+        int64_t elements;
+        uint64_t key;
+    } tensors[] = {{inputs->q, problem_q_elements(problem), recipe.q},
+                   {inputs->k, problem_kv_elements(problem), recipe.k},
+                   {inputs->v, problem_kv_elements(problem), recipe.v}};
+
+    for (size_t t = 0; t < sizeof tensors / sizeof *tensors; t++) {
+        uint16_t *to = (uint16_t *)(uintptr_t)tensors[t].at;
+
+        for (int64_t e = 0; e < tensors[t].elements; e++) {
+            uint64_t bits = inputs_mix(tensors[t].key + (uint64_t)(e / 4)) >> e % 4 * 16;
+
+            to[e] = (uint16_t)(recipe.table[bits & 0x7fff] | (bits & 0x8000));
+        }
+    }
+    return DEVICE_OK;
+}
+
 static uint16_t *output_of_row(const struct problem *problem, device_ptr from, int64_t row)
 {
     struct problem_args p = problem_args(problem);
@@ -894,8 +922,8 @@ static enum device_status host_compare(const struct problem *problem,
 
 const struct device_auditor *device_auditor(const struct problem *problem)
 {
-    static const struct device_auditor auditor = {host_scan, host_copy, host_gather, host_baseline,
-                                                  host_compare};
+    static const struct device_auditor auditor = {host_scan, host_copy,     host_gather,
+                                                  host_draw, host_baseline, host_compare};
 
     (void)problem;
     return &auditor;

@@ -494,6 +494,47 @@ static void rows_are_gathered(void **state)
     memory_buffer_free(memory, to);
 }
 
+/* Of types, layouts and sizes; the grid has fewer threads than there is to draw, or more. */
+static void what_is_drawn_there_is_what_the_host_draws(void **state)
+{
+    static const char *const problems[] = {"1x2x24x40", "2x4/2x9x64:bf16", "1x3x17/30x8:bshd"};
+
+    (void)state;
+    for (size_t n = 0; n < sizeof problems / sizeof *problems; n++) {
+        struct scene scene;
+        struct normal_recipe recipe;
+
+        open_scene(&scene, problems[n], INPUT_NORMAL, false);
+        inputs_normal_recipe(&scene.problem, 77, &recipe);
+        const struct {
+            const uint16_t *drawn;
+            int64_t elements;
+            uint64_t key;
+        } tensors[] = {{scene.inputs.q, problem_q_elements(&scene.problem), recipe.q},
+                       {scene.inputs.k, problem_kv_elements(&scene.problem), recipe.k},
+                       {scene.inputs.v, problem_kv_elements(&scene.problem), recipe.v}};
+        uint64_t table = put(recipe.table, INPUT_QUANTILES * sizeof *recipe.table, "the table");
+
+        for (size_t t = 0; t < sizeof tensors / sizeof *tensors; t++) {
+            size_t bytes = (size_t)tensors[t].elements * sizeof(uint16_t);
+            uint64_t to = put(NULL, bytes, "a tensor");
+            uint16_t *got = drawn(tensors[t].elements);
+            struct params params = {.length = 0};
+
+            add_u64(&params, to);
+            add_u64(&params, (uint64_t)tensors[t].elements / 4);
+            add_u64(&params, tensors[t].key);
+            add_u64(&params, table);
+            run("audit_draw", &params, (const uint32_t[3]){n == 0 ? 1 : 6, 1, 1}, 256);
+            get(to, got, bytes);
+            assert_memory_equal(got, tensors[t].drawn, bytes);
+            memory_buffer_free(memory, to);
+        }
+        memory_buffer_free(memory, table);
+        close_scene(&scene);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,6 +542,7 @@ int main(void)
         cmocka_unit_test(what_differs_is_found_in_its_row),
         cmocka_unit_test(digests_and_counts_are_what_they_say),
         cmocka_unit_test(rows_are_gathered),
+        cmocka_unit_test(what_is_drawn_there_is_what_the_host_draws),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
