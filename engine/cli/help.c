@@ -202,7 +202,9 @@ static const char man_head[] =
     "breeds CUDA attention kernels.\n"
     "A seed,\n"
     ".Xr evo-seed 5 ,\n"
-    "says which shapes to be fast on and which templates to vary.\n"
+    "says which shapes to be fast on and which templates,\n"
+    ".Xr evo-template 5 ,\n"
+    "to vary.\n"
     "The search mutates their genes, compiles each candidate, checks its results\n"
     "against a reference in double precision, times what passed, and keeps\n"
     "everything in one database.\n"
@@ -289,7 +291,8 @@ static const char man_examples[] = ".Sh EXAMPLES\n"
                                    ".Sh SEE ALSO\n"
                                    ".Xr sqlite3 1 ,\n"
                                    ".Xr ssh 1 ,\n"
-                                   ".Xr evo-seed 5\n";
+                                   ".Xr evo-seed 5 ,\n"
+                                   ".Xr evo-template 5\n";
 
 void help_manual(FILE *out)
 {

@@ -73,7 +73,7 @@ commands() {
 
 @test "the manual pages are clean mdoc" {
     command -v mandoc || skip "mandoc is not installed"
-    for page in evo.1 evo-seed.5; do
+    for page in evo.1 evo-seed.5 evo-template.5; do
         mandoc -Tlint "$EVO_SOURCE/docs/$page" 2>/dev/null |
             grep -v 'referenced manual not found' > lint.txt || true
         cat lint.txt
@@ -97,6 +97,40 @@ commands() {
         echo "$key"
         grep -q "^\.It Cm $key :" "$EVO_SOURCE/docs/evo-seed.5"
     done < keys.txt
+}
+
+# mistaken WORDS: what evo says of a template of these words.
+mistaken() {
+    printf '/*\n * t -- t.\n */\n#include "include/evo.cuh"\n%s\nextern "C" __global__ void k(evo_half *O) {}\n' "$1" > t.cu
+    evo genes t --templates . 2>&1 || true
+}
+# named PATTERN: the words of a hint, behind it.
+named() { sed -n "s/^evo: $1 //p" | tr -d , | sed 's/ and / /' | tr ' ' '\n'; }
+
+@test "evo-template.5 documents every word that the parser knows, as it is written" {
+    command -v mandoc || skip "mandoc is not installed"
+    mandoc -Tascii -Owidth=200 "$EVO_SOURCE/docs/evo-template.5" | col -bx | sed 's/  */ /g' > page.txt
+    mistaken 'EVO_UNHEARD(1)' | named 'the words are' > words.txt
+    [ "$(wc -l < words.txt)" -ge 10 ]
+    while read -r word; do
+        usage=$(mistaken "$word()" | sed -n 's/^evo: it is written //p')
+        echo "$usage"
+        [ -n "$usage" ] && grep -qxF " $usage" page.txt
+    done < words.txt
+    {
+        mistaken 'EVO_GIVEN(UNHEARD, "x")' | named 'the givens are'
+        mistaken 'EVO_GENE(A, unheard(1), "x")' | named 'the domains are'
+        mistaken 'EVO_WORKSPACE(a, 1, unheard, "x")' | named 'the kinds are'
+        mistaken 'EVO_TENSOR_MAP(a, UNHEARD, (8, 8), 0, "x")' | named 'the tensors are'
+        mistaken 'EVO_LAUNCH(k, (unheard), 1, 1, (O))' | named 'the names declared above it are'
+        mistaken 'EVO_LAUNCH(k, (1), 1, 1, (UNHEARD))' | named 'the arguments are'
+        mistaken 'EVO_LET(A, unheard(1), "x")' | named 'the functions are'
+    } | sort -u > names.txt
+    [ "$(wc -l < names.txt)" -ge 28 ]
+    while read -r name; do
+        echo "$name"
+        grep -qE "^\.(It )?Li (.* , )*$name([ (]|\$)" "$EVO_SOURCE/docs/evo-template.5"
+    done < names.txt
 }
 
 @test "completions name every command and option, and are scripts that their shells read" {

@@ -71,7 +71,7 @@ END
 }
 
 @test "manual pages, licence and readme are where Debian has them" {
-    for file in man/man1/evo.1 man/man5/evo-seed.5 doc/evo/LICENSE doc/evo/README.md; do
+    for file in man/man1/evo.1 man/man5/evo-seed.5 man/man5/evo-template.5 doc/evo/LICENSE doc/evo/README.md; do
         ls "$installed/share/$file"*
     done
     [ -z "$(find "$installed/share" -type f -perm /111)" ]
