@@ -178,7 +178,7 @@ SET state = 'done', source_hash = :source_hash, code_key = :code_key, plan_key =
 WHERE run = :run AND place = :place AND state = 'queued'
 
 -- :name candidate_count
-SELECT count(*) FROM candidate WHERE run = :run
+SELECT coalesce(sum(candidates), 0) FROM tally WHERE run = :run
 
 -- :name candidate_list
 SELECT * FROM candidate_detail WHERE run = :run ORDER BY place
@@ -547,12 +547,15 @@ ORDER BY m.problem
 
 -- The device over time: clock, power, heat and brakes of every :step-th timed candidate.
 -- :name device_strip
+WITH RECURSIVE at(place) AS (
+    VALUES (0) UNION ALL SELECT place + :step FROM at WHERE place + :step < :end)
 SELECT c.finished_at, k.value, w.value, t.value, b.value
-FROM candidate c
+FROM at
+CROSS JOIN candidate c ON c.run = :run AND c.place = at.place
 LEFT JOIN metric k ON k.judgement = c.judgement AND k.problem = 0 AND k.name = 'sm_clock_mhz'
 LEFT JOIN metric w ON w.judgement = c.judgement AND w.problem = 0 AND w.name = 'power_w'
 LEFT JOIN metric t ON t.judgement = c.judgement AND t.problem = 0 AND t.name = 'temperature_c'
 LEFT JOIN metric b ON b.judgement = c.judgement AND b.problem = 0 AND b.name = 'throttle_reasons'
-WHERE c.run = :run AND c.place % :step = 0 AND c.verdict = 'pass'
+WHERE c.verdict = 'pass'
   AND (k.value IS NOT NULL OR w.value IS NOT NULL)
 ORDER BY c.place

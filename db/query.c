@@ -944,6 +944,7 @@ bool query_device_strip(struct store *store, int64_t run, int64_t count, strip_v
     }
     sql_bind_i64(s, ":run", run);
     sql_bind_i64(s, ":step", candidates / count + 1);
+    sql_bind_i64(s, ":end", candidates);
     while ((ok = sql_row(store, s, &more, err)) && more) {
         visit(context, &(struct strip_row){.at = sql_i64(s, 0),
                                            .state = {sql_f64(s, 1, NAN), sql_f64(s, 2, NAN),

@@ -326,6 +326,8 @@ async function begin() {
     return;
   }
   const token = new URLSearchParams(location.search).get('token') ?? '';
+  const status = await fetch(`api/status?token=${token}`).then((found) => (found.ok ? found.json() : null)); // at once, however large the run is
+  if (status) render(html`<header><p class="soft">evo · ${status.run}</p><h1>${status.best ? `n${status.best_place}: ${t.us(status.best.us)}` : 'No kernel has passed yet'}</h1><p>${t.count(status.finished)} evaluated; the run is being read …</p></header>`, root, root.firstChild);
   const answer = await fetch(`api/report?token=${token}`);
   if (!answer.ok) { root.textContent = `the server answered ${answer.status}`; return; }
   const data = prepare(await answer.json(), true);
