@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "cli/prune.h"
 #include "cli/source.h"
 #include "daemon/planted.h"
 #include "daemon/setup.h"
@@ -55,20 +56,6 @@ static void write_program(const struct exported *exported, struct buf *out)
     buf_printf(out, "%s\n\n", PROGRAM_END);
     buf_free(&wire);
     arena_free(arena);
-}
-
-/* #line directives name files that the reader does not have. */
-static void write_source(const char *source, struct buf *out)
-{
-    while (*source != '\0') {
-        size_t length = strcspn(source, "\n");
-
-        if (strncmp(source, "#line", 5) != 0) {
-            buf_add(out, source, length);
-            buf_puts(out, "\n");
-        }
-        source += length + (source[length] == '\n');
-    }
 }
 
 static void write_constants(const struct program *program, struct buf *out)
@@ -272,7 +259,7 @@ void exported_write(const struct exported *exported, struct buf *out)
     write_program(exported, out);
     buf_puts(out, export_prototypes);
     buf_printf(out, "\n%s\n", DEVICE_BEGIN);
-    write_source(exported->source, out);
+    prune_source(exported->source, out);
     buf_printf(out, "%s\n\n", DEVICE_END);
     /* Launch expressions are C++ too, once their names are 64-bit constants and variables. */
     if (exported->program.map_count > 0) {
