@@ -286,6 +286,16 @@ int cudaEventElapsedTime(float *ms, void *begin, void *end)
 
 /* The driver, as a Python module asks it. */
 
+int cuCtxGetCurrent(void **context) { return *context = NULL, 0; }
+int cuDeviceGet(int *device, int ordinal) { return *device = ordinal, 0; }
+int cuDevicePrimaryCtxRetain(void **context, int device)
+{
+    static int primary;
+
+    *context = &primary;
+    return device != 0;
+}
+int cuCtxSetCurrent(void *context) { return context == NULL; }
 int cuModuleLoadData(void **module, const char *image)
 {
     *module = NULL;

@@ -124,7 +124,8 @@ static json_t *json_metric_names(void)
     json_t *names = json_array();
 
     for (int i = 0; i < METRIC_COUNT; i++) {
-        json_array_append_new(names, json_string(metric_table[i].name));
+        json_array_append_new(names, json_pack("[s, s, s]", metric_table[i].name,
+                                               metric_table[i].unit, metric_table[i].doc));
     }
     return names;
 }

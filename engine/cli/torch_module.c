@@ -136,7 +136,8 @@ void torch_module_write(const struct exported *exported, const void *cubin, size
              "all it needs)\n"
              "# Try:    python3 FILE.py                              compares with PyTorch's "
              "own\n"
-             "\nimport base64\nimport ctypes\nimport functools\nimport re\nimport sys\n\n"
+             "\nimport base64\nimport ctypes\nimport functools\nimport re\nimport sys\nimport "
+             "threading\n\n"
              "import torch\n\n");
     put_facts(exported, out);
     put_program(&exported->program, out);

@@ -3,13 +3,15 @@ load helper
 # The status screen in a terminal of its own (tmux): what a person would see at this size.
 command -v tmux >/dev/null || skip_all="tmux is not installed"
 
-# on_screen SIZE VARIABLES COMMAND...: starts it in a terminal of WxH cells.
+# on_screen SIZE VARIABLES COMMAND...: starts it in a terminal of WxH cells, of a server of its own: one that was
+# just killed may still be there.
 on_screen() {
     [ -z "${skip_all:-}" ] || skip "$skip_all"
-    tmux -L "evo-$BATS_TEST_NUMBER-$$" -f /dev/null new-session -d -s s -x "${1%x*}" -y "${1#*x}" \
+    screens=$((${screens:-0} + 1))
+    tmux -L "evo-$BATS_TEST_NUMBER-$$-$screens" -f /dev/null new-session -d -s s -x "${1%x*}" -y "${1#*x}" \
         "env PATH=$PATH LC_ALL=C.UTF-8 $2 $3; echo exit \$?; sleep 60"
 }
-tm() { tmux -L "evo-$BATS_TEST_NUMBER-$$" "$@"; }
+tm() { tmux -L "evo-$BATS_TEST_NUMBER-$$-${screens:-0}" "$@"; }
 seen() { tm capture-pane -p -t s > screen.txt && grep -q -- "$1" screen.txt; }
 gone() { ! seen "$1"; }
 press() { tm send-keys -t s "$@"; }

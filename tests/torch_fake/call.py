@@ -79,7 +79,7 @@ refused(ValueError, "do not fit", q, torch.Tensor((batch + 1, *k.shape[1:]), dty
 refused(ValueError, "strides", torch.Tensor(q.shape, dtype, (1, q.stride()[0], *q.stride()[2:])), k, v) if batch * heads > 1 else None
 refused(ValueError, "strides", torch.Tensor((batch, heads, q_len + 1, dim), dtype, [s * 2 for s in q.stride()]), k, v)
 refused(ValueError, "16 bytes", torch.Tensor(q.shape, dtype, q.stride(), q.memory, 2), k, v)
-refused(ValueError, "one GPU", torch.Tensor(q.shape, dtype, q.stride(), device="cpu"), k, v)
+refused(ValueError, "one GPU", torch.Tensor(q.shape, dtype, q.stride(), device=torch.CPU), k, v)
 refused(RuntimeError, "no backward", torch.Tensor(q.shape, dtype, q.stride(), requires_grad=True), k, v)
 refused(ValueError, "out is", q, k, v, out=torch.Tensor((batch, heads, q_len + 1, dim), dtype))
 if kernel.new_workspace(q, k, v) is not None:

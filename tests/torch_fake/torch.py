@@ -3,17 +3,19 @@ import contextlib
 import ctypes
 import math
 import os
+from collections import namedtuple
 from types import SimpleNamespace
+
+torch_device = namedtuple("device", "type index")
 
 float16, bfloat16, float32, uint8, preserve_format = "float16", "bfloat16", "float32", "uint8", object()
 BYTES = {float16: 2, bfloat16: 2, float32: 4, uint8: 1}
-GPU = SimpleNamespace(index=0)
+CPU, GPU = torch_device("cpu", None), torch_device("cuda", 0)
 
 
 class Tensor:
     def __init__(self, shape, dtype, strides=None, memory=None, offset=0, device=GPU, requires_grad=False):
         self.shape, self.dtype, self.device, self.requires_grad = tuple(shape), dtype, device, requires_grad
-        self.is_cuda = device is GPU
         self.strides = tuple(strides or [math.prod(self.shape[i + 1:]) for i in range(len(self.shape))])
         self.memory = memory or ctypes.create_string_buffer(self.nbytes + 64)
         self.offset = offset
@@ -63,6 +65,7 @@ def is_grad_enabled():
 
 cuda = SimpleNamespace(
     device=lambda device: contextlib.nullcontext(),
+    current_device=lambda: 0,
     current_stream=lambda device: SimpleNamespace(cuda_stream=0),
     is_current_stream_capturing=lambda: False,
     get_device_properties=lambda device: SimpleNamespace(multi_processor_count=132),

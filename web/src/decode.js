@@ -72,7 +72,10 @@ export function decodeKernel(kernel, report) {
   while (rows?.more) lines.push(report.lines[rows.next()]);
   return {
     ...kernel, source: rows ? `${lines.join('\n')}\n` : null,
-    metrics: kernel.metrics?.map(([name, problem, value, reason]) => ({ name: report.metrics[name] ?? name, problem, value, reason })) ?? null,
+    metrics: kernel.metrics?.map(([at, problem, value, reason]) => {
+      const [name, unit, doc] = report.metrics[at] ?? [at];
+      return { name, unit, doc, problem, value, reason };
+    }) ?? null,
   };
 }
 

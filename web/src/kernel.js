@@ -19,13 +19,13 @@ export function KernelPage({ kernel, parent }) {
     <p class="genes">${t.genes(kernel.genes)}</p>
     ${parent && html`<p class="soft">changed in n${parent.place}: <span class="genes">${t.changes(parent.genes, kernel.genes).join(', ') || 'nothing'}</span></p>`}
     ${(kernel.limits ?? []).map((l) => html`<p><code>${l.problem}</code>: ${l.limit}${l.modelled ? ' (modelled)' : ''}${l.roof ? html`<br />${l.roof}` : ''}<br /><span class="soft">used: ${Object.entries(l.used).filter(([, share]) => share != null).map(([name, share]) => `${name} ${(100 * share).toFixed(1)} %`).join(', ')}</span></p>`)}
-    <div class="columns">
+    <div class="columns"><div>
     <${Table} caption="Times" rows=${kernel.problems} columns=${[words('shape', (p) => p.problem, (p) => html`<code>${p.problem}</code>`), number('time', (p) => p.score?.us, (p) => t.us(p.score?.us)),
     { title: '95 % interval', cell: (p) => t.interval(p.score) }, number('in a graph', (p) => p.graph_us, (p) => t.us(p.graph_us))]} />
     ${kernel.rivals?.length > 0 && html`<${Table} caption="Against libraries, in turns, by graphs of calls" rows=${kernel.rivals} columns=${[words('shape', (r) => r.problem, (r) => html`<code>${r.problem}</code>`), words('rival', (r) => r.rival, (r) => html`<span title=${r.plan}>${r.rival}</span>`),
     number('ours', (r) => r.graph?.us, (r) => t.us(r.graph?.us)), number('theirs', (r) => r.graph?.rival_us, (r) => t.us(r.graph?.rival_us)), number('ours is', (r) => r.graph?.speedup, (r) => (r.hardest ? html`<strong>${t.ratio(r.graph?.speedup)}</strong>` : t.ratio(r.graph?.speedup))),
-    { title: '95 % interval', cell: (r) => (r.graph ? `[${r.graph.low.toFixed(3)}, ${r.graph.high.toFixed(3)}]` : r.reason) }]} />`}
-    <${Table} caption=${`Numbers${parent ? `, beside n${parent.place}` : ''}`} rows=${numbers} columns=${[words('metric', (m) => m.name, (m) => html`<span title=${m.reason}>${m.name}${m.shape ? html` <code>${m.shape}</code>` : ''}</span>`), number(`n${kernel.place}`, (m) => m.value, (m) => figure(m.value)),
+    { title: '95 % interval', cell: (r) => (r.graph ? `[${r.graph.low.toFixed(3)}, ${r.graph.high.toFixed(3)}]` : r.reason) }]} />`}</div>
+    <${Table} caption=${`Numbers${parent ? `, beside n${parent.place}` : ''}`} rows=${numbers} columns=${[words('metric', (m) => m.name, (m) => html`<span title=${m.reason || m.doc}>${m.name} <small class="soft">${m.unit === '1' ? '' : m.unit}</small>${m.shape ? html` <code>${m.shape}</code>` : ''}</span>`), number(`n${kernel.place}`, (m) => m.value, (m) => figure(m.value)),
     ...(parent ? [number(`n${parent.place}`, (m) => m.was, (m) => figure(m.was))] : [])]} /></div>`;
 }
 

@@ -13,28 +13,23 @@ def attention(q, k, v, out=None, workspace=None):
     if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
         raise RuntimeError("this kernel has no backward: call it under torch.no_grad()")
     for name, tensor in (("q", q), ("k", k), ("v", v)):
-        _look_at(name, tensor, q)
+        _look_at(name, tensor, q.device)
     if out is None:
         out = torch.empty_like(q, memory_format=torch.preserve_format)
     elif out.shape != q.shape:
         raise ValueError(f"out is {list(out.shape)}, q is {list(q.shape)}")
-    _look_at("out", out, q)
+    _look_at("out", out, q.device)
+    if q.device.index == torch.cuda.current_device():
+        return _launched(q, k, v, out, workspace, shape)
     with torch.cuda.device(q.device):
-        plan = _plan(q.device.index, shape)
-        lse = torch.empty(shape[0], shape[1], shape[3], dtype=torch.float32, device=q.device) if LSE else None
-        stream = torch.cuda.current_stream(q.device)
-        scratch = _scratch(plan.scratch_bytes, q.device, stream) if workspace is None else workspace
-        if scratch is not None and (scratch.nbytes < plan.scratch_bytes or scratch.device != q.device):
-            raise ValueError(f"the workspace is not {plan.scratch_bytes} bytes on {q.device}: new_workspace() makes one")
-        call = _call(plan, q.data_ptr(), k.data_ptr(), v.data_ptr(), out.data_ptr(), lse.data_ptr() if LSE else 0,
-                     scratch.data_ptr() if scratch is not None else 0)
-        call.run(stream.cuda_stream)
-    return (out, lse) if LSE else out
+        return _launched(q, k, v, out, workspace, shape)
 
 
 def new_workspace(q, k, v):
     """What calls of this shape borrow, zeroed, for calls that do not overlap; None where that is nothing."""
-    size = _plan(q.device.index, _shape(q, k, v)).scratch_bytes
+    with torch.cuda.device(q.device):
+        _enter(q.device.index)
+        size = _plan(q.device.index, _shape(q, k, v)).scratch_bytes
     return torch.zeros(size, dtype=torch.uint8, device=q.device) if size > 0 else None
 
 
@@ -42,6 +37,20 @@ def supports(batch, heads, kv_heads, q_len, kv_len, sms=132):
     """Whether the kernel does this shape on a GPU of so many multiprocessors."""
     names = _names((batch, heads, kv_heads, q_len, kv_len), sms)
     return all(_evaluate(text, names) for text in SUPPORTS)
+
+
+def _launched(q, k, v, out, workspace, shape):
+    _enter(q.device.index)
+    plan = _plan(q.device.index, shape)
+    lse = torch.empty(shape[0], shape[1], shape[3], dtype=torch.float32, device=q.device) if LSE else None
+    stream = torch.cuda.current_stream(q.device)
+    scratch = _scratch(plan.scratch_bytes, q.device, stream) if workspace is None else workspace
+    if scratch is not None and (scratch.nbytes < plan.scratch_bytes or scratch.device != q.device):
+        raise ValueError(f"the workspace is not {plan.scratch_bytes} bytes on {q.device}: new_workspace() makes one")
+    call = _call(plan, q.data_ptr(), k.data_ptr(), v.data_ptr(), out.data_ptr(), lse.data_ptr() if LSE else 0,
+                 scratch.data_ptr() if scratch is not None else 0)
+    call.run(stream.cuda_stream)
+    return (out, lse) if LSE else out
 
 
 # ---- what may be asked ----
@@ -57,18 +66,23 @@ def _shape(q, k, v):
     return batch, heads, k.shape[1], q_len, k.shape[2]
 
 
-def _look_at(name, tensor, q):
+@functools.lru_cache(maxsize=4096)  # what was right once is right again: a call costs microseconds
+def _fits(name, dtype, device, q_device, shape, strides):
     wanted = torch.bfloat16 if BF16 else torch.float16
-    if tensor.dtype != wanted:
-        raise TypeError(f"{name} is {tensor.dtype}; this kernel was made for {wanted}")
-    if not tensor.is_cuda or tensor.device != q.device:
-        raise ValueError(f"{name} is on {tensor.device}; all must be on one GPU")
-    _, heads, rows, columns = tensor.shape
+    if dtype != wanted:
+        raise TypeError(f"{name} is {dtype}; this kernel was made for {wanted}")
+    if device.type != "cuda" or device != q_device:
+        raise ValueError(f"{name} is on {device}; all must be on one GPU")
+    _, heads, rows, columns = shape
     row, head = (heads * columns, columns) if SEQUENCE_FIRST else (columns, rows * columns)
-    for size, stride, right in zip(tensor.shape, tensor.stride(), (heads * rows * columns, head, row, 1)):
+    for size, stride, right in zip(shape, strides, (heads * rows * columns, head, row, 1)):
         if size > 1 and stride != right:
             layout = "[batch, rows, heads, columns], seen through .transpose(1, 2)" if SEQUENCE_FIRST else "[batch, heads, rows, columns]"
-            raise ValueError(f"{name} has the strides {tensor.stride()}: its memory must be a whole {layout}")
+            raise ValueError(f"{name} has the strides {strides}: its memory must be a whole {layout}")
+
+
+def _look_at(name, tensor, q_device):
+    _fits(name, tensor.dtype, tensor.device, q_device, tensor.shape, tensor.stride())
     if tensor.data_ptr() % 16 != 0:
         raise ValueError(f"{name} does not begin at a multiple of 16 bytes")
 
@@ -161,6 +175,8 @@ def _driver():
     driver = ctypes.CDLL("libcuda.so.1")
     pointer, number = ctypes.c_void_p, ctypes.c_uint
     for name, arguments in (("cuGetErrorString", [ctypes.c_int, pointer]), ("cuModuleLoadData", [pointer, pointer]),
+                            ("cuCtxGetCurrent", [pointer]), ("cuCtxSetCurrent", [pointer]),
+                            ("cuDeviceGet", [pointer, ctypes.c_int]), ("cuDevicePrimaryCtxRetain", [pointer, ctypes.c_int]),
                             ("cuModuleGetFunction", [pointer, pointer, ctypes.c_char_p]),
                             ("cuFuncSetAttribute", [pointer, ctypes.c_int, ctypes.c_int]),
                             ("cuMemsetD8Async", [pointer, ctypes.c_ubyte, ctypes.c_size_t, pointer]),
@@ -176,6 +192,22 @@ def _try(what, code):
         text = ctypes.c_char_p()
         _driver().cuGetErrorString(code, ctypes.byref(text))
         raise RuntimeError(f"{what}: {text.value.decode() if text.value else f'error {code} of the driver'}")
+
+
+_thread = threading.local()
+
+
+def _enter(device):
+    """A thread that has called nothing of CUDA's yet has no context: PyTorch's becomes its own."""
+    if getattr(_thread, "entered", False):
+        return
+    context, number = ctypes.c_void_p(), ctypes.c_int()
+    _try("cannot ask for the context", _driver().cuCtxGetCurrent(ctypes.byref(context)))
+    if not context.value:
+        _try("cannot find the device", _driver().cuDeviceGet(ctypes.byref(number), device))
+        _try("cannot find its context", _driver().cuDevicePrimaryCtxRetain(ctypes.byref(context), number))
+        _try("cannot enter its context", _driver().cuCtxSetCurrent(context))
+    _thread.entered = True
 
 
 @functools.lru_cache(maxsize=None)
