@@ -156,6 +156,22 @@ FROM ended o JOIN ended own ON own.id = :run
 WHERE o.id <> own.id AND us > 0 AND own_us > 0
 ORDER BY o.id DESC LIMIT :count
 
+-- What the arms of a run reached, and after how many evaluations.
+-- :name run_arms
+SELECT c.operator, count(*), min(d.us)
+FROM candidate c JOIN candidate_detail d ON d.run = c.run AND d.place = c.place
+WHERE c.run = :run AND c.operator IN ('draw', 'climb') AND c.numerics = :numerics
+  AND c.state = 'done'
+GROUP BY c.operator ORDER BY c.operator DESC
+
+-- What all but the arms had after so many.
+-- :name run_but_arms
+SELECT min(d.us)
+FROM (SELECT place FROM candidate
+      WHERE run = :run AND operator NOT IN ('draw', 'climb') AND numerics = :numerics
+        AND state = 'done' ORDER BY place LIMIT :count) first
+JOIN candidate_detail d ON d.run = :run AND d.place = first.place
+
 -- ---- candidates ----
 
 -- :name candidate_insert

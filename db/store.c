@@ -557,6 +557,50 @@ bool store_contrasts(struct store *store, int64_t run, int numerics, struct cont
     return ok;
 }
 
+static bool but_arms(struct store *store, int64_t run, int numerics, struct arm_row *row,
+                     struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_RUN_BUT_ARMS);
+    bool found;
+
+    sql_bind_i64(s, ":run", run);
+    sql_bind_i64(s, ":numerics", numerics);
+    sql_bind_i64(s, ":count", row->evaluations);
+    if (!sql_row(store, s, &found, err)) {
+        return false;
+    }
+    row->own_us = sql_f64(s, 0, 0);
+    sql_end(s);
+    return true;
+}
+
+bool store_arms(struct store *store, int64_t run, int numerics, struct arm_row rows[ARMS_MAX],
+                int *count, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_RUN_ARMS);
+    struct arena *texts = arena_new();
+    bool more, ok;
+    int found = 0;
+
+    sql_bind_i64(s, ":run", run);
+    sql_bind_i64(s, ":numerics", numerics);
+    while ((ok = sql_row(store, s, &more, err)) && more) {
+        rows[found] = (struct arm_row){.evaluations = sql_i64(s, 1), .us = sql_f64(s, 2, 0)};
+        snprintf(rows[found].operator_name, sizeof rows[found].operator_name, "%s",
+                 sql_text(s, 0, texts));
+        found++;
+    }
+    *count = 0;
+    for (int i = 0; ok && i < found; i++) {
+        ok = but_arms(store, run, numerics, &rows[i], err);
+        if (rows[i].us > 0 && rows[i].own_us > 0) {
+            rows[(*count)++] = rows[i];
+        }
+    }
+    arena_free(texts);
+    return ok;
+}
+
 bool store_candidate_count(struct store *store, int64_t run, int64_t *count, struct err *err)
 {
     sqlite3_stmt *s = sql_statement(store, STATEMENT_CANDIDATE_COUNT);

@@ -85,6 +85,18 @@ struct contrast_row {
 /* The latest of them, `room` at most; returns how many in *count. */
 bool store_contrasts(struct store *store, int64_t run, int numerics, struct contrast_row *rows,
                      int room, int *count, struct err *err);
+/*
+ * What an arm of the run (docs/SEARCH.md: draw, climb) reached, and what all the rest had after as
+ * many evaluations as it took. There are none in a short run, or one of another strategy.
+ */
+enum { ARMS_MAX = 2 };
+struct arm_row {
+    char operator_name[16];
+    int64_t evaluations;
+    double us, own_us;
+};
+bool store_arms(struct store *store, int64_t run, int numerics, struct arm_row rows[ARMS_MAX],
+                int *count, struct err *err);
 /* Writes budgets, state, ended_because, device and its facts, device_spec, boot_id, elapsed_ms,
  * device_ms, duplicates. */
 bool store_run_update(struct store *store, const struct run_row *run, struct err *err);

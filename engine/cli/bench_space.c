@@ -232,8 +232,11 @@ static void run_search(struct replay *replay, struct population *population)
         for (; folded <= place - plan->lag; folded++) {
             const struct proposal *past = &replay->proposals[folded];
 
-            population_fold(population, folded, &past->genome, past->numerics, past->depth,
-                            replay->measured[folded]);
+            population_fold(population, &(struct outcome){.place = folded, .genome = past->genome,
+                                                          .numerics = past->numerics,
+                                                          .depth = past->depth,
+                                                          .kind = past->operator_kind,
+                                                          .us = replay->measured[folded]});
         }
         if (!population_propose(population, place, &replay->proposals[place])) {
             for (; place < plan->evals; place++) { /* the space is exhausted */

@@ -175,9 +175,61 @@ static json_t *judge_time_json(const struct judge_time *time)
     return list;
 }
 
+/* What the search's own arms say of it. */
+struct arms {
+    struct arm_row rows[2][ARMS_MAX]; /* of each class of numerics */
+    int count[2];
+};
+
+static bool read_arms(struct cli *cli, const struct run_row *run, struct arms *arms,
+                      struct err *err)
+{
+    memset(arms, 0, sizeof *arms);
+    return strcmp(run->strategy, "evo") != 0 || /* elsewhere such operators are no arms */
+           (store_arms(cli->store, run->id, 0, arms->rows[0], &arms->count[0], err) &&
+            store_arms(cli->store, run->id, 1, arms->rows[1], &arms->count[1], err));
+}
+
+static void print_arms(struct arena *arena, const struct arms *arms)
+{
+    const char *text = "";
+
+    for (int numerics = 0; numerics < 2; numerics++) {
+        for (int i = 0; i < arms->count[numerics]; i++) {
+            const struct arm_row *row = &arms->rows[numerics][i];
+
+            text = arena_printf(arena, "%s%s%.3fx the speed of '%s' after %lld each%s", text,
+                                *text != '\0' ? ", " : "", row->us / row->own_us,
+                                row->operator_name, (long long)row->evaluations,
+                                numerics == 1 ? " (FP16)" : "");
+        }
+    }
+    if (*text != '\0') {
+        line("evo", "%s", text);
+    }
+}
+
+static json_t *arms_json(const struct arms *arms)
+{
+    json_t *list = json_array();
+
+    for (int numerics = 0; numerics < 2; numerics++) {
+        for (int i = 0; i < arms->count[numerics]; i++) {
+            const struct arm_row *row = &arms->rows[numerics][i];
+
+            json_array_append_new(
+                list, json_pack("{s:o, s:i, s:I, s:o, s:o}", "operator",
+                                json_text(row->operator_name), "numerics", numerics, "evaluations",
+                                (json_int_t)row->evaluations, "us", json_number(row->us),
+                                "own_us", json_number(row->own_us)));
+        }
+    }
+    return list;
+}
+
 static void print_status(struct arena *arena, const struct status_row *row,
                          const struct audit_row *audit, int64_t audited,
-                         const struct judge_time *time, pid_t pid)
+                         const struct judge_time *time, const struct arms *arms, pid_t pid)
 {
     const struct run_row *run = &row->run;
 
@@ -194,6 +246,7 @@ static void print_status(struct arena *arena, const struct status_row *row,
          text_share(arena, (double)row->passed, (double)row->finished));
     print_best(arena, row);
     print_audit(arena, audit, audited);
+    print_arms(arena, arms);
     line("GPU", "busy %s of the time", text_share(arena, run->device_ms, (double)run->elapsed_ms));
     if (time->whole_ms > 0) {
         line("judges", "%s", shares(time, ""));
@@ -282,12 +335,14 @@ static bool status(struct cli *cli, struct err *err)
     struct audit_row *audit;
     struct kernel_row best;
     struct judge_time time = {.arena = cli->arena};
+    struct arms arms;
     int64_t audited;
     json_t *object;
 
     if (!cli_store(cli, err) || !cli_status(cli, &row, err) ||
         !query_audit(cli->store, cli->arena, row.run.id, &audit, &audited, err) ||
-        !store_judge_time_each(cli->store, row.run.id, keep_time, &time, err)) {
+        !store_judge_time_each(cli->store, row.run.id, keep_time, &time, err) ||
+        !read_arms(cli, &row.run, &arms, err)) {
         return false;
     }
     if (cli_has(cli, "json")) {
@@ -300,9 +355,10 @@ static bool status(struct cli *cli, struct err *err)
         }
         json_object_set_new(object, "genes", audit_json(audit, audited));
         json_object_set_new(object, "judges", judge_time_json(&time));
+        json_object_set_new(object, "arms", arms_json(&arms));
         return cli_json(object, err);
     }
-    print_status(cli->arena, &row, audit, audited, &time, pid);
+    print_status(cli->arena, &row, audit, audited, &time, &arms, pid);
     if (!print_rivals(cli, &row, err)) {
         return false;
     }

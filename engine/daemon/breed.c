@@ -187,8 +187,7 @@ static void fold_past(struct engine *engine, int64_t place)
     struct outcome outcome;
 
     while (places_next(engine->places, place - engine->setup.seed.lag, &outcome)) {
-        population_fold(engine->population, outcome.place, &outcome.genome, outcome.numerics,
-                        outcome.depth, outcome.us);
+        population_fold(engine->population, &outcome);
     }
 }
 

@@ -117,7 +117,8 @@ static bool settle(struct engine *engine, struct err *err)
     while ((ok = next_to_settle(engine, &flight, err)) && flight != NULL) {
         struct outcome outcome = {.place = flight->place, .genome = flight->genome,
                                   .numerics = flight->proposal.numerics,
-                                  .depth = flight->proposal.depth};
+                                  .depth = flight->proposal.depth,
+                                  .kind = flight->proposal.operator_kind};
 
         if (!flight->recorded && !settle_one(engine, flight, err)) {
             return false;
@@ -258,6 +259,37 @@ static bool tell_contrasts(struct engine *engine, int64_t now, struct err *err)
     return true;
 }
 
+/* How the search fared beside its own arms, which know nothing or only themselves. */
+static bool tell_arms(struct engine *engine, int64_t now, struct err *err)
+{
+    struct arm_row rows[ARMS_MAX];
+    int count;
+
+    if (strcmp(engine->run.strategy, strategy_names[STRATEGY_EVO]) != 0) {
+        return true; /* its operators may have these names, and are no arms */
+    }
+    for (int numerics = 0; numerics < POPULATION_CLASSES; numerics++) {
+        if (!store_arms(engine->store, engine->run.id, numerics, rows, &count, err)) {
+            return false;
+        }
+        for (int i = 0; i < count; i++) {
+            const char *name = rows[i].operator_name;
+            double gain = rows[i].us / rows[i].own_us;
+            const char *text = arena_printf(
+                engine->round, "after %lld evaluations each evo had %.2f us, its arm '%s' %.2f us: "
+                "%s %.3f times as fast%s", (long long)rows[i].evaluations, rows[i].own_us, name,
+                rows[i].us, gain >= 1 ? "evo" : name, gain >= 1 ? gain : 1 / gain,
+                numerics == 1 ? " (FP16 accumulation)" : "");
+
+            log_line("engine", "%s", text);
+            if (!store_event(engine->store, engine->run.id, now, "contrast", text, err)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static bool finish(struct engine *engine, const char *because, struct err *err)
 {
     int64_t now = clock_wall_ms();
@@ -268,7 +300,8 @@ static bool finish(struct engine *engine, const char *because, struct err *err)
     }
     return (!engine->ready || settle_all(engine, err)) &&
            store_attempts_close(engine->store, engine->run.id, now, "abandoned", err) &&
-           (engine->ending == STOPPING || tell_contrasts(engine, now, err)) &&
+           (engine->ending == STOPPING ||
+            (tell_contrasts(engine, now, err) && tell_arms(engine, now, err))) &&
            store_event(engine->store, engine->run.id, now, "end", because, err);
 }
 

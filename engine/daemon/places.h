@@ -14,14 +14,7 @@
 #include <stdint.h>
 
 #include "db/store.h"
-#include "genome/gene.h"
-
-struct outcome {
-    int64_t place;
-    struct genome genome;
-    int numerics, depth;
-    double us; /* 0: no score; below 0: an alias, of which -us is known */
-};
+#include "search/population.h"
 
 struct places;
 

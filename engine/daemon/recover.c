@@ -228,6 +228,9 @@ static void note_outcome(struct engine *engine, const struct candidate_row *row,
     struct outcome outcome = {.place = row->place, .genome = *genome, .numerics = row->numerics,
                               .depth = row->depth, .us = outcome_us(row)};
 
+    if (!operator_parse(row->operator_name, &outcome.kind)) {
+        outcome.kind = OPERATOR_FOUNDER; /* of a newer evo: nobody's credit */
+    }
     places_settle(engine->places, &outcome);
 }
 
@@ -237,8 +240,7 @@ static void fold_early(struct engine *engine, int64_t rows)
     struct outcome outcome;
 
     while (places_next(engine->places, rows - engine->setup.seed.lag, &outcome)) {
-        population_fold(engine->population, outcome.place, &outcome.genome, outcome.numerics,
-                        outcome.depth, outcome.us);
+        population_fold(engine->population, &outcome);
     }
 }
 
@@ -253,6 +255,7 @@ static struct flight *recall_flight(struct engine *engine, const struct candidat
     proposal->numerics = row->numerics;
     proposal->island = row->island;
     proposal->depth = row->depth;
+    operator_parse(row->operator_name, &proposal->operator_kind);
     proposal->bound_us = row->bound_us;
     return flight;
 }

@@ -42,7 +42,7 @@ void guide_teach(struct guide *guide, const struct lesson *lessons, int count);
 
 /* Places are marked in order and folded in order; a place that was marked already is let be. */
 void guide_mark(struct guide *guide, int64_t place, const struct genome *genome);
-/* us as population_fold has it. */
+/* us as an outcome has it. */
 void guide_fold(struct guide *guide, int64_t place, const struct genome *genome, int numerics,
                 int depth, double us);
 

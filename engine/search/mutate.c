@@ -8,7 +8,19 @@ const char *const operator_names[OPERATOR_COUNT] = {
     [OPERATOR_IMMIGRANT] = "immigrant", [OPERATOR_JUMP] = "jump",
     [OPERATOR_PREDICT] = "predict",     [OPERATOR_REFINE] = "refine",
     [OPERATOR_RECALL] = "recall",       [OPERATOR_CLIMB] = "climb",
+    [OPERATOR_DRAW] = "draw",
 };
+
+bool operator_parse(const char *name, enum operator_kind *kind)
+{
+    for (int i = 0; i < OPERATOR_COUNT; i++) {
+        if (strcmp(operator_names[i], name) == 0) {
+            *kind = (enum operator_kind)i;
+            return true;
+        }
+    }
+    return false;
+}
 
 static const struct family *family_of(const struct search_space *space,
                                       const struct genome *genome)
@@ -198,4 +210,5 @@ const struct operator_row operator_table[OPERATOR_COUNT] = {
     [OPERATOR_REFINE] = {1, NULL},
     [OPERATOR_RECALL] = {0, NULL},
     [OPERATOR_CLIMB] = {1, NULL},
+    [OPERATOR_DRAW] = {0, apply_immigrant},
 };

@@ -1,6 +1,7 @@
 #include "search/population.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@ enum {
     TRIES_IMMIGRANT = 4096, /* draws of immigrants before walking the space in order */
     WALK_MAX = 1 << 22,     /* genomes such a walk looks at in each family */
     STREAM_WALK = 0xffffffff,
+    STREAM_ARMS = 0xfffffffd,
+    ARMS_FROM = 200, /* the first place that may be an arm's: a shorter run has none to give away */
 };
 
 /* A single shape's time that is this many times that of the island's worst member cannot enter it.
@@ -26,9 +29,28 @@ static const double BOUND_SLACK = 1.02;
  */
 static const double UNGUIDED = 0.02;
 
+/* The share of each of the two arms in a long run. */
+static const double ARM_SHARE = 0.05;
+
+/*
+ * The bandit: what is remembered of an outcome when the next one came; what an operator is thought
+ * to have cost before it was drawn, at the average gain; and how far its share may leave its
+ * weight's.
+ */
+static const double MEMORY = 0.99, COST_BEFORE = 8, SHARE_MOST = 4;
+/*
+ * What an outcome costs: half is the compiler's, half the judge's. Seconds as they were measured
+ * would make the lineage depend on how busy a machine was.
+ */
+static const double COST_BUILT = 0.5, COST_JUDGED = 1;
+
 struct island {
     struct member *members; /* best first */
     int count, numerics;
+};
+
+struct credit {
+    double gain, cost;
 };
 
 struct population {
@@ -37,6 +59,8 @@ struct population {
     struct island *islands;
     struct seen seen;
     struct guide *guide; /* NULL: the strategy does without */
+    struct island climbers[POPULATION_CLASSES]; /* the climbing arm's own */
+    struct credit credits[OPERATOR_DRAWN];
     bool exhaustive;
     int64_t folded;
     int64_t duplicates; /* refused */
@@ -180,6 +204,10 @@ struct population *population_new(const struct search_space *space,
     for (int i = 0; i < population->config.islands; i++) {
         population->islands[i].members = xcalloc((size_t)config->elites, sizeof(struct member));
     }
+    for (int i = 0; i < POPULATION_CLASSES; i++) {
+        population->climbers[i].members = xcalloc((size_t)config->elites, sizeof(struct member));
+        population->climbers[i].numerics = i;
+    }
     deal_classes(population);
     seen_begin(&population->seen);
     population->exhaustive = config->strategy == STRATEGY_EXHAUSTIVE;
@@ -199,6 +227,9 @@ void population_free(struct population *population)
     }
     for (int i = 0; i < population->config.islands; i++) {
         free(population->islands[i].members);
+    }
+    for (int i = 0; i < POPULATION_CLASSES; i++) {
+        free(population->climbers[i].members);
     }
     free(population->islands);
     seen_end(&population->seen);
@@ -234,19 +265,50 @@ static int island_of(const struct population *population, int64_t place, int num
     return island;
 }
 
-void population_fold(struct population *population, int64_t place, const struct genome *genome,
-                     int numerics, int depth, double us)
+/* What an operator that was drawn by weight brought: how far below the island's last it came. */
+static void take_credit(struct population *population, const struct island *island,
+                        const struct outcome *outcome)
 {
-    assert(place == population->folded);
+    struct credit *credit = &population->credits[outcome->kind];
+
+    for (int i = 0; i < OPERATOR_DRAWN; i++) {
+        population->credits[i].gain *= MEMORY;
+        population->credits[i].cost *= MEMORY;
+    }
+    credit->cost += outcome->us > 0 ? COST_JUDGED : COST_BUILT;
+    if (outcome->us > 0 && island->count > 0) {
+        credit->gain += fmax(0, log(island->members[island->count - 1].us / outcome->us));
+    }
+}
+
+static void admit(const struct population *population, struct island *island,
+                  const struct outcome *outcome)
+{
+    struct member newcomer = {.place = outcome->place, .genome = outcome->genome,
+                              .us = outcome->us, .depth = outcome->depth};
+
+    select_survivor(island->members, &island->count, population->config.elites, &newcomer);
+}
+
+void population_fold(struct population *population, const struct outcome *outcome)
+{
+    struct island *island =
+        &population->islands[island_of(population, outcome->place, outcome->numerics)];
+
+    assert(outcome->place == population->folded);
     population->folded++;
     if (population->guide != NULL) {
-        guide_fold(population->guide, place, genome, numerics, depth, us);
+        guide_fold(population->guide, outcome->place, &outcome->genome, outcome->numerics,
+                   outcome->depth, outcome->us);
     }
-    if (us > 0) {
-        struct island *island = &population->islands[island_of(population, place, numerics)];
-        struct member newcomer = {.place = place, .genome = *genome, .us = us, .depth = depth};
-
-        select_survivor(island->members, &island->count, population->config.elites, &newcomer);
+    if (outcome->kind > OPERATOR_FOUNDER && outcome->kind < OPERATOR_DRAWN) {
+        take_credit(population, island, outcome);
+    }
+    if (outcome->us > 0) {
+        admit(population, island, outcome);
+        if (outcome->kind == OPERATOR_CLIMB) {
+            admit(population, &population->climbers[outcome->numerics], outcome);
+        }
     }
 }
 
@@ -307,7 +369,25 @@ bool population_found(struct population *population, int64_t place, const struct
     return settle(population, place, proposal, refusal);
 }
 
-/* Draws an operator by weight among those the island can feed. */
+/* How much more, or less, than others an operator gained for what it cost. */
+static double worth(const struct population *population, enum operator_kind kind)
+{
+    const struct credit *credit = &population->credits[kind];
+    double gain = 0, cost = 0, average, rate;
+
+    for (int i = 0; i < OPERATOR_DRAWN; i++) {
+        gain += population->credits[i].gain;
+        cost += population->credits[i].cost;
+    }
+    if (gain <= 0) {
+        return 1;
+    }
+    average = gain / cost;
+    rate = (credit->gain + COST_BEFORE * average) / (credit->cost + COST_BEFORE);
+    return fmin(fmax(rate / average, 1 / SHARE_MOST), SHARE_MOST);
+}
+
+/* Draws an operator by weight and worth among those the island can feed. */
 static enum operator_kind draw_operator(const struct population *population,
                                         const struct island *island, struct rng *rng)
 {
@@ -318,7 +398,8 @@ static enum operator_kind draw_operator(const struct population *population,
         bool usable = i != OPERATOR_FOUNDER && operator_table[i].parents <= island->count &&
                       (i != OPERATOR_JUMP || population->space->family_count > 1);
 
-        weights[i] = usable ? population->config.weights[i] : 0;
+        weights[i] = usable ? population->config.weights[i] *
+                                  worth(population, (enum operator_kind)i) : 0;
         total += weights[i];
     }
     draw = rng_unit(rng) * total;
@@ -469,6 +550,39 @@ static bool breed(struct population *population, int64_t place, int home, struct
     return false;
 }
 
+/* OPERATOR_DRAW or OPERATOR_CLIMB where the place is an arm's, else OPERATOR_COUNT. */
+static enum operator_kind arm_of(const struct population *population, int64_t place)
+{
+    struct rng rng = rng_at(population->config.rng_seed, STREAM_ARMS, (uint64_t)place);
+    double draw = rng_unit(&rng);
+
+    if (population->config.strategy != STRATEGY_EVO || population->exhaustive ||
+        place < ARMS_FROM || draw >= 2 * ARM_SHARE) {
+        return OPERATOR_COUNT;
+    }
+    return draw < ARM_SHARE ? OPERATOR_DRAW : OPERATOR_CLIMB;
+}
+
+/* What the arm would try: it knows nothing of what others found. */
+static bool propose_arm(struct population *population, int64_t place, enum operator_kind arm,
+                        struct rng *rng, struct proposal *proposal)
+{
+    int home = (int)(place % population->config.islands);
+    const struct island *climber =
+        &population->climbers[population->islands[home].numerics];
+
+    if (arm == OPERATOR_CLIMB && climb(population, place, climber, rng, proposal)) {
+        return true;
+    }
+    for (int i = 0; i < TRIES_IMMIGRANT && arm != OPERATOR_COUNT; i++) {
+        if (try_operator(population, place, home, OPERATOR_DRAW, rng, proposal)) {
+            proposal->operator_kind = arm; /* a climber begins anywhere */
+            return true;
+        }
+    }
+    return false;
+}
+
 bool population_propose(struct population *population, int64_t place, struct proposal *proposal)
 {
     int home = (int)(place % population->config.islands);
@@ -476,6 +590,9 @@ bool population_propose(struct population *population, int64_t place, struct pro
     struct rng rng = rng_at(population->config.rng_seed, (uint32_t)home, (uint64_t)place);
     enum seed_strategy strategy = population->config.strategy;
 
+    if (propose_arm(population, place, arm_of(population, place), &rng, proposal)) {
+        return true;
+    }
     if (strategy == STRATEGY_EVO && rng_unit(&rng) >= (island->count > 0 ? UNGUIDED : 0)) {
         if (try_guide(population, place, home, proposal)) {
             return true;

@@ -14,6 +14,11 @@
  * Most places are filled by the guide (guide.h): the genome of which a model of all outcomes
  * expects the most. A share is left to the operators, which know nothing and are drawn by weight.
  *
+ * In a long run a small share of places belongs to two arms, which tell what the rest is worth:
+ * draws at random, and a hill climber that knows its own outcomes alone. Operators that know
+ * nothing share what they have by a bandit: each by its weight, times how much it gained for what
+ * it cost.
+ *
  * Islands are separate populations: place n belongs to island n mod islands. An island keeps its
  * best members (elites) of one numerics class; a parent comes from the next island of the same
  * class with a small chance. Genomes are never proposed twice; infeasible ones never at all.
@@ -51,12 +56,15 @@ enum operator_kind {
     OPERATOR_PREDICT =
         OPERATOR_DRAWN, /* the model's best genome anywhere; parent: its nearest good relative */
     OPERATOR_REFINE,    /* the model's best change of one gene of an elite */
-    OPERATOR_RECALL, /* among the best of an earlier run; no parent in this one */
+    OPERATOR_RECALL,    /* among the best of an earlier run; no parent in this one */
     OPERATOR_CLIMB,     /* one gene of the best that leaves untried neighbours takes any value */
+    OPERATOR_DRAW,      /* an arm: any feasible genome, to be compared with; no parent */
     OPERATOR_COUNT,
 };
 
 extern const char *const operator_names[OPERATOR_COUNT];
+/* False: there is no such operator. */
+bool operator_parse(const char *name, enum operator_kind *kind);
 
 /* How places are filled. The last three are there to be compared with. */
 enum seed_strategy {
@@ -137,6 +145,15 @@ struct proposal {
     bool settled; /* no gain that could be measured is expected of this or any other */
 };
 
+/* What came of a place. */
+struct outcome {
+    int64_t place;
+    struct genome genome;
+    int numerics, depth;
+    enum operator_kind kind;
+    double us; /* its score; 0: it has none; below 0: an alias of an earlier place, which has -us */
+};
+
 struct population;
 
 struct population *population_new(const struct search_space *space,
@@ -157,12 +174,8 @@ void population_mark(struct population *population, int64_t place, const struct 
 /* A founder's proposal, or false when it is infeasible (refusal) or was marked already. */
 bool population_found(struct population *population, int64_t place, const struct genome *genome,
                       struct proposal *proposal, struct refusal *refusal);
-/*
- * The outcome of a place: `us` is its score; 0: it has none (any verdict but pass); below 0: it is
- * an alias of an earlier place, whose score is -us. Places are folded in order, each once.
- */
-void population_fold(struct population *population, int64_t place, const struct genome *genome,
-                     int numerics, int depth, double us);
+/* Places are folded in order, each once. */
+void population_fold(struct population *population, const struct outcome *outcome);
 /*
  * False: no feasible genome is left that was not marked. This is certain of families of up to 2^22
  * combinations; of larger ones thousands of draws and a walk past 2^22 combinations found none.

@@ -195,6 +195,15 @@ END
     evo start --seed whole.yaml --db whole.db
     [ "$(evo dump --db whole.db | wc -l)" = 500 ]
     cmp <(evo dump) <(evo dump --db whole.db | head -n "$count") # to there it is the same search
+    # A long run has arms, and says what it is worth beside them.
+    sqlite3 whole.db "SELECT count(*), min(place) >= 200 FROM candidate WHERE operator IN ('draw', 'climb')" > arms
+    grep -Eq '^(1[5-9]|[234][0-9])\|1$' arms
+    sqlite3 whole.db "SELECT text FROM event WHERE kind = 'contrast'" > contrasts
+    grep -Eq "^after [0-9]+ evaluations each evo had [0-9.]+ us, its arm 'draw' [0-9.]+ us: (evo|draw) [0-9.]+ times as fast$" contrasts
+    grep -q "its arm 'climb'" contrasts
+    evo status --db whole.db | grep -Eq "^evo .*x the speed of 'draw' after [0-9]+ each"
+    evo status --db whole.db --json > status.json
+    [ "$(jq '[.arms[].evaluations] | add' status.json)|1" = "$(cat arms)" ]
 }
 
 @test "a small space is offered to be exhausted, and is when asked for" {

@@ -109,10 +109,20 @@ static double score_of(const struct genome *genome)
     return us;
 }
 
+static void tell(struct population *population, int64_t place, const struct genome *genome,
+                 int numerics, int depth, double us)
+{
+    population_fold(population, &(struct outcome){.place = place, .genome = *genome,
+                                                  .numerics = numerics, .depth = depth, .us = us});
+}
+
 static void fold(struct population *population, int64_t place, const struct proposal *proposal)
 {
-    population_fold(population, place, &proposal->genome, proposal->numerics, proposal->depth,
-                    score_of(&proposal->genome));
+    population_fold(population,
+                    &(struct outcome){.place = place, .genome = proposal->genome,
+                                      .numerics = proposal->numerics, .depth = proposal->depth,
+                                      .kind = proposal->operator_kind,
+                                      .us = score_of(&proposal->genome)});
 }
 
 static void mark(struct population *population, int64_t place, const struct proposal *proposal)
@@ -391,9 +401,9 @@ static void a_proposal_reads_the_folds(void **state)
     config.weights[OPERATOR_IMMIGRANT] = 0;
     a = population_new(&space, &config);
     b = population_new(&space, &config);
-    population_fold(a, 0, &genome, 0, 0, 50);
+    tell(a, 0, &genome, 0, 0, 50);
     genome.at[1] = 9;
-    population_fold(b, 0, &genome, 0, 0, 50);
+    tell(b, 0, &genome, 0, 0, 50);
     assert_true(population_propose(a, 3, &one));
     assert_true(population_propose(b, 3, &two));
     assert_int_equal(one.parents[0], 0);
@@ -568,7 +578,7 @@ static void there_are_at_least_as_many_islands_as_classes(void **state)
     space.classes[1] = true;
     population = population_new(&space, &config);
     genome = genome_of(1, "HALF=1");
-    population_fold(population, 0, &genome, 1, 0, 5);
+    tell(population, 0, &genome, 1, 0, 5);
     population_island(population, 0, &count, &numerics);
     assert_true(count == 0 && numerics == 0);
     population_island(population, 1, &count, &numerics);
@@ -599,7 +609,7 @@ static void the_best_live_and_ties_go_to_the_elder(void **state)
     for (int place = 0; place < 10; place++) {
         struct genome genome = {.at = {0, (uint8_t)place}};
 
-        population_fold(population, place, &genome, 0, place, us[place]);
+        tell(population, place, &genome, 0, place, us[place]);
     }
     members = population_island(population, 0, &count, &numerics);
     assert_int_equal(count, 4);
@@ -625,7 +635,7 @@ static void count_origins(double migration, int from[3])
     for (int place = 0; place < 12; place++) {
         struct genome genome = {.at = {0, (uint8_t)place}};
 
-        population_fold(population, place, &genome, 0, 0, 100 + place);
+        tell(population, place, &genome, 0, 0, 100 + place);
     }
     memset(from, 0, 3 * sizeof *from);
     for (int64_t place = 12; place < 92; place++) {
@@ -694,7 +704,7 @@ static void a_full_island_bounds_the_time_of_a_single_shape(void **state)
 
             assert_true(population_propose(population, 10 + place, &proposal));
             assert_true(proposal.bound_us == (place < 4 || shapes > 1 ? 0 : 1.02 * 103));
-            population_fold(population, place, &genome, 0, 0, 100 + place);
+            tell(population, place, &genome, 0, 0, 100 + place);
         }
         population_free(population);
     }
@@ -1096,7 +1106,7 @@ static void what_fails_is_learned_and_avoided(void **state)
         assert_true(population_propose(population, place, &all[place]));
         fails = all[place].genome.at[KIND] == 3;
         failed[place >= TRIES / 2] += fails;
-        population_fold(population, place, &all[place].genome, 0, all[place].depth,
+        tell(population, place, &all[place].genome, 0, all[place].depth,
                         fails ? 0 : score_of(&all[place].genome));
     }
     assert_true(failed[0] > 0);
@@ -1159,7 +1169,7 @@ static void an_alias_is_learned_from_and_is_no_member(void **state)
 
         assert_true(population_propose(population, place, &proposal));
         us = score_of(&proposal.genome);
-        population_fold(population, place, &proposal.genome, 0, 0, place % 2 ? -us : us);
+        tell(population, place, &proposal.genome, 0, 0, place % 2 ? -us : us);
     }
     population_island(population, 0, &count, &numerics);
     assert_int_equal(count, 4);
@@ -1256,7 +1266,7 @@ static void few_lessons_and_none_are_fine(void **state)
     struct proposal proposals[40];
 
     lessons_of(lessons, 200);
-    for (int count = 0; count <= 5; count++) { /* fewer than a model is made of, too */
+    for (int count = 0; count <= 5; count += count == 0 ? 3 : 2) { /* fewer than a model is made of, too */
         struct population *population = population_new(&space, &config);
 
         population_teach(population, lessons, count);
@@ -1283,6 +1293,82 @@ static void the_lessons_kept_are_the_best_and_a_spread_of_the_rest(void **state)
     assert_true(lessons[19].us == 101);
     assert_int_equal(memory_choose(lessons, 7, 20), 7);
     assert_int_equal(memory_choose(lessons, 0, 20), 0);
+}
+
+static void a_long_run_has_two_arms_that_know_nothing_of_it(void **state)
+{
+    enum { TRIES = 360 };
+    struct proposal *all = arena_alloc(arena, TRIES * sizeof *all);
+    struct population *population;
+    int made[OPERATOR_COUNT] = {0};
+
+    (void)state;
+    use_one(large);
+    config.strategy = STRATEGY_EVO;
+    population = population_new(&space, &config);
+    run(population, TRIES, all);
+    for (int i = 0; i < TRIES; i++) {
+        enum operator_kind kind = all[i].operator_kind;
+
+        made[kind]++;
+        assert_true(i >= 200 || (kind != OPERATOR_CLIMB && kind != OPERATOR_DRAW));
+        if (kind == OPERATOR_CLIMB && all[i].parent_count > 0) { /* it descends from itself */
+            assert_int_equal(all[all[i].parents[0]].operator_kind, OPERATOR_CLIMB);
+            assert_int_equal(differences(&all[i].genome, &all[all[i].parents[0]].genome), 1);
+        }
+    }
+    assert_in_range(made[OPERATOR_CLIMB], 2, 16); /* a twentieth of what is beyond 200 */
+    assert_in_range(made[OPERATOR_DRAW], 2, 16);
+    population_free(population);
+}
+
+/* How often an operator is drawn when one of them fails, or brings nothing, every time. */
+static int times_drawn(enum operator_kind poor, bool fails, enum operator_kind counted)
+{
+    enum { TRIES = 1500 };
+    struct population *population = population_new(&space, &config);
+    struct proposal proposal;
+    int count = 0;
+
+    for (int place = 0; place < TRIES; place++) {
+        bool good;
+
+        assert_true(population_propose(population, place, &proposal));
+        good = proposal.operator_kind != poor;
+        count += proposal.operator_kind == counted;
+        population_fold(population,
+                        &(struct outcome){.place = place, .genome = proposal.genome,
+                                          .kind = proposal.operator_kind,
+                                          .us = good ? 1000 - 0.1 * place : fails ? 0 : 2000});
+    }
+    population_free(population);
+    return count;
+}
+
+static void operators_share_by_what_they_gain_for_what_they_cost(void **state)
+{
+    (void)state;
+    use_one(large);
+    config.weights[OPERATOR_STEP] = config.weights[OPERATOR_MULTI] = 1;
+    config.weights[OPERATOR_CROSSOVER] = config.weights[OPERATOR_IMMIGRANT] = 1;
+    int step = times_drawn(OPERATOR_STEP, false, OPERATOR_STEP);
+    int multi = times_drawn(OPERATOR_STEP, false, OPERATOR_MULTI);
+
+    assert_true(step * 2 < multi); /* what gains nothing is drawn less */
+    assert_true(step * 6 > multi);     /* and still drawn */
+    assert_true(times_drawn(OPERATOR_IMMIGRANT, true, OPERATOR_IMMIGRANT) > 30);
+}
+
+static void operators_are_known_by_name(void **state)
+{
+    enum operator_kind kind;
+
+    (void)state;
+    for (int i = 0; i < OPERATOR_COUNT; i++) {
+        assert_true(operator_parse(operator_names[i], &kind));
+        assert_int_equal(kind, i);
+    }
+    assert_false(operator_parse("luck", &kind));
 }
 
 static void strategies_are_known_by_name(void **state)
@@ -1387,6 +1473,9 @@ int main(void)
         TEST(what_was_taught_is_the_same_after_a_kill),
         TEST(few_lessons_and_none_are_fine),
         TEST(the_lessons_kept_are_the_best_and_a_spread_of_the_rest),
+        TEST(a_long_run_has_two_arms_that_know_nothing_of_it),
+        TEST(operators_share_by_what_they_gain_for_what_they_cost),
+        TEST(operators_are_known_by_name),
         TEST(strategies_are_known_by_name),
         TEST(parents_are_drawn_by_rank),
         TEST(a_newcomer_takes_the_place_it_earns),
