@@ -152,19 +152,12 @@ static void add_pc(struct sampler *sampler, const CUpti_PCSamplingPCData *pc)
     }
 }
 
-/* The names are the caller's to free, and may be shared among the records of a read. */
-static void free_names(CUpti_PCSamplingPCData *pcs, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        char *name = pcs[i].functionName;
-
-        for (size_t k = i; name != NULL && k < count; k++) {
-            pcs[k].functionName = pcs[k].functionName == name ? NULL : pcs[k].functionName;
-        }
-        free(name);
-    }
-}
-
+/*
+ * Functions' names come with the records, for the reader to free after the last use. But a name is
+ * shared among reads, with what is told when the sampler is turned off, and with activity records: a
+ * kernel of more than PCS instructions had its name freed twice. They stay; few processes sample
+ * more than once before they end.
+ */
 static enum device_status read_all(struct sampler *sampler, struct err *err)
 {
     CUpti_PCSamplingData data = {.remainingNumPcs = 1};
@@ -183,7 +176,6 @@ static enum device_status read_all(struct sampler *sampler, struct err *err)
         for (size_t k = 0; k < data.totalNumPcs && k < PCS; k++) {
             add_pc(sampler, &sampler->pcs[k]);
         }
-        free_names(sampler->pcs, data.totalNumPcs < PCS ? data.totalNumPcs : PCS);
     }
     return DEVICE_OK;
 }
