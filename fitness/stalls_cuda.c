@@ -154,8 +154,8 @@ static void add_pc(struct sampler *sampler, const CUpti_PCSamplingPCData *pc)
 
 /*
  * Functions' names come with the records, for the reader to free after the last use. But a name is
- * shared among reads, with what is told when the sampler is turned off, and with activity records: a
- * kernel of more than PCS instructions had its name freed twice. They stay; few processes sample
+ * shared among reads, with what is told when the sampler is turned off, and with activity records:
+ * a kernel of more than PCS instructions had its name freed twice. They stay; few processes sample
  * more than once before they end.
  */
 static enum device_status read_all(struct sampler *sampler, struct err *err)
