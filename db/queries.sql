@@ -552,11 +552,15 @@ SELECT place, role, worker, begun_at FROM attempt
 WHERE run = :run AND ended_at IS NULL
 ORDER BY begun_at
 
--- The newest reading of each metric that tells of the device's state.
+-- The newest reading of each metric that tells of the device's state, if one of the last thousand
+-- candidates has one.
 -- :name device_state
 SELECT m.name, m.value
 FROM metric m
-WHERE m.judgement = (SELECT max(id) FROM judgement WHERE run = :run AND verdict = 'pass')
+WHERE m.judgement = (SELECT judgement FROM candidate
+                     WHERE run = :run AND verdict = 'pass'
+                       AND place > (SELECT max(place) FROM candidate WHERE run = :run) - 1000
+                     ORDER BY place DESC LIMIT 1)
   AND m.name IN ('sm_clock_mhz', 'power_w', 'temperature_c', 'throttle_reasons')
   AND m.value IS NOT NULL
 ORDER BY m.problem
