@@ -77,6 +77,8 @@ enum device_status device_twin_set(struct device_module *twin, const uint32_t wo
 enum device_status device_alloc(size_t bytes, device_ptr *at, struct err *err);
 void device_free(device_ptr at);
 enum device_status device_write(device_ptr to, const void *from, size_t bytes, struct err *err);
+/* The same, but `from`, of device_host_alloc, must stay as it is until a call or a read returns. */
+enum device_status device_send(device_ptr to, const void *from, size_t bytes, struct err *err);
 enum device_status device_read(void *to, device_ptr from, size_t bytes, struct err *err);
 /* Host memory from which writes are fast, as far as there is some; never NULL. */
 void *device_host_alloc(size_t bytes);
@@ -180,6 +182,19 @@ int device_sets(const struct problem *problem);
  */
 double device_occupancy(struct device_module *module, const struct plan *plan);
 
+/*
+ * What whoever made the sets does with them while calls are timed, at moments that are drawn from a
+ * secret: a candidate must not know which of its calls are looked at.
+ */
+struct measure_watch {
+    void *context;
+    /* The outputs of the first `count` sets are those of timed calls. NULL: nobody looks. */
+    enum device_status (*look)(void *context, int count, struct err *err);
+    /* Puts inputs that no call has seen where those of the first `count` sets are. */
+    enum device_status (*renew)(void *context, int count, int round, struct err *err);
+    uint64_t secret;
+};
+
 struct measure_request {
     struct device_module *module;
     const struct plan *plan;
@@ -188,6 +203,7 @@ struct measure_request {
     int set_count;                     /* device_sets */
     double bound_us;                   /* stop after the quick rung when surely above; 0: never */
     double cap_ms;                     /* device time that sampling may take; above 0 */
+    struct measure_watch watch;
 };
 
 enum { MEASURED_METRICS_MAX = 16 };
@@ -195,6 +211,7 @@ enum { MEASURED_METRICS_MAX = 16 };
 struct measured {
     struct timing timing; /* problem index is the caller's; samples in the arena */
     double sm_clock_mhz, power_w, temperature_c; /* under load; NAN when unknown or quick */
+    double fresh_us; /* clock 1 of calls that saw their inputs for the first time; NAN: none did */
     double other_processes;    /* besides this one that hold the device; NAN when unknown */
     uint64_t throttle_reasons; /* NVML's bits; 0x4 is the power limit. 0 when unknown or quick */
     bool

@@ -1011,6 +1011,12 @@ enum device_status device_write(device_ptr to, const void *from, size_t bytes, s
     return cuda_status(code, err, "cannot write to the device");
 }
 
+enum device_status device_send(device_ptr to, const void *from, size_t bytes, struct err *err)
+{
+    return cuda_status(cuMemcpyHtoDAsync(to, from, bytes, gpu.stream), err,
+                       "cannot write to the device");
+}
+
 enum device_status device_read(void *to, device_ptr from, size_t bytes, struct err *err)
 {
     CUresult code = cuMemcpyDtoHAsync(to, from, bytes, gpu.stream);

@@ -37,13 +37,14 @@ struct region {
     size_t bytes;
 };
 
-/* Buffers for one call, and the host's copy of its inputs: NULL where nobody has needed it yet. */
+/* Buffers for one call, and the host's copy of its inputs, where somebody has needed it. */
 struct rig {
     struct region regions[REGIONS_MAX];
     int region_count;
     struct device_buffers buffers;
     uint32_t guard; /* the pattern in all guards */
-    struct inputs inputs;
+    struct inputs inputs; /* memory, once it was needed */
+    bool here;            /* and what is in it is these inputs */
     enum input_family family;
     uint64_t key;
     int poison;                     /* which of the two patterns the last call was to overwrite */
@@ -97,9 +98,10 @@ bool device_failed(struct gate *gate, enum device_status status, struct case_res
 struct climb {
     enum rung rung;
     int launches;
-    bool first; /* of its shape: launch, sanity, correct and stable are rows of their own */
-    bool bar;   /* the historic bar holds besides */
-    bool brief; /* no reference: another launch must give the same bits, and that is all */
+    bool first;    /* of its shape: launch, sanity, correct and stable are rows of their own */
+    bool bar;      /* the historic bar holds besides */
+    bool happened; /* the first launch was a timed one: its output is there */
+    bool brief;    /* no reference: launches must give the same bits, and that is all */
 };
 bool case_run(struct gate *gate, struct rig *rig, const struct climb *climb);
 
@@ -120,6 +122,8 @@ bool rig_call(struct gate *gate, struct rig *rig, struct case_result *row);
 /* What an element holds that the last call did not write: of the output, of a log-sum-exp. */
 uint16_t rig_poison_half(const struct gate *gate, const struct rig *rig);
 uint32_t rig_poison_single(const struct rig *rig);
+/* The first byte of an input that is not as it was drawn; -1: all are. */
+bool rig_find_written(struct gate *gate, struct rig *rig, int *input, int64_t *at);
 /* Guards whole, inputs as they were. */
 bool rig_check_surroundings(struct gate *gate, struct rig *rig, struct case_result *row);
 /* After each call: the next one may rely on it. */
@@ -148,6 +152,8 @@ bool check_correct(struct gate *gate, struct rig *rig, bool bar, struct case_res
 
 /* Some rows of a tensor of the output's layout, one after another; the caller's to free. */
 uint16_t *gather_rows(struct gate *gate, device_ptr from, const int64_t *rows, int64_t count);
+/* The device begins with the baseline, after the candidate's last launch on this input. */
+bool begin_whole(struct gate *gate, const struct rig *rig);
 /* Every row of a large output, against the baseline; c holds those that have a reference. */
 bool check_whole(struct gate *gate, const struct rig *rig, const struct comparison *c,
                  struct case_result *row);

@@ -61,9 +61,9 @@ static inline double to_double(enum dtype dtype, uint16_t bits)
     if (size - least >= (uint32_t)(f->exponent_max - f->exponent_min + 1) << f->mantissa) {
         return double_from_odd(dtype, bits);
     }
-    return double_from_bits((uint64_t)(bits >> 15) << 63 |
-                            (((uint64_t)size << (52 - f->mantissa)) +
-                             ((uint64_t)(f->exponent_min - 1 + 1023) << 52)));
+    return double_from_bits(
+        (uint64_t)(bits >> 15) << 63 |
+        (((uint64_t)size << (52 - f->mantissa)) + ((uint64_t)(f->exponent_min - 1 + 1023) << 52)));
 }
 
 double half_to_double(enum dtype dtype, uint16_t bits) { return to_double(dtype, bits); }
@@ -171,6 +171,7 @@ enum tensor { TENSOR_Q, TENSOR_K, TENSOR_V, TENSORS };
 struct drawing {
     const struct problem *problem;
     const struct family *family;
+    enum tensor tensor;      /* that is drawn */
     uint64_t keys[TENSORS];  /* of the normal numbers */
     uint64_t dials[TENSORS]; /* of scales, positions and the like */
     uint16_t *out[TENSORS];
@@ -226,19 +227,35 @@ static void draw_normal(const struct drawing *d, enum tensor tensor, int64_t row
 
     for (int64_t c = 0; c < columns; c += 4) {
         uint64_t word = mix64(key++);
-        for (int64_t k = c; k < c + 4 && k < columns; k++, word >>= 16) {
-            out[k] = (uint16_t)(table[word & 0x7fff] | (word & 0x8000));
+        uint16_t four[4] = {table[word & 0x7fff], table[word >> 16 & 0x7fff],
+                            table[word >> 32 & 0x7fff], table[word >> 48 & 0x7fff]};
+        for (int k = 0; k < 4; k++) {
+            four[k] |= (uint16_t)(word >> 16 * k & 0x8000);
         }
+        memcpy(out + c, four, (size_t)(columns - c < 4 ? columns - c : 4) * sizeof *four);
     }
 }
 
-/* Times 2^power: exact, save where the result leaves the normal range. */
+/*
+ * Times 2^power: exact, save where the result leaves the normal range. Of a row that begins and
+ * ends in that range, as nearly all do, only exponents change.
+ */
 static void scale_row(const struct problem *p, uint16_t *row, int power)
 {
     const struct format *f = &formats[p->dtype];
     int top = f->exponent_max - f->exponent_min + 1;
+    uint16_t least = (uint16_t)((power < 0 ? 1 - power : 1) << f->mantissa);
+    uint16_t most = (uint16_t)(((power > 0 ? top - power : top) + 1) * (1 << f->mantissa) - 1);
+    uint16_t step = (uint16_t)(power * (1 << f->mantissa)), odd = 0;
 
     for (int64_t c = 0; c < p->head_dim; c++) {
+        uint16_t size = row[c] & 0x7fff;
+        odd |= (uint16_t)((size < least) | (size > most));
+    }
+    for (int64_t c = 0; c < p->head_dim && !odd; c++) {
+        row[c] = (uint16_t)(row[c] + step);
+    }
+    for (int64_t c = 0; c < p->head_dim && odd; c++) {
         int field = (row[c] & 0x7fff) >> f->mantissa;
         if (field > 0 && field + power > 0 && field + power <= top) {
             row[c] = (uint16_t)(row[c] + power * (1 << f->mantissa));
@@ -325,6 +342,45 @@ static int64_t needle_of(const struct drawing *d, struct place at)
     return (n + 1) / 3 * 8 + (n + 1) % 3 - 1;
 }
 
+/* The two conversions without a branch, for loops over rows that the compiler makes vectors of. */
+static inline float to_float(bool bf16, uint16_t bits)
+{
+    uint32_t shifted = bf16 ? (uint32_t)bits << 16
+                            : (uint32_t)(bits & 0x8000) << 16 | (uint32_t)(bits & 0x7fff) << 13;
+    float value;
+
+    memcpy(&value, &shifted, sizeof value);
+    return bf16 ? value : value * 0x1p112f; /* the exponent's bias; puts subnormals right too */
+}
+
+/* To nearest even; of a finite number that F16 can hold. */
+static inline uint16_t from_float(bool bf16, float value)
+{
+    uint32_t bits, low, size, sign;
+    float small;
+
+    memcpy(&bits, &value, sizeof bits);
+    sign = bits >> 16 & 0x8000;
+    size = bits & 0x7fffffff;
+    if (bf16) {
+        return (uint16_t)(sign | (size + 0x7fff + (size >> 16 & 1)) >> 16);
+    }
+    /* Below 2^-14 the step is 2^-24, that of a float at 0.5. */
+    memcpy(&small, &size, sizeof small);
+    small += 0.5f;
+    memcpy(&low, &small, sizeof low);
+    low -= 0x3f000000;
+    size = ((size + 0xfff + (size >> 13 & 1)) >> 13) - (112 << 10);
+    return (uint16_t)(sign | (size - 0x400 > 0x7fff ? low : size));
+}
+
+static void add_rows(bool bf16, int64_t columns, float pull, const uint16_t *key, uint16_t *row)
+{
+    for (int64_t c = 0; c < columns; c++) {
+        row[c] = from_float(bf16, pull * to_float(bf16, key[c]) + to_float(bf16, row[c]));
+    }
+}
+
 /* Adds `pull` times the K of the row's needle to its Q. */
 static void point_q(const struct drawing *d, struct place at, double pull, uint16_t *row)
 {
@@ -336,9 +392,10 @@ static void point_q(const struct drawing *d, struct place at, double pull, uint1
     }
     struct place key = {at.batch, at.head / (p->heads / p->kv_heads), needle_of(d, at)};
     draw_normal(d, TENSOR_K, row_in_memory(p, TENSOR_K, key), key_row);
-    for (int64_t c = 0; c < p->head_dim; c++) {
-        row[c] = from_double(p->dtype, pull * to_double(p->dtype, key_row[c]) +
-                                           to_double(p->dtype, row[c]));
+    if (p->dtype == DTYPE_BF16) { /* a loop for each, without a branch inside */
+        add_rows(true, p->head_dim, (float)pull, key_row, row);
+    } else {
+        add_rows(false, p->head_dim, (float)pull, key_row, row);
     }
 }
 
@@ -444,9 +501,11 @@ static void integers_below(const struct drawing *d, enum tensor tensor, struct p
     for (uint32_t i = 0; i < count; i++) {
         values[i] = half_from_double(d->problem->dtype, (double)i - most);
     }
-    for (int64_t c = 0; c < d->problem->head_dim; c++) {
-        own = mix64(own);
-        row[c] = values[own % count];
+    for (int64_t c = 0; c < d->problem->head_dim; c += 4) {
+        uint64_t word = mix64(own++);
+        for (int64_t k = c; k < c + 4 && k < d->problem->head_dim; k++, word >>= 16) {
+            row[k] = values[(word & 0xffff) * count >> 16];
+        }
     }
 }
 
@@ -497,27 +556,17 @@ static int64_t tensor_rows(const struct problem *p, enum tensor tensor)
     return p->batch * tensor_heads(p, tensor) * tensor_length(p, tensor);
 }
 
-static int64_t tensor_tasks(const struct problem *p, enum tensor tensor)
-{
-    return (tensor_rows(p, tensor) + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
-}
-
-/* Tasks count through Q's rows, then K's, then V's. */
 static void draw_rows(void *context, int64_t task)
 {
     const struct drawing *d = context;
     const struct problem *p = d->problem;
-    enum tensor tensor = TENSOR_Q;
+    int64_t end = (task + 1) * ROWS_PER_TASK, rows = tensor_rows(p, d->tensor);
 
-    while (task >= tensor_tasks(p, tensor)) {
-        task -= tensor_tasks(p, tensor++);
-    }
-    int64_t end = (task + 1) * ROWS_PER_TASK, rows = tensor_rows(p, tensor);
     for (int64_t r = task * ROWS_PER_TASK; r < end && r < rows; r++) {
-        uint16_t *row = d->out[tensor] + r * p->head_dim;
-        draw_normal(d, tensor, r, row);
-        if (d->family->change[tensor] != NULL) {
-            d->family->change[tensor](d, place_of(p, tensor, r), row);
+        uint16_t *row = d->out[d->tensor] + r * p->head_dim;
+        draw_normal(d, d->tensor, r, row);
+        if (d->family->change[d->tensor] != NULL) {
+            d->family->change[d->tensor](d, place_of(p, d->tensor, r), row);
         }
     }
 }
@@ -540,19 +589,28 @@ void inputs_normal_recipe(const struct problem *problem, uint64_t key, struct no
     };
 }
 
-void inputs_draw(const struct problem *problem, enum input_family family, uint64_t key,
-                 struct inputs *inputs, int threads)
+void inputs_draw_one(const struct problem *problem, enum input_family family, uint64_t key,
+                     int tensor, struct inputs *inputs, int threads)
 {
-    struct drawing drawing = {
-        .problem = problem, .family = &families[family], .out = {inputs->q, inputs->k, inputs->v}};
-    int64_t tasks = 0;
+    struct drawing drawing = {.problem = problem,
+                              .family = &families[family],
+                              .tensor = (enum tensor)tensor,
+                              .out = {inputs->q, inputs->k, inputs->v}};
 
     pthread_once(&tables_made, make_tables);
     for (int t = 0; t < TENSORS; t++) {
         uint64_t own = tensor_key(family, key, t);
         drawing.keys[t] = mix64(own);
         drawing.dials[t] = mix64(own + 1);
-        tasks += tensor_tasks(problem, (enum tensor)t);
     }
+    int64_t tasks = (tensor_rows(problem, drawing.tensor) + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
     pool_run(draw_rows, &drawing, tasks, threads);
+}
+
+void inputs_draw(const struct problem *problem, enum input_family family, uint64_t key,
+                 struct inputs *inputs, int threads)
+{
+    for (int tensor = TENSOR_Q; tensor < TENSORS; tensor++) {
+        inputs_draw_one(problem, family, key, tensor, inputs, threads);
+    }
 }

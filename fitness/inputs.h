@@ -50,6 +50,9 @@ uint64_t inputs_mix(uint64_t x);
 /* threads: how many may be used. */
 void inputs_draw(const struct problem *problem, enum input_family family, uint64_t key,
                  struct inputs *inputs, int threads);
+/* One of the three alone, the same bits: 0 is Q, 1 K, 2 V. */
+void inputs_draw_one(const struct problem *problem, enum input_family family, uint64_t key,
+                     int tensor, struct inputs *inputs, int threads);
 
 double half_to_double(enum dtype dtype, uint16_t bits);
 uint16_t half_from_double(enum dtype dtype,

@@ -395,6 +395,8 @@ static void add_measured(struct session *s, int problem, const struct measured *
     metric_add(result, problem, METRIC_GRAPH_US,
                median_of(s->arena, timing->graph_us, timing->graph_count),
                missing != NULL ? missing : "no graph was timed");
+    metric_add(result, problem, METRIC_FRESH_US, missing == NULL ? measured->fresh_us : NAN,
+               missing != NULL ? missing : "inputs were not renewed");
 }
 
 /* What a failure says of the candidate while it is timed; one that says nothing is the machine's.
@@ -476,12 +478,31 @@ static bool check_clocks(struct session *s, int problem, const struct measured *
     return decided(s, VERDICT_INVALID, "%s", row.reason);
 }
 
+/* Whoever keeps answers, wherever that is, has none for inputs that nobody ever saw. */
+static bool check_fresh(struct session *s, int problem, const struct measured *measured)
+{
+    const struct timing *timing = &measured->timing;
+    double span_us = median_of(s->arena, timing->span_us, timing->span_count);
+    struct case_result row = case_blank(problem, RUNG_TIMED);
+
+    if (isnan(measured->fresh_us) || measured->fresh_us <= score_fresh_most(span_us)) {
+        return true;
+    }
+    row.verdict = VERDICT_INVALID;
+    row.reason = arena_printf(s->arena,
+                              "%.4g us on inputs that it sees for the first time and %.4g us on "
+                              "those it has seen: it keeps its answers",
+                              measured->fresh_us, span_us);
+    case_record(s->result, &row);
+    return decided(s, VERDICT_INVALID, "%s", row.reason);
+}
+
 /* Times one problem and verifies what the timed calls left behind. */
 static bool measure_problem(struct session *s, int problem, struct err *err)
 {
     struct verify_subject subject = subject_of(s, problem);
     struct verify_sets *sets = NULL;
-    struct measured measured = {.sm_clock_mhz = NAN, .power_w = NAN};
+    struct measured measured = {.sm_clock_mhz = NAN, .power_w = NAN, .fresh_us = NAN};
     struct measure_request request = {
         .module = subject.module, .plan = subject.plan, .cap_ms = CAP_MS};
 
@@ -490,11 +511,12 @@ static bool measure_problem(struct session *s, int problem, struct err *err)
     }
 
     int64_t start = clock_now_us();
-    s->status = verify_sets_make(s->arena, &subject, s->job->secret,
-                                 device_sets(subject.problem), &sets, err);
+    s->status = verify_sets_make(s->arena, &subject, s->job->secret, device_sets(subject.problem),
+                                 &sets, err);
     s->check_us += clock_now_us() - start;
     if (s->status == DEVICE_OK) {
         request.sets = verify_sets_buffers(sets, &request.set_count);
+        request.watch = verify_sets_watch(sets);
         s->status = device_measure(s->arena, &request, &measured, err);
         decide_timing(s, problem, err);
     }
@@ -503,9 +525,8 @@ static bool measure_problem(struct session *s, int problem, struct err *err)
         tell_quick(s, problem, request.bound_us, &measured);
         start = clock_now_us();
         if (check_floor(s, problem, &measured) && check_clocks(s, problem, &measured) &&
-            !measured.modelled) {
-            s->status =
-                verify_sets_check(s->arena, sets, measured.timing.quick, s->result, err);
+            check_fresh(s, problem, &measured) && !measured.modelled) {
+            s->status = verify_sets_check(s->arena, sets, measured.timing.quick, s->result, err);
         }
         s->check_us += clock_now_us() - start;
     }

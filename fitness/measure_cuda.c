@@ -5,8 +5,10 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/rng.h"
 #include "fitness/clocks_cuda.h"
 #include "fitness/score.h"
+#include "fitness/stats.h"
 
 /* The protocol; docs/MEASURING.md gives the reasons. */
 enum {
@@ -16,7 +18,7 @@ enum {
     WARM_SHORT_US = 3 * 1000,   /* of its own, for short calls on a device that is awake */
     WARM_QUICK_US = 1000,       /* enough to tell a program that is slower by quick_margin */
     WARM_BATCH_US = 1000,
-    QUICK_SAMPLES = 8,          /* five could not bound a median at 95 % */
+    QUICK_SAMPLES = 8, /* five could not bound a median at 95 % */
     SAMPLES_MIN = 50,
     SAMPLES_MIN_SHORT = 200, /* where a tick of the clock is a visible part of the time: */
     SHORT_US = 20,
@@ -33,6 +35,9 @@ enum {
     REPLAYS_MIN = 3,
     SENSOR_US = 2000,
     CACHED_BYTES_MAX = 256 << 20, /* larger than any L2 */
+    LOOKS = 4,                    /* at outputs while samples are taken, and one when all are */
+    FRESH_ROUNDS = 3, /* of a call on each set with inputs of its own; of long calls one */
+    FRESH_MAX = FRESH_ROUNDS * 8,
     COOLING_TRIES = 4,   /* waits of 1, 2, 4 s between them */
     MEASURES_MAX = 2000, /* then the process is worn: CUPTI grows, and its times have gone bad */
 };
@@ -65,6 +70,8 @@ struct sampler {
     double sampled_us;
     int count;
     double spans_us[JOB_SAMPLES_MAX];
+    int looks[LOOKS]; /* after so many samples, in order */
+    int looked;       /* how many of them */
 };
 
 static void sampler_init(struct sampler *sampler, const struct measure_request *request)
@@ -102,8 +109,8 @@ static enum device_status enqueue_unsampled(struct sampler *sampler, int calls, 
  */
 static bool is_warm(const struct sampler *sampler, int64_t spent_us, int64_t enough_us)
 {
-    bool awake = sampler->call_us < SHORT_US && spent_us >= WARM_SHORT_US &&
-                 cuda_awake_us() >= enough_us;
+    bool awake =
+        sampler->call_us < SHORT_US && spent_us >= WARM_SHORT_US && cuda_awake_us() >= enough_us;
 
     return sampler->warmed >= WARM_LAUNCHES && (awake || cuda_busy_us() >= enough_us);
 }
@@ -135,8 +142,9 @@ static enum device_status warm_up(struct sampler *sampler, int64_t enough_us, st
     }
 }
 
-/* Runs a batch of `calls` counted calls, and appends their spans. */
-static enum device_status sample_batch(struct sampler *sampler, int calls, struct err *err)
+/* Runs a batch of `calls` counted calls; their spans. */
+static enum device_status time_batch(struct sampler *sampler, int calls, double *spans_us,
+                                     struct err *err)
 {
     struct timed_call batch[CALLS_OPS_MAX];
     int lead = sampler->call_us < LEAD_BELOW_US ? LEAD_CALLS : 0, count = 0;
@@ -151,19 +159,29 @@ static enum device_status sample_batch(struct sampler *sampler, int calls, struc
         const struct device_buffers *set =
             &sampler->request->sets[sampler->calls % sampler->rotation];
 
-        batch[count] = (struct timed_call){
-            &sampler->callee, set, poison_of(sampler, sampler->calls), 0, 0, 0};
+        batch[count] =
+            (struct timed_call){&sampler->callee, set, poison_of(sampler, sampler->calls), 0, 0, 0};
     }
     status = calls_time(batch, count, err);
     if (status != DEVICE_OK) {
         return status;
     }
     for (int i = lead; i < count; i++) {
-        sampler->spans_us[sampler->count++] = batch[i].span_us;
+        spans_us[i - lead] = batch[i].span_us;
     }
     sampler->call_us = (double)(batch[count - 1].end_ns - batch[lead].begin_ns) / 1000 / calls;
-    sampler->sampled_us += sampler->call_us * calls;
     return DEVICE_OK;
+}
+
+static enum device_status sample_batch(struct sampler *sampler, int calls, struct err *err)
+{
+    enum device_status status = time_batch(sampler, calls, sampler->spans_us + sampler->count, err);
+
+    if (status == DEVICE_OK) {
+        sampler->count += calls;
+        sampler->sampled_us += sampler->call_us * calls;
+    }
+    return status;
 }
 
 static int samples_wanted(const struct sampler *sampler, const struct score *score)
@@ -184,6 +202,11 @@ static int batch_calls(const struct sampler *sampler)
     missing =
         missing < JOB_SAMPLES_MAX - sampler->count ? missing : JOB_SAMPLES_MAX - sampler->count;
     missing = missing < fit ? missing : fit;
+    if (sampler->looked < LOOKS && sampler->looks[sampler->looked] > sampler->count) {
+        int next = sampler->looks[sampler->looked] - sampler->count;
+
+        missing = missing < next ? missing : next;
+    }
     return clamp(BATCH_US / sampler->call_us, 1, missing > 1 ? missing : 1);
 }
 
@@ -230,12 +253,95 @@ static enum device_status sample_first(struct sampler *sampler, double bound_us,
     return DEVICE_OK;
 }
 
+/* Looks -------------------------------------------------------------------------------------- */
+
+static int by_number(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+
+    return (x > y) - (x < y);
+}
+
+/*
+ * After which samples outputs are looked at: anywhere among those that there will be at least, so
+ * that each sample is as likely as any other to be the last one before a look.
+ */
+static void plan_looks(struct sampler *sampler)
+{
+    const struct measure_request *request = sampler->request;
+    struct score score = {.us = HUGE_VAL};
+    struct rng rng = rng_at(request->watch.secret, 1, 0);
+    double affordable = request->cap_ms * 1000 / sampler->call_us;
+    int total;
+
+    score_of_samples(sampler->spans_us, sampler->count, 0, &score);
+    total = clamp(affordable, sampler->count + 1, samples_wanted(sampler, &score));
+    for (int i = 0; i < LOOKS; i++) {
+        sampler->looks[i] =
+            sampler->count + (int)rng_below(&rng, (uint32_t)(total - sampler->count) + 1);
+    }
+    qsort(sampler->looks, LOOKS, sizeof *sampler->looks, by_number);
+    sampler->looked = 0;
+}
+
+static enum device_status look_now(const struct sampler *sampler, struct err *err)
+{
+    const struct measure_watch *watch = &sampler->request->watch;
+
+    return watch->look != NULL ? watch->look(watch->context, sampler->rotation, err) : DEVICE_OK;
+}
+
+/* Several may have come due at once. */
+static enum device_status look_if_due(struct sampler *sampler, struct err *err)
+{
+    bool due = false;
+
+    while (sampler->looked < LOOKS && sampler->looks[sampler->looked] <= sampler->count) {
+        sampler->looked++;
+        due = true;
+    }
+    return due ? look_now(sampler, err) : DEVICE_OK;
+}
+
 static enum device_status sample(struct sampler *sampler, bool *quick, struct err *err)
 {
-    enum device_status status = sample_first(sampler, sampler->request->bound_us, quick, err);
+    enum device_status status;
 
-    while (status == DEVICE_OK && !*quick && !sampled_enough(sampler)) {
+    sampler->looked = LOOKS;
+    status = sample_first(sampler, sampler->request->bound_us, quick, err);
+    if (status != DEVICE_OK || *quick) {
+        return status;
+    }
+    plan_looks(sampler);
+    status = look_if_due(sampler, err);
+    while (status == DEVICE_OK && !sampled_enough(sampler)) {
         status = sample_batch(sampler, batch_calls(sampler), err);
+        if (status == DEVICE_OK) {
+            status = look_if_due(sampler, err);
+        }
+    }
+    return status == DEVICE_OK ? look_now(sampler, err) : status;
+}
+
+/* Calls on inputs that none saw before: these stay, for the second clock and for the end. */
+static enum device_status sample_fresh(struct sampler *sampler, struct measured *measured,
+                                       struct err *err)
+{
+    const struct measure_watch *watch = &sampler->request->watch;
+    int rounds = sampler->call_us < LEAD_BELOW_US ? FRESH_ROUNDS : 1, count = 0;
+    double spans_us[FRESH_MAX];
+    enum device_status status = DEVICE_OK;
+
+    assert(rounds * sampler->rotation <= FRESH_MAX);
+    for (int round = 0; watch->renew != NULL && round < rounds && status == DEVICE_OK; round++) {
+        status = watch->renew(watch->context, sampler->rotation, round, err);
+        if (status == DEVICE_OK) {
+            status = time_batch(sampler, sampler->rotation, spans_us + count, err);
+            count += sampler->rotation;
+        }
+    }
+    if (status == DEVICE_OK && count > 0) {
+        measured->fresh_us = stats_quantile(spans_us, count, 0.5);
     }
     return status;
 }
@@ -287,7 +393,7 @@ static enum device_status measure_spans(struct sampler *sampler, struct measured
         }
         status = sense(sampler, measured, err);
         if (status != DEVICE_OK || !sensors_overheated(measured)) {
-            return status;
+            return status == DEVICE_OK ? sample_fresh(sampler, measured, err) : status;
         }
         if (try + 1 < COOLING_TRIES) {
             nanosleep(&cooling, NULL);
@@ -418,6 +524,7 @@ enum device_status device_measure(struct arena *arena, const struct measure_requ
         .sm_clock_mhz = NAN,
         .power_w = NAN,
         .temperature_c = NAN,
+        .fresh_us = NAN,
         .other_processes = NAN,
     };
     sampler_init(sampler, request);

@@ -30,6 +30,8 @@ const struct metric_row metric_table[METRIC_COUNT] = {
                                 "is timed along"},
     [METRIC_GRAPH_US] = {"graph_us", "us", "less", "event",
                          "time of a call back to back, launch gaps included: clock 2, median"},
+    [METRIC_FRESH_US] = {"fresh_us", "us", "less", "event",
+                         "time of a call on inputs that no call saw before: clock 1, median"},
     [METRIC_COMPILE_MS] = {"compile_ms", "ms", "less", "clock",
                            "time of a compile worker: source to machine code"},
     [METRIC_GATE_MS] = {"gate_ms", "ms", "less", "clock", "time of the correctness gate"},

@@ -21,8 +21,9 @@ enum metric {
     METRIC_THROTTLE_REASONS, /* NVML's bits; 4: the power limit held the clocks down */
     METRIC_OTHER_PROCESSES,
     METRIC_GRAPH_US, /* clock 2, median */
+    METRIC_FRESH_US, /* clock 1, of calls that saw their inputs for the first time: median */
     METRIC_COMPILE_MS,
-    METRIC_GATE_MS,      /* what the correctness gate cost, and its parts in verify.h's order */
+    METRIC_GATE_MS, /* what the correctness gate cost, and its parts in verify.h's order */
     METRIC_GATE_DRAW_MS,
     METRIC_GATE_MOVE_MS,
     METRIC_GATE_CALL_MS,
@@ -34,7 +35,7 @@ enum metric {
     METRIC_COUNT_MS,
     METRIC_MEASURE_MS,
     METRIC_CHECK_MS,
-    METRIC_FLOOR_US, /* below it no call can be, by the device's peaks at its clock: physics */
+    METRIC_FLOOR_US,   /* below it no call can be, by the device's peaks at its clock: physics */
     METRIC_EMU_BLOCKS, /* what an emulated device counted; from its sampled blocks, scaled to the
                           grid */
     METRIC_EMU_SAMPLED_BLOCKS,

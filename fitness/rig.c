@@ -1,6 +1,5 @@
 #include "fitness/gate.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -109,9 +108,8 @@ bool rig_make(struct gate *gate, struct rig *rig, int64_t number)
     size_t q = (size_t)problem_q_elements(p) * 2, kv = (size_t)problem_kv_elements(p) * 2;
     size_t sizes[REGIONS_MAX] = {q, kv, kv, q, p->lse ? (size_t)problem_rows(p) * 4 : 0};
 
-    *rig = (struct rig){
-        .region_count = REGION_WORKSPACE + plan->workspace_count,
-        .guard = (uint32_t)gate_derive(gate, "guard", number, 0)};
+    *rig = (struct rig){.region_count = REGION_WORKSPACE + plan->workspace_count,
+                        .guard = (uint32_t)gate_derive(gate, "guard", number, 0)};
     rig->buffers.problem = gate->args;
     for (int w = 0; w < plan->workspace_count; w++) {
         sizes[REGION_WORKSPACE + w] = (size_t)plan->workspaces[w].bytes;
@@ -146,7 +144,7 @@ static bool digest_input(struct gate *gate, const struct rig *rig, int index, ui
     return status == DEVICE_OK || device_failed(gate, status, NULL);
 }
 
-static void draw(struct gate *gate, struct rig *rig)
+static void make_inputs(struct rig *rig)
 {
     struct inputs *inputs = &rig->inputs;
 
@@ -155,34 +153,39 @@ static void draw(struct gate *gate, struct rig *rig)
         inputs->k = device_host_alloc(rig->regions[REGION_K].bytes);
         inputs->v = device_host_alloc(rig->regions[REGION_V].bytes);
     }
-    inputs_draw(gate->subject->problem, rig->family, rig->key, inputs, gate->threads);
+    rig->here = true;
 }
 
 const struct inputs *rig_inputs(struct gate *gate, struct rig *rig)
 {
     int64_t since = clock_now_us();
 
-    if (rig->inputs.q == NULL) {
-        draw(gate, rig);
+    if (!rig->here) {
+        make_inputs(rig);
+        inputs_draw(gate->subject->problem, rig->family, rig->key, &rig->inputs, gate->threads);
         gate_spend(gate, PART_DRAW, &since);
     }
     return &rig->inputs;
 }
 
-static enum device_status write_inputs(struct gate *gate, const struct rig *rig)
+/* One tensor is on its way while the next is drawn. */
+static enum device_status draw_here(struct gate *gate, struct rig *rig, int64_t *since)
 {
-    const void *inputs[] = {rig->inputs.q, rig->inputs.k, rig->inputs.v};
     enum device_status status = DEVICE_OK;
 
+    make_inputs(rig);
+    const void *inputs[] = {rig->inputs.q, rig->inputs.k, rig->inputs.v};
     for (int i = REGION_Q; i <= REGION_V && status == DEVICE_OK; i++) {
         const struct region *region = &rig->regions[i];
-
-        status = device_write(region->at, inputs[i], region->bytes, gate->err);
+        inputs_draw_one(gate->subject->problem, rig->family, rig->key, i, &rig->inputs,
+                        gate->threads);
+        gate_spend(gate, PART_DRAW, since);
+        status = device_send(region->at, inputs[i], region->bytes, gate->err);
+        gate_spend(gate, PART_MOVE, since);
     }
     return status;
 }
 
-/* Draws fresh inputs and puts them where the next call reads them. */
 bool rig_draw(struct gate *gate, struct rig *rig, enum input_family family, uint64_t key)
 {
     enum device_status status;
@@ -190,14 +193,10 @@ bool rig_draw(struct gate *gate, struct rig *rig, enum input_family family, uint
 
     rig->family = family;
     rig->key = key;
-    if (gate->there && family == INPUT_NORMAL) {
-        assert(rig->inputs.q == NULL); /* or it would be of inputs that were before */
-        status = gate->auditor->draw(gate->subject->problem, key, &rig->buffers, gate->err);
-    } else {
-        draw(gate, rig);
-        gate_spend(gate, PART_DRAW, &since);
-        status = write_inputs(gate, rig);
-    }
+    rig->here = false;
+    status = gate->there && family == INPUT_NORMAL
+                 ? gate->auditor->draw(gate->subject->problem, key, &rig->buffers, gate->err)
+                 : draw_here(gate, rig, &since);
     if (status != DEVICE_OK) {
         return device_failed(gate, status, NULL);
     }
@@ -310,19 +309,13 @@ static bool check_guards(struct gate *gate, struct rig *rig, int index, struct c
     return true;
 }
 
-/* Guards whole, inputs as they were. */
-bool rig_check_surroundings(struct gate *gate, struct rig *rig, struct case_result *row)
+bool rig_find_written(struct gate *gate, struct rig *rig, int *input, int64_t *at)
 {
-    int64_t at;
-
-    for (int i = 0; i < rig->region_count; i++) {
-        if (rig->regions[i].base != 0 && !check_guards(gate, rig, i, row)) {
-            return false;
-        }
-    }
-    for (int i = REGION_Q; i <= REGION_V; i++) {
+    *at = -1;
+    for (int i = REGION_Q; i <= REGION_V && *at < 0; i++) {
         const struct region *region = &rig->regions[i];
         uint64_t digest;
+        *input = i;
         if (gate->auditor != NULL && !digest_input(gate, rig, i, &digest)) {
             return false;
         }
@@ -331,16 +324,29 @@ bool rig_check_surroundings(struct gate *gate, struct rig *rig, struct case_resu
         }
         const struct inputs *own = rig_inputs(gate, rig);
         const void *inputs[] = {own->q, own->k, own->v};
-        if (!compare_memory(gate, region->at, region->bytes, inputs[i], 0, &at)) {
+        if (!compare_memory(gate, region->at, region->bytes, inputs[i], 0, at)) {
             return false;
-        }
-        if (at >= 0) {
-            return case_fail(gate, row, VERDICT_OUT_OF_BOUNDS,
-                             "it wrote into its input %s, at byte %lld",
-                             region_name(gate->arena, i), (long long)at);
         }
     }
     return true;
+}
+
+bool rig_check_surroundings(struct gate *gate, struct rig *rig, struct case_result *row)
+{
+    int64_t at;
+    int input;
+
+    for (int i = 0; i < rig->region_count; i++) {
+        if (rig->regions[i].base != 0 && !check_guards(gate, rig, i, row)) {
+            return false;
+        }
+    }
+    if (!rig_find_written(gate, rig, &input, &at)) {
+        return false;
+    }
+    return at < 0 ||
+           case_fail(gate, row, VERDICT_OUT_OF_BOUNDS, "it wrote into its input %s, at byte %lld",
+                     region_name(gate->arena, input), (long long)at);
 }
 
 /* After each call: the next one may rely on it. */

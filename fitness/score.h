@@ -51,6 +51,12 @@ struct gain score_gain(const struct score *theirs, const struct score *ours);
  */
 double score_graph_least(double span_us, int operations);
 
+/*
+ * A call takes as long on inputs that no call saw before, but for what caches hold and for the few
+ * samples there are of it. Above this the program keeps answers somewhere.
+ */
+double score_fresh_most(double span_us);
+
 /* What the blocks of a duel by one clock say. */
 struct duel_score {
     double us[2];            /* medians of A and B */

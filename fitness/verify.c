@@ -331,7 +331,7 @@ static bool launch_all(struct gate *gate, struct rig *rig, const struct climb *c
     int64_t since = clock_now_us();
 
     for (int launch = 0; launch < climb->launches; launch++) {
-        bool happened = climb->rung == RUNG_TIMED && launch == 0; /* while it was timed */
+        bool happened = climb->happened && launch == 0;
         device_watch(climb->first && launch == 0); /* watching is slow: once for each shape */
         if (gate->race && !set_jitter(gate, rig, launch, row)) {
             return false;

@@ -21,7 +21,7 @@
 #include "fitness/inputs.h"
 #include "fitness/job.h"
 
-enum { GATE_VERSION = 5 }; /* raised with every change of what passes; part of a judgement's key */
+enum { GATE_VERSION = 6 }; /* raised with every change of what passes; part of a judgement's key */
 
 enum numerics {
     NUMERICS_FP32, /* P in FP16 (or BF16), every sum in FP32 */
@@ -100,10 +100,10 @@ enum device_status verify_race(struct arena *arena, const struct verify_subject 
                                uint64_t secret, struct judge_result *result, struct err *err);
 
 /*
- * Sets of buffers with unit normals for timing, and a look at what timed calls left behind in them:
- * a kernel that is right only while nobody measures is caught here. `briefly`, for a program that
- * is too slow to be kept: where a reference is dear, its outputs must be the bits that an untimed
- * call gives, and no more is asked.
+ * Sets of buffers with unit normals for timing, and a look at what timed calls left behind in them,
+ * at the end and, where the device was handed the watch, in the middle: what is right only while
+ * nobody measures is caught here. `briefly`, for a program that is too slow to be kept: where a
+ * reference is dear, its outputs must be the bits that an untimed call gives, and no more is asked.
  */
 struct verify_sets;
 enum device_status verify_sets_make(struct arena *arena, const struct verify_subject *subject,
@@ -112,6 +112,8 @@ enum device_status verify_sets_make(struct arena *arena, const struct verify_sub
 const struct device_buffers *verify_sets_buffers(const struct verify_sets *sets, int *count);
 enum device_status verify_sets_check(struct arena *arena, struct verify_sets *sets, bool briefly,
                                      struct judge_result *result, struct err *err);
+/* For device_measure: outputs are looked at meanwhile, and inputs renewed at the end. */
+struct measure_watch verify_sets_watch(struct verify_sets *sets);
 void verify_sets_free(struct verify_sets *sets);
 
 #endif

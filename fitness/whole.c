@@ -148,20 +148,24 @@ static bool judge_whole(struct gate *gate, const struct rig *rig, const struct c
     return true;
 }
 
-bool check_whole(struct gate *gate, const struct rig *rig, const struct comparison *c,
-                 struct case_result *row)
+bool begin_whole(struct gate *gate, const struct rig *rig)
 {
     const struct verify_subject *subject = gate->subject;
-    struct comparison base = *c;
-    struct device_comparison found;
     enum device_status status =
         gate->auditor->baseline(subject->problem, subject->numerics == NUMERICS_FP16, &rig->buffers,
                                 &gate->base, gate->err);
 
-    if (status == DEVICE_OK) {
-        status =
-            gate->auditor->compare(subject->problem, &rig->buffers, &gate->base, &found, gate->err);
-    }
+    return status == DEVICE_OK || device_failed(gate, status, NULL);
+}
+
+bool check_whole(struct gate *gate, const struct rig *rig, const struct comparison *c,
+                 struct case_result *row)
+{
+    struct comparison base = *c;
+    struct device_comparison found;
+    enum device_status status = gate->auditor->compare(gate->subject->problem, &rig->buffers,
+                                                       &gate->base, &found, gate->err);
+
     if (status != DEVICE_OK) {
         return device_failed(gate, status, NULL);
     }

@@ -197,6 +197,11 @@ enum device_status device_write(device_ptr to, const void *from, size_t bytes, s
     return moved(memory_host_write(emu.memory, to, from, bytes), to, bytes, err);
 }
 
+enum device_status device_send(device_ptr to, const void *from, size_t bytes, struct err *err)
+{
+    return device_write(to, from, bytes, err);
+}
+
 enum device_status device_read(void *to, device_ptr from, size_t bytes, struct err *err)
 {
     return moved(memory_host_read(emu.memory, from, to, bytes), from, bytes, err);
@@ -830,7 +835,8 @@ enum device_status device_measure(struct arena *arena, const struct measure_requ
     double us = 0;
 
     *measured = (struct measured){
-        .sm_clock_mhz = NAN, .power_w = NAN, .temperature_c = NAN, .modelled = true};
+        .sm_clock_mhz = NAN, .power_w = NAN, .temperature_c = NAN, .fresh_us = NAN,
+        .modelled = true};
     if (status != DEVICE_OK) {
         return status;
     }

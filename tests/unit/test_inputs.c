@@ -105,8 +105,8 @@ static void the_same_key_gives_the_same_bits_everywhere(void **state)
         {"2x4/2x100x64:causal:bshd", INPUT_NEEDLE, "3ec863a77c65b422"},
         {"1x3x40x128", INPUT_OFFSET, "d6d2da80b5165d2a"},
         {"2x4/2x100/77x64:bf16", INPUT_CODE, "32d122e96a015bde"},
-        {"2x4/2x100/77x64", INPUT_INTEGERS, "df05bee01e0b9b62"},
-        {"1x4/2x100x96:causal:bshd", INPUT_LONE, "e3cb31bcda023757"},
+        {"2x4/2x100/77x64", INPUT_INTEGERS, "d7eb5834cd1d2985"},
+        {"1x4/2x100x96:causal:bshd", INPUT_LONE, "287a9d4b9bcf2326"},
     };
 
     (void)state;

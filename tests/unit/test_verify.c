@@ -681,7 +681,7 @@ static void the_judge_passes_and_times_what_is_right(void **state)
     (void)state;
     assert_string_equal(result->reason, "");
     assert_int_equal(result->verdict, VERDICT_PASS);
-    assert_int_equal(result->case_count, 2 * (3 + INPUT_FAMILIES + 4));
+    assert_int_equal(result->case_count, 2 * (3 + INPUT_FAMILIES + 8)); /* two of each set */
     assert_int_equal(result->cases[0].problem, 1); /* the smaller one first */
     assert_int_equal(result->timing_count, 2);
     assert_int_equal(result->timings[0].problem, 0); /* in order of problems: the engine relies on it */
@@ -690,7 +690,7 @@ static void the_judge_passes_and_times_what_is_right(void **state)
     assert_true(isnan(metric_of(result, 1, METRIC_OCCUPANCY)));
     assert_true(fabs(metric_of(result, 0, METRIC_FLOOR_US) - 0.95 * 0.32) < 1e-6); /* by its L2 */
     assert_int_equal(result->tallies[0][RUNG_QUICK].total, 0); /* no bound */
-    assert_int_equal(result->tallies[0][RUNG_TIMED].passed, 4);
+    assert_int_equal(result->tallies[0][RUNG_TIMED].passed, 8);
     job.problems[0].bound_us = 1e9;
     result = judge_ask(&judge, &job);
     assert_int_equal(result->tallies[0][RUNG_QUICK].passed, 1);
@@ -771,6 +771,8 @@ static void the_judge_explains_what_it_rejects(void **state)
         {"right", "runtime_sm_90a", VERDICT_INVALID, "calls '", false},
         {"too_fast", "pair_sm_90a", VERDICT_INVALID, "0.01 us are impossible", false},
         {"idle_in_graphs", "pair_sm_90a", VERDICT_INVALID, "when its answer is in place", false},
+        {"idle_while_timed", "pair_sm_90a", VERDICT_UNSTABLE, "in the middle of it", false},
+        {"keeps_answers", "pair_sm_90a", VERDICT_INVALID, "it keeps its answers", false},
         {"trapped", "pair_sm_90a", VERDICT_CRASH, "trapped", true},
         {"lost", "pair_sm_90a", VERDICT_CRASH, "down", true},
     };
