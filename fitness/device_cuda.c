@@ -1,6 +1,5 @@
 #include "fitness/device_cuda.h"
 
-#include <assert.h>
 #include <cudaTypedefs.h>
 #include <inttypes.h>
 #include <math.h>
@@ -24,94 +23,8 @@ enum {
     IDLE_GAP_US = 1000,   /* power follows load over milliseconds, not less */
     REST_US = 100 * 1000, /* clocks have been seen to stay up for three times as long */
     CUBIN_BYTES_MIN = 64, /* an ELF header */
-    SCRUB_THREADS = 1024,
-    SCRUB_LIMIT_NS = 1000 * 1000,
     PARAMS_MAX = 64,
-    IDLE_BLOCKS_MAX = 64, /* of device memory: the buffers of some five calls */
-    PINNED_BYTES_MIN = 1 << 20, /* less is copied as fast as it is */
 };
-static const size_t idle_bytes_max = (size_t)4 << 30;
-static const size_t pinned_bytes_max = (size_t)1 << 30; /* locked pages are nobody else's */
-
-/*
- * The backend's own kernels, in PTX so that the driver can compile them for any device.
- *
- * evo_own_hold spins until the word at `flag` reaches `ticket`, or the limit is over.
- *
- * evo_own_scrub fills a block's dynamic shared memory: the word at byte offset i becomes
- * pattern + i * 0x9E3779B1. A block asks for all the memory that a block may have, so no two share
- * a multiprocessor, and each waits until all have come: hence every multiprocessor gets exactly
- * one.
- */
-static const char own_ptx[] =
-    ".version 7.0\n"
-    ".target sm_70\n"
-    ".address_size 64\n"
-    ".visible .entry " CUDA_HOLD_NAME "(.param .u64 flag, .param .u32 ticket,\n"
-    "                               .param .u64 limit_ns)\n"
-    "{\n"
-    "    .reg .pred %p;\n"
-    "    .reg .b32 %seen, %want, %ahead;\n"
-    "    .reg .b64 %word, %start, %now, %spent, %limit;\n"
-    "    ld.param.u64 %word, [flag];\n"
-    "    ld.param.u32 %want, [ticket];\n"
-    "    ld.param.u64 %limit, [limit_ns];\n"
-    "    mov.u64 %start, %globaltimer;\n"
-    "WAIT:\n"
-    "    ld.acquire.sys.global.u32 %seen, [%word];\n"
-    "    sub.s32 %ahead, %seen, %want;\n"
-    "    setp.ge.s32 %p, %ahead, 0;\n"
-    "    @%p bra DONE;\n"
-    "    nanosleep.u32 200;\n"
-    "    mov.u64 %now, %globaltimer;\n"
-    "    sub.u64 %spent, %now, %start;\n"
-    "    setp.lt.u64 %p, %spent, %limit;\n"
-    "    @%p bra WAIT;\n"
-    "DONE:\n"
-    "    ret;\n"
-    "}\n"
-    ".extern .shared .align 16 .b8 evo_own_shared[];\n"
-    ".visible .entry evo_own_scrub(.param .u32 pattern, .param .u32 bytes,\n"
-    "                              .param .u64 arrived, .param .u64 limit_ns)\n"
-    "{\n"
-    "    .reg .pred %p;\n"
-    "    .reg .b32 %pattern, %bytes, %thread, %step, %at, %word, %address, %base, %blocks, %seen;\n"
-    "    .reg .b64 %arrived, %start, %now, %spent, %limit;\n"
-    "    ld.param.u32 %pattern, [pattern];\n"
-    "    ld.param.u32 %bytes, [bytes];\n"
-    "    ld.param.u64 %arrived, [arrived];\n"
-    "    ld.param.u64 %limit, [limit_ns];\n"
-    "    mov.u32 %thread, %tid.x;\n"
-    "    mov.u32 %step, %ntid.x;\n"
-    "    mov.u32 %blocks, %nctaid.x;\n"
-    "    shl.b32 %step, %step, 2;\n"
-    "    shl.b32 %at, %thread, 2;\n"
-    "    mov.u32 %base, evo_own_shared;\n"
-    "FILL:\n"
-    "    setp.ge.u32 %p, %at, %bytes;\n"
-    "    @%p bra FILLED;\n"
-    "    mad.lo.u32 %word, %at, 0x9E3779B1, %pattern;\n"
-    "    add.u32 %address, %base, %at;\n"
-    "    st.volatile.shared.u32 [%address], %word;\n"
-    "    add.u32 %at, %at, %step;\n"
-    "    bra FILL;\n"
-    "FILLED:\n"
-    "    bar.sync 0;\n"
-    "    setp.ne.u32 %p, %thread, 0;\n"
-    "    @%p bra DONE;\n"
-    "    red.global.add.u32 [%arrived], 1;\n"
-    "    mov.u64 %start, %globaltimer;\n"
-    "WAIT:\n"
-    "    ld.relaxed.gpu.global.u32 %seen, [%arrived];\n"
-    "    setp.ge.u32 %p, %seen, %blocks;\n"
-    "    @%p bra DONE;\n"
-    "    mov.u64 %now, %globaltimer;\n"
-    "    sub.u64 %spent, %now, %start;\n"
-    "    setp.lt.u64 %p, %spent, %limit;\n"
-    "    @%p bra WAIT;\n"
-    "DONE:\n"
-    "    ret;\n"
-    "}\n";
 
 struct device_module {
     /* A library's call instead of a cubin's kernels. */
@@ -133,19 +46,6 @@ struct device_module {
     int entry_count;
 };
 
-struct block {
-    struct block *next;
-    CUdeviceptr at;
-    size_t bytes;
-};
-
-struct pinned {
-    struct pinned *next;
-    void *at;
-    size_t bytes;
-    bool used;
-};
-
 /* The device of this process. Zero but for lock_fd until device_open. */
 static struct {
     CUdevice device;
@@ -154,18 +54,7 @@ static struct {
     int smem_max, sms, threads_per_sm;
     int lock_fd;
 
-    void *own_cubin;
-    CUmodule own;
-    CUfunction hold, scrub;
-    uint32_t *flag; /* host memory that the device sees */
-    CUdeviceptr flag_device, arrived;
-    uint32_t ticket;
-
     PFN_cuTensorMapEncodeTiled_v12000 encode_tiled; /* NULL until a map is wanted */
-
-    struct block *used, *idle; /* of device memory; idle: the one freed last comes first */
-    struct pinned *pinned; /* host memory that the device reads by itself, used or kept */
-    size_t pinned_bytes;
 
     int64_t busy_since_us, awake_since_us, busy_until_us;
     bool untimed; /* CUPTI stays out of the process: nothing can be measured */
@@ -363,28 +252,6 @@ static bool take_device(const char *spec, const char *uuid, struct err *err)
     return true;
 }
 
-/* Compiles the backend's own kernels, once; cuda_own_reload loads the result as often as needed. */
-static bool own_compile(struct err *err)
-{
-    CUlinkState link = NULL;
-    void *cubin;
-    size_t size;
-    bool ok =
-        succeeded(cuLinkCreate(0, NULL, NULL, &link), err, "cannot start the driver's linker") &&
-        succeeded(cuLinkAddData(link, CU_JIT_INPUT_PTX, (void *)own_ptx, sizeof own_ptx, "evo_own",
-                                0, NULL, NULL),
-                  err, "cannot compile the judge's own kernels") &&
-        succeeded(cuLinkComplete(link, &cubin, &size), err, "cannot link the judge's own kernels");
-
-    if (ok) {
-        gpu.own_cubin = memcpy(xmalloc(size), cubin, size);
-    }
-    if (link != NULL) {
-        cuLinkDestroy(link);
-    }
-    return ok;
-}
-
 static int attribute(CUdevice_attribute which)
 {
     int value = 0;
@@ -394,26 +261,17 @@ static int attribute(CUdevice_attribute which)
 
 static bool open_context(struct err *err)
 {
-    const unsigned mapped = CU_MEMHOSTALLOC_DEVICEMAP;
-    void *flag = NULL;
-
     if (!succeeded(cuDevicePrimaryCtxRetain(&gpu.context, gpu.device), err,
                    "cannot make a context") ||
         !succeeded(cuCtxSetCurrent(gpu.context), err, "cannot use the context") ||
         !succeeded(cuStreamCreate(&gpu.stream, CU_STREAM_NON_BLOCKING), err,
-                   "cannot make a stream") ||
-        !succeeded(cuMemAlloc(&gpu.arrived, sizeof(uint32_t)), err, "cannot allocate") ||
-        !succeeded(cuMemHostAlloc(&flag, sizeof(uint32_t), mapped), err,
-                   "cannot share memory with the device")) {
+                   "cannot make a stream")) {
         return false;
     }
-    gpu.flag = flag;
-    *gpu.flag = 0;
     gpu.sms = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
     gpu.smem_max = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
     gpu.threads_per_sm = attribute(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR);
-    return succeeded(cuMemHostGetDevicePointer(&gpu.flag_device, flag, 0), err,
-                     "cannot share memory with the device");
+    return true;
 }
 
 static bool describe(struct arena *arena, const char *uuid, struct hello *hello, struct err *err)
@@ -449,7 +307,7 @@ bool device_open(struct arena *arena, const char *spec, struct hello *hello, str
     char uuid[GPU_UUID_TEXT];
 
     if (find_device(spec, err) && device_uuid(uuid, err) && take_device(spec, uuid, err) &&
-        open_context(err) && own_compile(err) && clocks_arm(err) == DEVICE_OK) {
+        open_context(err) && own_open(gpu.sms, gpu.smem_max, err) && clocks_arm(err) == DEVICE_OK) {
         sensors_open(uuid);
         if (describe(arena, uuid, hello, err)) {
             return true;
@@ -459,64 +317,26 @@ bool device_open(struct arena *arena, const char *spec, struct hello *hello, str
     return false;
 }
 
-static void trim_idle(int count, size_t bytes);
-static void unpin_all(void);
-
 /* After a sticky error the end of the process is what cleans up. */
 void device_close(void)
 {
     sensors_close();
-    trim_idle(0, 0);
-    unpin_all();
+    memory_close();
     if (gpu.context != NULL && !gpu.lost) {
         counters_close();
         clocks_close();
         audit_close();
-        if (gpu.own != NULL) {
-            cuModuleUnload(gpu.own);
-        }
-        if (gpu.flag != NULL) {
-            cuMemFreeHost(gpu.flag);
-        }
-        if (gpu.arrived != 0) {
-            cuMemFree(gpu.arrived);
-        }
+        own_close();
         if (gpu.stream != NULL) {
             cuStreamDestroy(gpu.stream);
         }
         cuDevicePrimaryCtxRelease(gpu.device);
     }
-    free(gpu.own_cubin);
     if (gpu.lock_fd >= 0) {
         close(gpu.lock_fd);
     }
     memset(&gpu, 0, sizeof gpu);
     gpu.lock_fd = -1;
-}
-
-/* Own kernels -------------------------------------------------------------------------------- */
-
-enum device_status cuda_own_reload(struct err *err)
-{
-    const char *what = "cannot load the judge's own kernels";
-    CUresult code;
-
-    if (gpu.own != NULL) {
-        cuModuleUnload(gpu.own);
-        gpu.own = NULL;
-    }
-    code = cuModuleLoadData(&gpu.own, gpu.own_cubin);
-    if (code == CUDA_SUCCESS) {
-        code = cuModuleGetFunction(&gpu.hold, gpu.own, CUDA_HOLD_NAME);
-    }
-    if (code == CUDA_SUCCESS) {
-        code = cuModuleGetFunction(&gpu.scrub, gpu.own, "evo_own_scrub");
-    }
-    if (code == CUDA_SUCCESS) {
-        code = cuFuncSetAttribute(gpu.scrub, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                                  gpu.smem_max);
-    }
-    return cuda_status(code, err, what) == DEVICE_OK ? DEVICE_OK : DEVICE_LOST;
 }
 
 enum device_status cuda_launch(CUfunction function, const uint32_t grid[3], uint32_t threads,
@@ -536,18 +356,6 @@ enum device_status cuda_launch(CUfunction function, const uint32_t grid[3], uint
     return cuda_status(cuLaunchKernelEx(&config, function, args, NULL), err, what);
 }
 
-enum device_status cuda_hold(struct err *err)
-{
-    uint64_t limit_ns = CUDA_HOLD_LIMIT_NS;
-    uint32_t ticket = ++gpu.ticket;
-    void *args[] = {&gpu.flag_device, &ticket, &limit_ns};
-
-    return cuda_launch(gpu.hold, (uint32_t[3]){1, 1, 1}, 1, 0, args, err,
-                       "cannot hold the stream");
-}
-
-void cuda_release(void) { __atomic_store_n(gpu.flag, gpu.ticket, __ATOMIC_RELEASE); }
-
 /* Nobody can bound a buffer for the hardware, or watch it. */
 void device_bound(device_ptr at, size_t offset, size_t bytes)
 {
@@ -557,20 +365,6 @@ void device_bound(device_ptr at, size_t offset, size_t bytes)
 }
 
 void device_watch(bool closely) { (void)closely; }
-
-enum device_status device_scrub_shared(uint32_t pattern, struct err *err)
-{
-    uint64_t limit_ns = SCRUB_LIMIT_NS;
-    uint32_t bytes = (uint32_t)gpu.smem_max;
-    void *args[] = {&pattern, &bytes, &gpu.arrived, &limit_ns};
-    CUresult code = cuMemsetD32Async(gpu.arrived, 0, 1, gpu.stream);
-
-    if (code != CUDA_SUCCESS) {
-        return cuda_status(code, err, "cannot scrub shared memory");
-    }
-    return cuda_launch(gpu.scrub, (uint32_t[3]){(uint32_t)gpu.sms, 1, 1}, SCRUB_THREADS, bytes,
-                       args, err, "cannot scrub shared memory");
-}
 
 /* Modules ------------------------------------------------------------------------------------ */
 
@@ -866,174 +660,6 @@ static enum device_status enqueue_rival(struct device_module *module,
                : DEVICE_REFUSED;
 }
 
-/* Memory ------------------------------------------------------------------------------------- */
-
-/* Lets go of idle blocks, those freed longest ago first, down to `count` and `bytes`. */
-static void trim_idle(int count, size_t bytes)
-{
-    struct block **at = &gpu.idle;
-    int kept = 0;
-    size_t kept_bytes = 0;
-
-    while (*at != NULL) {
-        struct block *block = *at;
-
-        if (kept < count && kept_bytes + block->bytes <= bytes) {
-            kept++;
-            kept_bytes += block->bytes;
-            at = &block->next;
-            continue;
-        }
-        *at = block->next;
-        if (!gpu.lost) {
-            cuMemFree(block->at);
-        }
-        free(block);
-    }
-}
-
-static struct block *take_idle(size_t bytes)
-{
-    for (struct block **at = &gpu.idle; *at != NULL; at = &(*at)->next) {
-        struct block *block = *at;
-
-        if (block->bytes == bytes) {
-            *at = block->next;
-            return block;
-        }
-    }
-    return NULL;
-}
-
-/*
- * Candidates of one workload ask for the same sizes again and again, and the driver takes some
- * 100 us for each: what is freed is kept a while. Nobody may count on what is in new memory.
- */
-enum device_status device_alloc(size_t bytes, device_ptr *at, struct err *err)
-{
-    struct block *block = take_idle(bytes);
-
-    *at = 0;
-    if (block == NULL) {
-        CUdeviceptr memory = 0;
-        CUresult code = cuMemAlloc(&memory, bytes);
-        char what[64];
-
-        if (code == CUDA_ERROR_OUT_OF_MEMORY && gpu.idle != NULL) {
-            trim_idle(0, 0);
-            code = cuMemAlloc(&memory, bytes);
-        }
-        if (code != CUDA_SUCCESS) {
-            snprintf(what, sizeof what, "cannot allocate %zu bytes", bytes);
-            return cuda_status(code, err, what);
-        }
-        block = xmalloc(sizeof *block);
-        *block = (struct block){.at = memory, .bytes = bytes};
-    }
-    block->next = gpu.used;
-    gpu.used = block;
-    *at = block->at;
-    return DEVICE_OK;
-}
-
-void device_free(device_ptr at)
-{
-    struct block **from = &gpu.used, *block;
-
-    while (*from != NULL && (*from)->at != at) {
-        from = &(*from)->next;
-    }
-    block = *from;
-    if (block == NULL) {
-        assert(at == 0 && "freed what was not allocated");
-        return;
-    }
-    *from = block->next;
-    block->next = gpu.idle;
-    gpu.idle = block;
-    trim_idle(IDLE_BLOCKS_MAX, idle_bytes_max);
-}
-
-/* Pinning costs as much as copying: what was pinned stays so, for the next of its size. */
-void *device_host_alloc(size_t bytes)
-{
-    void *at = NULL;
-
-    for (struct pinned *one = gpu.pinned; one != NULL; one = one->next) {
-        if (!one->used && one->bytes == bytes) {
-            one->used = true;
-            return one->at;
-        }
-    }
-    if (bytes < PINNED_BYTES_MIN || gpu.pinned_bytes + bytes > pinned_bytes_max || gpu.lost ||
-        cuMemHostAlloc(&at, bytes, 0) != CUDA_SUCCESS) {
-        return xmalloc(bytes);
-    }
-    struct pinned *made = xmalloc(sizeof *made);
-    *made = (struct pinned){.next = gpu.pinned, .at = at, .bytes = bytes, .used = true};
-    gpu.pinned = made;
-    gpu.pinned_bytes += bytes;
-    return at;
-}
-
-void device_host_free(void *at)
-{
-    for (struct pinned *one = gpu.pinned; one != NULL; one = one->next) {
-        if (one->at == at) {
-            one->used = false;
-            return;
-        }
-    }
-    free(at);
-}
-
-static void unpin_all(void)
-{
-    while (gpu.pinned != NULL) {
-        struct pinned *one = gpu.pinned;
-
-        gpu.pinned = one->next;
-        if (!gpu.lost) {
-            cuMemFreeHost(one->at);
-        }
-        free(one);
-    }
-}
-
-/* Copies go through the stream, so that they keep their place among fills and calls. */
-enum device_status device_write(device_ptr to, const void *from, size_t bytes, struct err *err)
-{
-    CUresult code = cuMemcpyHtoDAsync(to, from, bytes, gpu.stream);
-
-    if (code == CUDA_SUCCESS) {
-        code = cuStreamSynchronize(gpu.stream);
-    }
-    return cuda_status(code, err, "cannot write to the device");
-}
-
-enum device_status device_send(device_ptr to, const void *from, size_t bytes, struct err *err)
-{
-    return cuda_status(cuMemcpyHtoDAsync(to, from, bytes, gpu.stream), err,
-                       "cannot write to the device");
-}
-
-enum device_status device_read(void *to, device_ptr from, size_t bytes, struct err *err)
-{
-    CUresult code = cuMemcpyDtoHAsync(to, from, bytes, gpu.stream);
-
-    if (code == CUDA_SUCCESS) {
-        code = cuStreamSynchronize(gpu.stream);
-    }
-    return cuda_status(code, err, "cannot read from the device");
-}
-
-enum device_status device_fill(device_ptr to, uint32_t pattern, size_t bytes, struct err *err)
-{
-    assert(bytes % 4 == 0);
-    return cuda_status(cuMemsetD32Async(to, pattern, bytes / 4, gpu.stream), err,
-                       "cannot fill device memory");
-}
-
 /* Calls -------------------------------------------------------------------------------------- */
 
 static struct entry *entry_of(struct device_module *module, const char *name)
@@ -1216,6 +842,8 @@ enum device_status cuda_enqueue_call(struct device_module *module, const struct 
 }
 
 CUstream cuda_stream(void) { return gpu.stream; }
+
+bool cuda_lost(void) { return gpu.lost; }
 
 bool cuda_untimed(void) { return gpu.untimed; }
 

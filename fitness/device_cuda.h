@@ -1,8 +1,9 @@
 /*
  * device_cuda -- what the CUDA backend's clocks need of its driver side, and the other way round.
  *
- * device_cuda.c owns the driver: device, context, the one stream, modules, calls. What times them
- * is in clocks_cuda.h. All runs on the judge's only thread.
+ * device_cuda.c owns the driver: device, context, the one stream, modules, calls; memory_cuda.c has
+ * memory, own_cuda.c the backend's own kernels. What times them is in clocks_cuda.h. All runs on
+ * the judge's only thread.
  *
  * Everything is enqueued on one non-blocking stream, so order of calls is order of execution.
  */
@@ -26,6 +27,7 @@ enum { GPU_UUID_TEXT = 48 };
  */
 enum device_status cuda_status(CUresult code, struct err *err, const char *what);
 CUstream cuda_stream(void);
+bool cuda_lost(void); /* after a sticky error: nothing works any more, cleaning up included */
 bool cuda_untimed(void); /* CUPTI is to stay out of the process: nothing will be measured */
 /* Enqueues one kernel of one-dimensional blocks. */
 enum device_status cuda_launch(CUfunction function, const uint32_t grid[3], uint32_t threads,
@@ -52,6 +54,17 @@ int64_t cuda_busy_us(void);
 /* The same, pauses up to a tenth of a second included: its clocks do not fall within that. */
 int64_t cuda_awake_us(void);
 
+/* ---- memory_cuda.c: device memory, pinned memory, copies */
+void memory_close(void);
+
+/* ---- own_cuda.c: the backend's own kernels */
+
+/* In the context that is current; own_close while it still is, and works. */
+bool own_open(int sms, int smem_max, struct err *err);
+void own_close(void);
+/* Loads them afresh; see clocks_arm. */
+enum device_status cuda_own_reload(struct err *err);
+
 /*
  * A kernel that keeps the stream waiting until cuda_release, so that a batch can be enqueued whole
  * and then run without waiting for the host. It gives up by itself after CUDA_HOLD_LIMIT_NS: an
@@ -61,6 +74,8 @@ enum { CUDA_HOLD_LIMIT_NS = 100 * 1000 * 1000 };
 enum device_status cuda_hold(struct err *err);
 void cuda_release(void);
 
+/* ---- device_cuda.c again: modules */
+
 /* Modules of device_load_rival: the library's plans, and the one that calls run from now on. */
 bool cuda_is_rival(const struct device_module *module);
 int cuda_rival_plans(const struct device_module *module);
@@ -68,8 +83,7 @@ void cuda_rival_use(struct device_module *module, int plan);
 const char *cuda_rival_plan_name(struct arena *arena, const struct device_module *module);
 const char *cuda_rival_version(struct arena *arena, const struct device_module *module);
 
-/* Loads the backend's own kernels, or a candidate's, afresh; see clocks_arm. */
-enum device_status cuda_own_reload(struct err *err);
+/* Loads a candidate's kernels afresh; see clocks_arm. */
 enum device_status cuda_module_reload(struct device_module *module, struct err *err);
 
 /* ---- audit_cuda.c: what device_auditor loaded */
