@@ -272,12 +272,44 @@ static int64_t *pick_rows(const struct gate *gate, uint64_t key, int64_t *count)
     return rows;
 }
 
+/* Memory for the answer to some rows: kept, for the system takes as long to give as it to fill. */
+static void make_room(struct gate *gate, int64_t count, struct comparison *c)
+{
+    size_t rows = (size_t)count, columns = (size_t)gate->subject->problem->head_dim;
+    struct reckoning *room = &gate->reckoning;
+
+    if (room->rows < count) {
+        reckoning_free(room);
+        room->rows = count;
+        room->reference.exact = xmalloc(rows * columns * sizeof(double));
+        room->reference.baseline = xmalloc(rows * columns * sizeof(double));
+        room->reference.noise = xmalloc(rows * sizeof(double));
+        if (gate->subject->problem->lse) {
+            room->reference.lse = xmalloc(rows * sizeof(double));
+            room->reference.baseline_lse = xmalloc(rows * sizeof(double));
+        }
+        room->measures = xmalloc(rows * sizeof(*room->measures));
+    }
+    c->reference = room->reference;
+    c->measures = room->measures;
+}
+
+void reckoning_free(struct reckoning *old)
+{
+    free(old->reference.exact);
+    free(old->reference.baseline);
+    free(old->reference.noise);
+    free(old->reference.lse);
+    free(old->reference.baseline_lse);
+    free(old->measures);
+    *old = (struct reckoning){0};
+}
+
 bool check_correct(struct gate *gate, struct rig *rig, bool bar, struct case_result *row)
 {
     const struct problem *p = gate->subject->problem;
     struct comparison c = {.gate = gate};
     int64_t *rows = pick_rows(gate, gate_derive(gate, "rows", (int64_t)rig->key, 0), &c.count);
-    size_t count = (size_t)c.count, bytes = count * (size_t)p->head_dim * sizeof(double);
     bool right = true;
 
     c.rows = rows;
@@ -285,14 +317,7 @@ bool check_correct(struct gate *gate, struct rig *rig, bool bar, struct case_res
         c.got = gather_rows(gate, rig->regions[REGION_O].at, rows, c.count);
         right = c.got != NULL && begin_whole(gate, rig); /* runs while the CPU computes */
     }
-    c.reference.exact = xmalloc(bytes);
-    c.reference.baseline = xmalloc(bytes);
-    c.reference.noise = xmalloc(count * sizeof(double));
-    if (p->lse) {
-        c.reference.lse = xmalloc(count * sizeof(double));
-        c.reference.baseline_lse = xmalloc(count * sizeof(double));
-    }
-    c.measures = xmalloc(count * sizeof(*c.measures));
+    make_room(gate, c.count, &c);
     const struct inputs *inputs = right ? rig_inputs(gate, rig) : NULL;
     int64_t since = clock_now_us();
     if (right) {
@@ -307,11 +332,5 @@ bool check_correct(struct gate *gate, struct rig *rig, bool bar, struct case_res
     gate_spend(gate, PART_COMPARE, &since);
     free(rows);
     free((void *)c.got);
-    free(c.reference.exact);
-    free(c.reference.baseline);
-    free(c.reference.noise);
-    free(c.reference.lse);
-    free(c.reference.baseline_lse);
-    free(c.measures);
     return right;
 }

@@ -42,13 +42,20 @@ struct rig {
     struct region regions[REGIONS_MAX];
     int region_count;
     struct device_buffers buffers;
-    uint32_t guard; /* the pattern in all guards */
+    uint32_t guard;       /* the pattern in all guards */
     struct inputs inputs; /* memory, once it was needed */
     bool here;            /* and what is in it is these inputs */
     enum input_family family;
     uint64_t key;
     int poison;                     /* which of the two patterns the last call was to overwrite */
-    uint64_t digests[REGION_V + 1]; /* of the inputs; only with an auditor */
+    uint64_t digests[REGION_V + 1]; /* of the inputs; only with a scanner */
+};
+
+/* The reference's answer to some rows of the newest case, and how far they were off. */
+struct reckoning {
+    int64_t rows; /* that there is room for */
+    struct reference reference;
+    struct row_measure *measures;
 };
 
 struct gate {
@@ -69,8 +76,10 @@ struct gate {
     float *first_lse, *next_lse;
     unsigned char *chunk;                 /* of GATE_CHUNK_BYTES */
     const struct device_auditor *auditor; /* of large shapes; NULL: outputs are read back whole */
+    const struct device_auditor *scanner; /* of inputs, whatever the shape; NULL: so are these */
     struct device_base base;              /* its output holds that of the first launch at first */
     uint64_t first_digest;
+    struct reckoning reckoning;
 };
 
 /* ---- verify.c */
@@ -141,6 +150,7 @@ struct comparison {
 };
 
 void comparison_measure(struct comparison *c);
+void reckoning_free(struct reckoning *old);
 /* The element of the output that a row begins with. */
 int64_t row_offset(const struct gate *gate, int64_t row);
 /* Whether the CPU can afford the exact output of all rows. */

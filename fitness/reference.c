@@ -17,6 +17,7 @@ enum {
     COLUMN_STEP = 16, /* what rows of inputs are padded to */
     ROW_ALIGN = 64,
     SCORE_BYTES_MAX = 4 << 20, /* of a task's scores, to stay in cache */
+    KEPT_BYTES_MAX = 16 << 20, /* of a task's memory */
 };
 
 /* For each row, sums over keys j of the unnormalised weights p and of V's mean squares a. */
@@ -138,7 +139,7 @@ struct job {
 
 /* A task's scratch memory, one block. Panels: [of rows][of columns or keys][PANEL]. */
 struct scratch {
-    char *block;
+    char *own;                     /* to be freed; NULL: the thread keeps it */
     int64_t panels, columns, keys; /* padded */
     double *q, *scores, *out, *tile, *v_squares;
     float *q32, *scores32, *out32, *tile32;
@@ -155,6 +156,29 @@ static void *take(char **at, int64_t count, size_t size)
 }
 
 /*
+ * A thread keeps its memory from one task to the next, since the system takes as long to give it as
+ * it takes to fill; but not what very long rows want. NULL: the task must free what it takes
+ * itself.
+ */
+static char *thread_block(size_t bytes)
+{
+    static _Thread_local struct {
+        char *block;
+        size_t bytes;
+    } kept;
+
+    if (bytes > KEPT_BYTES_MAX) {
+        return NULL;
+    }
+    if (kept.bytes < bytes) {
+        free(kept.block);
+        kept.block = xmalloc(bytes);
+        kept.bytes = bytes;
+    }
+    return kept.block;
+}
+
+/*
  * Scores are written before they are read. The rest starts as zeros, since padding must not hold
  * what 0·x would keep.
  */
@@ -165,8 +189,11 @@ static void scratch_make(struct scratch *s, int64_t rows, int64_t columns, int64
     s->keys = round_up(keys, KEY_TILE);
     int64_t scores = s->panels * s->keys * PANEL * 12;
     int64_t rest = (2 * s->panels * PANEL + KEY_TILE) * s->columns * 12 + s->keys * 8;
-    s->block = xmalloc((size_t)(scores + rest + 16 * ROW_ALIGN));
-    char *at = s->block + (ROW_ALIGN - (uintptr_t)s->block % ROW_ALIGN) % ROW_ALIGN;
+    size_t bytes = (size_t)(scores + rest + 16 * ROW_ALIGN);
+    char *at = thread_block(bytes);
+    s->own = at == NULL ? xmalloc(bytes) : NULL;
+    at = s->own != NULL ? s->own : at;
+    at += (ROW_ALIGN - (uintptr_t)at % ROW_ALIGN) % ROW_ALIGN;
     s->scores = take(&at, s->panels * s->keys * PANEL, 8);
     s->scores32 = take(&at, s->panels * s->keys * PANEL, 4);
     char *zeros = at;
@@ -429,7 +456,7 @@ static void compute_span(void *context, int64_t index)
     for (int64_t i = 0; i < s.panels; i++) {
         store_rows(job, &panels[i], i, &s);
     }
-    free(s.block);
+    free(s.own);
 }
 
 /* Cuts the rows into spans of one head each. Returns how many; spans may be NULL to count. */

@@ -137,7 +137,7 @@ static bool digest_input(struct gate *gate, const struct rig *rig, int index, ui
     const struct region *region = &rig->regions[index];
     struct device_scan scan;
     uint64_t key = gate_derive(gate, "digest", index, 0);
-    enum device_status status = gate->auditor->scan(region->at, region->bytes, key, AUDIT_NEVER,
+    enum device_status status = gate->scanner->scan(region->at, region->bytes, key, AUDIT_NEVER,
                                                     AUDIT_NEVER, &scan, gate->err);
 
     *digest = scan.digest;
@@ -200,7 +200,7 @@ bool rig_draw(struct gate *gate, struct rig *rig, enum input_family family, uint
     if (status != DEVICE_OK) {
         return device_failed(gate, status, NULL);
     }
-    for (int i = REGION_Q; i <= REGION_V && gate->auditor != NULL; i++) {
+    for (int i = REGION_Q; i <= REGION_V && gate->scanner != NULL; i++) {
         if (!digest_input(gate, rig, i, &rig->digests[i])) {
             return false;
         }
@@ -316,10 +316,10 @@ bool rig_find_written(struct gate *gate, struct rig *rig, int *input, int64_t *a
         const struct region *region = &rig->regions[i];
         uint64_t digest;
         *input = i;
-        if (gate->auditor != NULL && !digest_input(gate, rig, i, &digest)) {
+        if (gate->scanner != NULL && !digest_input(gate, rig, i, &digest)) {
             return false;
         }
-        if (gate->auditor != NULL && digest == rig->digests[i]) {
+        if (gate->scanner != NULL && digest == rig->digests[i]) {
             continue;
         }
         const struct inputs *own = rig_inputs(gate, rig);

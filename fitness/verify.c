@@ -500,6 +500,7 @@ void gate_close(struct gate *gate)
     free(gate->first_lse);
     free(gate->next_lse);
     free(gate->chunk);
+    reckoning_free(&gate->reckoning);
 }
 
 /* Of the quick gate: what finds most, drawn afresh more often than the rest. */
@@ -552,7 +553,8 @@ struct gate gate_of(struct arena *arena, const struct verify_subject *subject, u
                          .result = result,
                          .err = err,
                          .status = DEVICE_OK,
-                         .auditor = auditor_of(subject)};
+                         .auditor = auditor_of(subject),
+                         .scanner = device_auditor(subject->problem)};
 }
 
 static bool run_cases(struct gate *gate, const struct verify_request *request, struct rig *rig)
