@@ -9,7 +9,7 @@
 enum { TRIM_ONE_IN = 10 }; /* samples cut at each end */
 
 /* Right programs were seen at 0.96 of their span, and 1.5 us less for each gap within a call. */
-static const double fresh_share = 1.25, fresh_slack_us = 1;
+static const double fresh_share = 1.15, fresh_slack_us = 0.5;
 static const double graph_share = 0.6, launch_gap_us = 1, record_gap_us = 1.75;
 
 static int compare(const void *a, const void *b)

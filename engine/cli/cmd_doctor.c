@@ -248,7 +248,7 @@ static const char *declared_text(const struct planted *planted)
 {
     const struct expectation *expected = planted_expects(planted, "cuda");
 
-    return expected != NULL ? expected->text : "(the emulated device, at promotion)";
+    return expected != NULL ? expected->text : "(the emulated device alone)";
 }
 
 static void print_markdown(struct arena *arena, const struct selftest *selftest)
