@@ -535,16 +535,21 @@ ORDER BY d.place
 -- :name story_list
 SELECT c.place, c.evaluation, c.finished_at, c.created_at, c.alias_of, c.family, c.operator,
        c.island, c.numerics, c.verdict, c.source_hash IS NOT NULL, c.code_key IS NOT NULL,
-       p.parent, q.parent, s.us, s.low, s.high, c.genes
+       s.us, s.low, s.high, c.genes
 FROM candidate c
-LEFT JOIN parent p ON p.run = c.run AND p.place = c.place AND p.ordinal = 0
-LEFT JOIN parent q ON q.run = c.run AND q.place = c.place AND q.ordinal = 1
 LEFT JOIN score s  ON c.verdict = 'pass' AND s.judgement = c.judgement AND s.problem = -1
                   AND s.version = (SELECT max(version) FROM score
                                    WHERE judgement = c.judgement AND problem = -1)
 WHERE c.run = :run AND c.place > :after AND c.state = 'done'
 ORDER BY c.place
 LIMIT :count
+
+-- And their parents, in the same order: read beside them, for looking each up costs more than all
+-- the rest.
+-- :name story_parents
+SELECT place, ordinal, parent FROM parent
+WHERE run = :run AND place > :after
+ORDER BY place, ordinal
 
 -- What workers hold at this moment.
 -- :name in_flight_list

@@ -850,42 +850,97 @@ bool query_events(struct store *store, struct arena *arena, int64_t run, int64_t
     return ok;
 }
 
+/* Parents in order of place, read beside the candidates. */
+struct parents_read {
+    sqlite3_stmt *statement;
+    bool more;
+    int64_t place; /* of the row that is next */
+};
+
+static bool parents_next(struct store *store, struct parents_read *read, struct err *err)
+{
+    bool ok = sql_row(store, read->statement, &read->more, err);
+
+    read->place = ok && read->more ? sql_i64(read->statement, 0) : -1;
+    return ok;
+}
+
+static bool parents_take(struct store *store, struct parents_read *read, int64_t place,
+                         int64_t parents[2], struct err *err)
+{
+    parents[0] = parents[1] = -1;
+    while (read->more && read->place <= place) {
+        if (read->place == place) {
+            parents[sql_i64(read->statement, 1) == 1] = sql_i64(read->statement, 2);
+        }
+        if (!parents_next(store, read, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void story_fill(sqlite3_stmt *s, struct arena *texts, struct story_row *row)
+{
+    *row = (struct story_row){
+        .place = sql_i64(s, 0),
+        .evaluation = sql_i64(s, 1),
+        .finished_at = sql_i64(s, 2),
+        .created_at = sql_i64(s, 3),
+        .alias_of = sql_is_null(s, 4) ? -1 : sql_i64(s, 4),
+        .family = sql_text(s, 5, texts),
+        .operator_name = sql_text(s, 6, texts),
+        .island = (int)sql_i64(s, 7),
+        .numerics = (int)sql_i64(s, 8),
+        .verdict = sql_verdict(s, 9),
+        .rendered = sql_i64(s, 10) != 0,
+        .built = sql_i64(s, 11) != 0,
+        .score = {sql_f64(s, 12, 0), sql_f64(s, 13, 0), sql_f64(s, 14, 0)},
+        .genes = sql_text(s, 15, texts),
+    };
+}
+
+static bool read_story(struct store *store, sqlite3_stmt *s, struct parents_read *parents,
+                       story_visit *visit, void *context, int64_t *count, struct err *err)
+{
+    struct arena *texts = arena_new();
+    bool more, ok = parents_next(store, parents, err);
+
+    while (ok && (ok = sql_row(store, s, &more, err)) && more) {
+        struct story_row row;
+
+        story_fill(s, texts, &row);
+        ok = parents_take(store, parents, row.place, row.parents, err);
+        if (ok) {
+            visit(context, &row);
+            (*count)++;
+        }
+        arena_reset(texts);
+    }
+    arena_free(texts);
+    return ok;
+}
+
 bool query_story(struct store *store, int64_t run, int64_t after, int64_t limit,
                  story_visit *visit, void *context, int64_t *count, struct err *err)
 {
     sqlite3_stmt *s = sql_statement(store, STATEMENT_STORY_LIST);
-    struct arena *texts = arena_new();
-    bool more, ok;
+    struct parents_read parents = {.statement = sql_statement(store, STATEMENT_STORY_PARENTS)};
+    bool began, ok;
 
     *count = 0;
+    if (!sql_read_begin(store, &began, err)) {
+        return false;
+    }
     sql_bind_i64(s, ":run", run);
     sql_bind_i64(s, ":after", after);
     sql_bind_i64(s, ":count", limit);
-    while ((ok = sql_row(store, s, &more, err)) && more) {
-        struct story_row row = {
-            .place = sql_i64(s, 0),
-            .evaluation = sql_i64(s, 1),
-            .finished_at = sql_i64(s, 2),
-            .created_at = sql_i64(s, 3),
-            .alias_of = sql_is_null(s, 4) ? -1 : sql_i64(s, 4),
-            .family = sql_text(s, 5, texts),
-            .operator_name = sql_text(s, 6, texts),
-            .island = (int)sql_i64(s, 7),
-            .numerics = (int)sql_i64(s, 8),
-            .verdict = sql_verdict(s, 9),
-            .rendered = sql_i64(s, 10) != 0,
-            .built = sql_i64(s, 11) != 0,
-            .parents = {sql_is_null(s, 12) ? -1 : sql_i64(s, 12),
-                        sql_is_null(s, 13) ? -1 : sql_i64(s, 13)},
-            .score = {sql_f64(s, 14, 0), sql_f64(s, 15, 0), sql_f64(s, 16, 0)},
-            .genes = sql_text(s, 17, texts),
-        };
-
-        visit(context, &row);
-        (*count)++;
-        arena_reset(texts);
-    }
-    arena_free(texts);
+    sql_bind_i64(parents.statement, ":run", run);
+    sql_bind_i64(parents.statement, ":after", after);
+    ok = read_story(store, s, &parents, visit, context, count, err);
+    sql_end(s);
+    sql_end(parents.statement);
+    sql_read_end(store, began);
     return ok;
 }
 
