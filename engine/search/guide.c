@@ -15,8 +15,8 @@ enum {
     TAUGHT_SHARE = 4,  /* a family with lessons is sampled by so many times fewer first genomes */
     LOCAL_EVERY = 3, /* every third place is a neighbour of an elite */
     PATIENCE = 80,   /* outcomes without a gain after which one asks whether there will be any */
-    STREAM_DESIGN = 0xfffffffe,
 };
+static const uint32_t STREAM_DESIGN = 0xfffffffe;
 
 /* Of log time: a best that is better by less is no news, and an expectation below is none. */
 static const double NEWS = 0.005, NOTHING = 0.00003;

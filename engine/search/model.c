@@ -23,8 +23,8 @@ enum {
     POOL_PARENTS = 64,
     FAILURES_MAX = 512,    /* the latest outcomes that odds are estimated from */
     DRAWS_MAX = 4096,
-    STREAM_POOL = 0xfffffe00, /* and the family's index */
 };
+static const uint32_t STREAM_POOL = 0xfffffe00; /* and the family's index */
 
 static const double SLOW_SHARE = 0.6, SLOW_SLOPE = 0.2;
 /*

@@ -16,10 +16,9 @@ enum {
     TRIES_OPERATOR = 48,    /* draws of operators before settling for an immigrant */
     TRIES_IMMIGRANT = 4096, /* draws of immigrants before walking the space in order */
     WALK_MAX = 1 << 22,     /* genomes such a walk looks at in each family */
-    STREAM_WALK = 0xffffffff,
-    STREAM_ARMS = 0xfffffffd,
     ARMS_FROM = 200, /* the first place that may be an arm's: a shorter run has none to give away */
 };
+static const uint32_t STREAM_WALK = 0xffffffff, STREAM_ARMS = 0xfffffffd;
 
 /* A single shape's time that is this many times that of the island's worst member cannot enter it.
  */

@@ -40,8 +40,8 @@ enum {
     BARRIERS = 16,  /* named barriers of a block */
     CLUSTER_MAX = 8,
     FINDINGS_MAX = 64, /* kept; all are counted */
-    SLOT_NONE = 0xffffffff,
 };
+static const uint32_t SLOT_NONE = 0xffffffff; /* an enumerator is an int */
 
 typedef uint32_t lanes; /* a set of lanes */
 
