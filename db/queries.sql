@@ -379,7 +379,7 @@ ON CONFLICT DO NOTHING
 -- :name metric_insert_late
 INSERT INTO metric (judgement, problem, name, value, reason)
 SELECT id, :problem, :name, :value, :reason FROM judgement
-WHERE run = :run AND place = :place AND verdict = 'pass' ORDER BY id LIMIT 1
+WHERE run = :run AND place = :place AND verdict = 'pass' ORDER BY id DESC LIMIT 1
 ON CONFLICT DO NOTHING
 
 -- :name metric_list

@@ -13,7 +13,7 @@ enum { TENSOR_WORD = 0x3c003800 }; /* 1 and a half, as half or bfloat16: no call
 
 void counting_open(struct counting *counting)
 {
-    *counting = (struct counting){.arena = arena_new()};
+    *counting = (struct counting){.arena = arena_new(), .best_arena = arena_new()};
 }
 
 static void let_go(struct counting *counting)
@@ -25,24 +25,48 @@ static void let_go(struct counting *counting)
     arena_reset(counting->arena);
 }
 
+static void let_go_of_best(struct counting *counting)
+{
+    for (int i = 0; i < counting->best_count; i++) {
+        bool shared = false;
+
+        for (int k = 0; k < i; k++) {
+            shared = shared || counting->best[k].module == counting->best[i].module;
+        }
+        if (!shared) {
+            device_unload(counting->best[i].module);
+        }
+    }
+    counting->best_count = 0;
+    arena_reset(counting->best_arena);
+}
+
 void counting_close(struct counting *counting)
 {
     let_go(counting);
+    let_go_of_best(counting);
     free(counting->refused);
     free(counting->unsampled);
     arena_free(counting->arena);
+    arena_free(counting->best_arena);
+}
+
+/* A call that outlives its job. */
+static struct counted_call keep_call(struct arena *arena, const struct counted_call *call)
+{
+    struct counted_call kept = *call;
+    struct plan *plan = arena_copy(arena, call->plan, sizeof *plan);
+
+    for (int i = 0; i < plan->kernel_count; i++) {
+        plan->kernels[i].name = arena_dup(arena, plan->kernels[i].name);
+    }
+    kept.plan = plan;
+    return kept;
 }
 
 bool counting_add(struct counting *counting, const struct counted_call *call)
 {
-    struct counted_call *kept = &counting->waiting[counting->count++];
-    struct plan *plan = arena_copy(counting->arena, call->plan, sizeof *plan);
-
-    for (int i = 0; i < plan->kernel_count; i++) {
-        plan->kernels[i].name = arena_dup(counting->arena, plan->kernels[i].name);
-    }
-    *kept = *call;
-    kept->plan = plan;
+    counting->waiting[counting->count++] = keep_call(counting->arena, call);
     if (counting->count == 1) {
         counting->since_us = clock_now_us();
     }
@@ -289,4 +313,30 @@ enum device_status counting_in_full(struct counting *counting, struct arena *are
                                     struct judge_result *result, struct err *err)
 {
     return count_and_tell(counting, arena, COUNTERS_FULL, calls, count, add_metric, result, err);
+}
+
+void counting_put_off(struct counting *counting, const struct counted_call *calls, int count)
+{
+    let_go_of_best(counting);
+    for (int i = 0; i < count; i++) {
+        counting->best[i] = keep_call(counting->best_arena, &calls[i]);
+    }
+    counting->best_count = count;
+    counting->best_since_us = clock_now_us();
+}
+
+bool counting_best_is_due(const struct counting *counting)
+{
+    return counting->best_count > 0 &&
+           clock_now_us() - counting->best_since_us >= COUNTING_BEST_S * INT64_C(1000000);
+}
+
+enum device_status counting_best(struct counting *counting, struct arena *arena,
+                                 struct judge_result *result, struct err *err)
+{
+    enum device_status status = count_and_tell(counting, arena, COUNTERS_FULL, counting->best,
+                                               counting->best_count, add_counted, result, err);
+
+    let_go_of_best(counting);
+    return status;
 }

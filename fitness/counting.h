@@ -3,8 +3,10 @@
  *
  * A collection costs 300 ms and 2.5 ms for each call (docs/MEASURING.md). So programs that pass
  * wait, loaded, until there are COUNTING_BATCH of them, or a few and some time has passed, and what
- * was counted then travels with the answer to the last one. What is to be called best is counted at
- * once, and in full.
+ * was counted then travels with the answer to the last one. What is to be called best is counted in
+ * full: at once where that is asked for, else when it has waited for some seconds. In a search it
+ * is often overtaken by then, its judge is gone, and a process's first collection, which is as long
+ * as all else of a promotion, was saved.
  *
  * Counters guide, they do not score, and nothing waits for them: what a judge has not counted when
  * it ends is not counted; a device that refuses is asked once, and its words are then the reason
@@ -23,6 +25,7 @@ enum {
     COUNTING_FEW = 8,         /* are enough */
     COUNTING_PATIENCE_S = 20, /* when the first has waited so long: 2 % of the device's time */
     COUNTING_PROBLEMS_MAX = 8, /* of what is counted in full */
+    COUNTING_BEST_S = 10,      /* that it waits for */
 };
 
 /* A program on one of its problems. */
@@ -39,6 +42,10 @@ struct counting {
     struct counted_call waiting[COUNTING_BATCH];
     int count;
     int64_t since_us; /* when the first of them came */
+    struct arena *best_arena;
+    struct counted_call best[COUNTING_PROBLEMS_MAX]; /* waits to be counted in full */
+    int best_count;
+    int64_t best_since_us;
     char *refused; /* why the device does not count; NULL: it may. For ever. */
     char *unsampled; /* the same of what its warps wait for */
 };
@@ -61,5 +68,13 @@ enum device_status counting_collect(struct counting *counting, struct arena *are
 enum device_status counting_in_full(struct counting *counting, struct arena *arena,
                                     const struct counted_call *calls, int count,
                                     struct judge_result *result, struct err *err);
+
+/* Takes the modules over, a module that several calls share once; counted later, and in full. */
+void counting_put_off(struct counting *counting, const struct counted_call *calls, int count);
+/* Whether what was put off has waited long enough. */
+bool counting_best_is_due(const struct counting *counting);
+/* Counts it, as counting_in_full, into result->counted. */
+enum device_status counting_best(struct counting *counting, struct arena *arena,
+                                 struct judge_result *result, struct err *err);
 
 #endif

@@ -24,7 +24,7 @@
 #include "fitness/stats.h"
 
 enum {
-    JOB_PROTOCOL = 8,      /* raised with every change of a message */
+    JOB_PROTOCOL = 9,      /* raised with every change of a message */
     JOB_IMAGES_MAX = 8,    /* static problems of a workload */
     JOB_TIMED_MAX = 32,    /* shapes of a workload */
     JOB_PROBLEMS_MAX = 64, /* with those that only the gate sees */
@@ -193,6 +193,7 @@ struct judge_job {
     enum effort effort;
     int64_t cases_per_family; /* random cases for each input family and shape */
     bool want_samples;
+    bool counters_later; /* of a promotion: with a later answer, if the judge lives to give it */
 };
 
 /* One comparison of the gate, as evidence. */

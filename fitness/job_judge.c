@@ -66,6 +66,7 @@ struct message *judge_encode(struct arena *arena, const struct judge_job *job)
     message_put(message, "effort", "%s", effort_names[job->effort]);
     message_put_i64(message, "cases_per_family", job->cases_per_family);
     message_put_i64(message, "want_samples", job->want_samples);
+    message_put_i64(message, "counters_later", job->counters_later);
     for (int i = 0; i < job->problem_count; i++) {
         char text[PROBLEM_TEXT_MAX];
 
@@ -128,7 +129,8 @@ bool judge_decode(struct arena *arena, const struct message *message, struct jud
         !field_secret(message, &job->secret, err) ||
         !field_name(message, "effort", effort_names, EFFORT_COUNT, &effort, err) ||
         !message_get_i64(message, "cases_per_family", &job->cases_per_family, err) ||
-        !field_bool(message, "want_samples", &job->want_samples, err)) {
+        !field_bool(message, "want_samples", &job->want_samples, err) ||
+        !field_bool(message, "counters_later", &job->counters_later, err)) {
         return false;
     }
     job->effort = (enum effort)effort;

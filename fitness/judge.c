@@ -589,7 +589,12 @@ static void count(struct session *s, struct err *err)
             calls[found++] = counted_call(s, s->order[i]);
         }
     }
-    if (s->job->effort == EFFORT_PROMOTE) {
+    if (s->job->effort == EFFORT_PROMOTE && s->job->counters_later) {
+        for (int i = 0; i < found; i++) {
+            s->modules[s->job->problems[calls[i].index].image] = NULL;
+        }
+        counting_put_off(counting, calls, found);
+    } else if (s->job->effort == EFFORT_PROMOTE) {
         s->status = counting_in_full(counting, s->arena, calls, found, s->result, err);
         metric_add_time(s->result, METRIC_COUNT_MS, start);
     } else if (found > 0) {
@@ -601,13 +606,28 @@ static void count(struct session *s, struct err *err)
     }
 }
 
+/* What was put off at a promotion, behind another's verdict: a message has no room for both. */
+static bool count_best(struct session *s, struct err *err)
+{
+    int64_t start = clock_now_us();
+
+    if (!counting_best_is_due(&s->judge->counting)) {
+        return false;
+    }
+    s->status = counting_best(&s->judge->counting, s->arena, s->result, err);
+    metric_add_time(s->result, METRIC_COUNT_MS, start);
+    return true;
+}
+
 static void climb(struct session *s, struct err *err)
 {
     if (load_images(s, err) && resolve_plans(s, err) && run_gate(s, err) &&
         (s->job->effort < EFFORT_PROMOTE || run_race(s, err)) &&
         (s->job->effort == EFFORT_CORRECT || measure_all(s, err))) {
         s->result->verdict = VERDICT_PASS;
-        count(s, err);
+        if (!count_best(s, err)) {
+            count(s, err);
+        }
     }
 }
 

@@ -11,9 +11,11 @@ enum { STREAM_PROMOTION = 0x9307e };
  * than the one before, and a promotion takes a judge ten times as long as a judgement: most of them
  * would be overtaken before anybody knew them. More than half of the window would let judges wait.
  */
+enum { AHEAD_PART = 2 };
 enum {
-    AHEAD_PART = 2,
-    AHEAD_FIRST = 4, /* places at most, while there is no best: somebody waits to see one */
+    AHEAD_FIRST = 4,     /* places at most, while there is no best: somebody waits to see one */
+    LEFT_MS = 30 * 1000, /* of a run, in which counters that wait are taken */
+    LEFT_EVALUATIONS = 200,
 };
 
 /* The lower end of the gain's interval over the best so far must be above this. */
@@ -183,6 +185,19 @@ bool engine_look_ahead(struct engine *engine, struct flight *oldest, bool *is_fi
 
 /* ---- the job ---- */
 
+/* Whether a judge will have enough to do that counters, half of a promotion, may wait. */
+static bool has_time_left(const struct engine *engine)
+{
+    const struct run_row *run = &engine->run;
+    int64_t wall = run->budget_wall_ms - engine_elapsed_ms(engine);
+    double device = (double)run->budget_device_ms - run->device_ms;
+
+    return engine->ending == GOING && (run->budget_wall_ms == 0 || wall > LEFT_MS) &&
+           (run->budget_device_ms == 0 || device > LEFT_MS) &&
+           (run->budget_evaluations == 0 ||
+            run->budget_evaluations - engine->proposed > LEFT_EVALUATIONS);
+}
+
 void engine_fill_promotion(struct engine *engine, const struct flight *flight, int64_t attempt,
                            struct judge_job *job)
 {
@@ -191,6 +206,7 @@ void engine_fill_promotion(struct engine *engine, const struct flight *flight, i
     struct shapes *shapes = &engine->held_out;
 
     job->effort = EFFORT_PROMOTE;
+    job->counters_later = has_time_left(engine);
     job->secret = rng_u64(&rng);
     for (int i = 0; i < flight->image_count; i++) {
         programs[i] = &flight->images[i].program;

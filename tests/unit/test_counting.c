@@ -146,6 +146,35 @@ static void what_may_be_the_best_is_counted_at_once_and_in_full(void **state)
     device_unload(calls[1].module);
 }
 
+static void a_best_may_wait_and_is_counted_in_full_all_the_same(void **state)
+{
+    struct counted_call calls[2] = {call_of(5), call_of(5)};
+    struct err err = {0};
+    int counters;
+
+    (void)state;
+    counters_of(COUNTERS_FULL, &counters);
+    assert_false(counting_best_is_due(&counting));
+    counting_put_off(&counting, calls, 2);
+    assert_false(counting_best_is_due(&counting));
+    calls[0] = call_of(6);
+    calls[1] = calls[0]; /* two shapes of one module, which is let go of once */
+    calls[1].index = 0;
+    counting_put_off(&counting, calls, 2); /* the one before is overtaken */
+    calls[0].plan = NULL; /* its job is over */
+    assert_int_equal(host_counted, 0);
+    counting.best_since_us -= COUNTING_BEST_S * INT64_C(1000000);
+    assert_true(counting_best_is_due(&counting));
+    assert_int_equal(counting_best(&counting, arena, result, &err), DEVICE_OK);
+    assert_int_equal(result->counted_count, 2 * counters + STALL_METRICS);
+    assert_int_equal(result->counted[0].id, 6);
+    assert_int_equal(result->counted[0].problem, 1);
+    assert_int_equal(result->counted[counters].problem, 0);
+    assert_true(result->counted[counters].value == 100);
+    assert_int_equal(result->metric_count, 0);
+    assert_false(counting_best_is_due(&counting));
+}
+
 static double told(enum metric metric)
 {
     for (int i = 0; i < result->metric_count; i++) {
@@ -252,6 +281,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_refusal_is_heard_once_and_told_of_each, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_may_be_the_best_is_counted_at_once_and_in_full, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_best_may_wait_and_is_counted_in_full_all_the_same, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(its_warps_are_looked_at, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_may_look_is_heard_once, set_up, tear_down),

@@ -329,6 +329,7 @@ static struct judge_job *a_job(int images, int problems)
     job->effort = EFFORT_MEASURE;
     job->cases_per_family = 3;
     job->want_samples = true;
+    job->counters_later = true;
     job->image_count = images;
     for (int i = 0; i < images; i++) {
         job->images[i] = (struct judge_image){
@@ -363,6 +364,7 @@ static void a_judge_job_arrives_with_all_its_images_and_shapes(void **state)
     assert_int_equal(got->effort, EFFORT_MEASURE);
     assert_int_equal(got->cases_per_family, 3);
     assert_true(got->want_samples);
+    assert_true(got->counters_later);
     assert_int_equal(got->image_count, JOB_IMAGES_MAX);
     for (int i = 0; i < JOB_IMAGES_MAX; i++) {
         assert_string_equal(got->images[i].cubin, job->images[i].cubin);
@@ -409,6 +411,7 @@ static void a_judge_job_is_read_strictly(void **state)
         {"effort", "effort much"},
         {"cases_per_family", NULL},
         {"want_samples", "want_samples 3"},
+        {"counters_later", NULL},
         {"problem", "problem 2 0 whole 1x8x512x64"},
         {"problem", "problem -1 0 whole 1x8x512x64"},
         {"problem", "problem 0 nan whole 1x8x512x64"},
@@ -457,6 +460,7 @@ static void a_program_inside_a_job_is_read_as_strictly(void **state)
         message_put(message, "effort", "correct");
         message_put(message, "cases_per_family", "1");
         message_put(message, "want_samples", "0");
+        message_put(message, "counters_later", "0");
         message_put(message, "problem", "0 0 whole 1x8x512x64");
         message_put(message, "image", "%064d", 1);
         message_body(message, "program.0", program, strlen(program));
