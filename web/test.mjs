@@ -56,6 +56,29 @@ await page.locator('#lineage button').last().click();
 check(await page.locator('#kernel .genes').first().isVisible(), 'a click in the lineage opens a kernel');
 if (await page.locator('#kernel pre.diff').count() > 0) check(await page.locator('#kernel ins, #kernel del').count() > 0, "the difference of sources is shown");
 await page.locator('#tree canvas').scrollIntoViewIfNeeded();
+await page.waitForTimeout(300);
+const node = await page.$eval('#tree canvas', (canvas) => { // the leftmost of the winner's path
+  const accent = getComputedStyle(document.documentElement).getPropertyValue('--accent').trim();
+  const [r, g, b] = [1, 3, 5].map((i) => parseInt(accent.slice(i, i + 2), 16)), ratio = canvas.width / canvas.clientWidth;
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  for (let x = 0; x < canvas.width; x++)
+    for (let y = 0; y < canvas.height; y++) {
+      const i = 4 * (y * canvas.width + x);
+      if (data[i] === r && data[i + 1] === g && data[i + 2] === b) return { x: x / ratio + 2, y: y / ratio };
+    }
+  return null;
+});
+const links = page.locator('#fastest tbody tr button.link'), line = await page.locator('#lineage button').allTextContents();
+const aside = (await links.allTextContents()).findIndex((name) => !line.includes(name)); // somebody else, so that a click is seen
+if (aside >= 0) {
+  await links.nth(aside).click();
+  await page.locator('#tree canvas').scrollIntoViewIfNeeded();
+  await page.waitForTimeout(700); // it scrolls smoothly
+  if (node) await page.locator('#tree canvas').click({ position: node });
+  check(node && line.includes((await page.textContent('#kernel h2')).split(': ')[1]), "a click on a node of the winner's line opens it");
+}
+await page.locator('#tree canvas').scrollIntoViewIfNeeded();
+await page.waitForTimeout(700);
 const box = await page.locator('#tree canvas').boundingBox();
 await page.locator('#tree canvas').focus();
 await page.keyboard.press('+');
