@@ -377,6 +377,7 @@ const struct command command_table[] = {
       {"sanitize", 0, "LIST", "all, none, or of bounds,initialised,races,async (default: all)"},
       {"profile", 0, NULL, "count what it does and model its time"},
       {"blocks", 0, "N", "of each grid, run for the profile; 0: all (default: 8)"},
+      {"unchecked", 0, NULL, "run nothing but these blocks: for large shapes"},
       {"chip", 0, "NAME", "the chip to emulate (default: H200)"},
       GENES,
       DB,

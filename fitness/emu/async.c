@@ -391,6 +391,8 @@ enum step copy_arrive_run(struct warp *warp, const struct op *op, lanes active)
             continue;
         }
         struct work *work = work_new(warp, op, lane, WORK_ARRIVE);
+
+        work->lands = profile_copied(warp);
         work->block = block;
         work->barrier = barrier->offset;
         work->sequence = warp->block->async->batch_sequence;

@@ -84,6 +84,7 @@ struct mbarrier {
     int32_t tx;
     uint32_t phase;
     struct clock *running, *ended;
+    uint64_t came, over[2]; /* for the profile: the last one; the last phase of each parity */
     uint64_t word;
     const struct warp *maker; /* who initialised it, until a fence shows it to the async proxy */
     int maker_lane;
@@ -114,6 +115,7 @@ struct work {
     bool read;         /* of a store: its source has been read */
     uint64_t sequence; /* of an arrival: cp.async batches before this one count */
 
+    uint64_t lands;      /* for the profile: when it will be there */
     struct block *block; /* whose shared memory and mbarrier */
     uint32_t barrier, phase;
     uint32_t offset, bytes; /* of the box in shared memory */
@@ -168,6 +170,7 @@ struct block_async {
     uint64_t events; /* changes that may end somebody's wait */
     uint32_t cluster_generation;
     struct clock *cluster_clocks[2]; /* by generation */
+    uint64_t cluster_came[2];        /* for the profile: the last one to come, by generation */
     /* This block's part of the cluster barrier. */
     lanes cluster_arrived[WARPS_MAX];
     uint32_t cluster_arrival[WARPS_MAX][LANES]; /* generation of each lane's last arrival */

@@ -306,6 +306,7 @@ static enum step load_send(struct work *work)
         return step;
     }
     work->phase = barrier->phase;
+    work->lands = profile_lands(warp);
     work_queue(work->block, work);
     return STEP_NEXT;
 }

@@ -6,6 +6,7 @@
  * of the block of rank 0; a wait that finds everybody there completes the barrier for all.
  */
 #include "fitness/emu/async.h"
+#include "fitness/emu/profile.h"
 
 #include <stdio.h>
 
@@ -156,6 +157,8 @@ enum step cluster_arrive_run(struct warp *warp, const struct op *op, lanes activ
         memory_clock_join(warp->block, &cluster->cluster_clocks[generation & 1],
                           warp->async->init_fence);
     }
+    uint64_t time = profile_comes(warp, 1), *came = &cluster->cluster_came[generation & 1];
+    *came = time > *came ? time : *came;
     own->cluster_arrived[warp->index] |= active;
     own->cluster_owes_wait[warp->index] |= active;
     FOR_LANES(lane, active) { own->cluster_arrival[warp->index][lane] = generation; }
@@ -185,7 +188,8 @@ static void cluster_complete(struct block *block)
             block->cluster[rank]->async->cluster_arrived[i] = 0;
         }
     }
-    cluster_async(block)->cluster_generation++;
+    struct block_async *cluster = cluster_async(block);
+    cluster->cluster_came[++cluster->cluster_generation & 1] = 0;
     async_event(block);
 }
 
@@ -211,6 +215,8 @@ enum step cluster_wait_run(struct warp *warp, const struct op *op, lanes active)
         cluster_complete(warp->block);
     }
     own->cluster_owes_wait[warp->index] &= ~waiting;
+    profile_waits_for(warp, cluster->cluster_came[generation & 1] +
+                                profile_latency(warp->block, LATENCY_CLUSTER));
     if (cluster->cluster_clocks[generation & 1] != NULL) {
         memory_acquire(warp, waiting, cluster->cluster_clocks[generation & 1]);
     }

@@ -21,6 +21,7 @@ struct emulate_request {
     struct problem problem;
     unsigned sanitize;      /* of sanitize_parse */
     int64_t profile_blocks; /* run for the profile: -1: none, 0: all */
+    bool unchecked;         /* only these blocks run: of the output nothing is known */
     uint64_t secret;        /* the inputs are drawn from it */
     bool known; /* or these inputs, launched twice */
     enum input_family family;
@@ -28,7 +29,7 @@ struct emulate_request {
 };
 
 struct emulation {
-    enum verdict verdict; /* PASS: nothing found, and the output is right */
+    enum verdict verdict; /* PASS: nothing found, and the output is right; NONE: unchecked */
     const char *reason;   /* "" for a pass */
     const char *chip;     /* its device's name */
     struct finding_told findings[FINDINGS_TOLD_MAX];

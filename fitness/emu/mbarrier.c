@@ -10,6 +10,7 @@
  * The token: pending arrivals before this one in the low 32 bits, the phase in the high ones.
  */
 #include "fitness/emu/async.h"
+#include "fitness/emu/profile.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -79,6 +80,9 @@ static void barrier_changed(struct block *block, struct mbarrier *barrier)
 {
     if (barrier->pending == 0 && barrier->tx == 0) {
         memory_clock_join(block, &barrier->ended, barrier->running);
+        barrier->over[barrier->phase & 1] =
+            barrier->came + profile_latency(block, LATENCY_MBARRIER);
+        barrier->came = 0;
         barrier->phase++;
         barrier->pending = barrier->expected;
     }
@@ -150,6 +154,12 @@ static enum step change_tx(struct warp *warp, const struct op *op, int lane,
     return STEP_NEXT;
 }
 
+/* Somebody comes, or something lands, at this time of the profile's. */
+static void comes(struct mbarrier *barrier, uint64_t time)
+{
+    barrier->came = time > barrier->came ? time : barrier->came;
+}
+
 static enum step change_pending(struct warp *warp, const struct op *op, int lane,
                                 struct mbarrier *barrier, uint32_t count)
 {
@@ -199,6 +209,7 @@ enum step mbarrier_arrive_late(const struct work *work)
         return step;
     }
     memory_release(work->warp, UINT32_C(1) << work->lane, &barrier->running);
+    comes(barrier, work->lands);
     step = change_pending(work->warp, work->op, work->lane, barrier, 1);
     barrier_changed(work->block, barrier);
     return step;
@@ -220,6 +231,7 @@ enum step mbarrier_complete_late(const struct work *work)
             "ended before its %u bytes arrived: fewer bytes were expected than copied",
             work->phase, memory_shared_text(work->warp->machine, work->barrier).text, work->bytes);
     }
+    comes(barrier, work->lands);
     if (step != STEP_FAULT) {
         step = change_tx(work->warp, work->op, work->lane, barrier, -(int64_t)work->bytes);
     }
@@ -336,7 +348,7 @@ enum step mbarrier_complete_run(struct warp *warp, const struct op *op, lanes ac
 
 /* One lane arrives: expect-tx first, then the arrival, as one step. */
 static enum step arrive(struct warp *warp, const struct op *op, int lane, struct block *block,
-                        struct mbarrier *barrier)
+                        struct mbarrier *barrier, uint64_t time)
 {
     const struct async_operands *operands = operands_of(op);
     uint32_t value = operands->value_count > 0 ? reg32(warp, operands->values[0])[lane] : 1;
@@ -346,6 +358,7 @@ static enum step arrive(struct warp *warp, const struct op *op, int lane, struct
     if (!(op->mode & MODE_RELAXED)) {
         memory_release(warp, UINT32_C(1) << lane, &barrier->running);
     }
+    comes(barrier, time + (block != warp->block ? profile_latency(block, LATENCY_REMOTE) : 0));
     if (op->mode & ARRIVE_EXPECT) {
         step = change_tx(warp, op, lane, barrier, value);
         value = 1;
@@ -362,6 +375,8 @@ static enum step arrive(struct warp *warp, const struct op *op, int lane, struct
 
 enum step mbarrier_arrive_run(struct warp *warp, const struct op *op, lanes active)
 {
+    uint64_t time = profile_comes(warp, __builtin_popcount(active));
+
     FOR_LANES(lane, active)
     {
         enum step step = STEP_NEXT;
@@ -369,7 +384,7 @@ enum step mbarrier_arrive_run(struct warp *warp, const struct op *op, lanes acti
         struct mbarrier *barrier = mbarrier_named(warp, op, lane, 0, &block, &step);
 
         if (barrier != NULL) {
-            step = arrive(warp, op, lane, block, barrier);
+            step = arrive(warp, op, lane, block, barrier, time);
         }
         if (step == STEP_FAULT) {
             return step;
@@ -532,7 +547,10 @@ enum step mbarrier_test_run(struct warp *warp, const struct op *op, lanes active
         bool over = false;
 
         barriers[lane] = look(warp, op, lane, &over, &step);
-        through |= over ? UINT32_C(1) << lane : 0;
+        if (over) {
+            through |= UINT32_C(1) << lane;
+            profile_waits_for(warp, barriers[lane]->over[warp->async->waits_parity]);
+        }
         if (step == STEP_FAULT) {
             return step;
         }

@@ -14,6 +14,7 @@ static const struct chip chips[] = {
         .device = "emulated H200",
         .arch = 90,
         .sms = 132,
+        .gpcs = {18, 18, 18, 16, 16, 16, 16, 14},
         .smem_sm = 233472,
         .smem_block = 232448,
         .smem_reserved = 1024,
@@ -30,7 +31,7 @@ static const struct chip chips[] = {
                       [PIPE_DOUBLE] = 2,
                       [PIPE_SHARED] = 1,
                       [PIPE_TENSOR] = 4096,
-                      [PIPE_L2] = 2},
+                      [PIPE_L2] = 1.3},
         .latency = {[LATENCY_ARITHMETIC] = 4,
                     [LATENCY_SPECIAL] = 23,
                     [LATENCY_SHARED] = 23,
@@ -40,13 +41,19 @@ static const struct chip chips[] = {
                     [LATENCY_TENSOR] = 27,
                     [LATENCY_WARPGROUP] = 64,
                     [LATENCY_BARRIER] = 12,
-                    [LATENCY_BARRIER_WARP] = 2},
+                    [LATENCY_BARRIER_WARP] = 2,
+                    [LATENCY_MBARRIER] = 28,
+                    [LATENCY_BULK] = 290,
+                    [LATENCY_REMOTE] = 190,
+                    [LATENCY_CLUSTER] = 180},
         .l2_sectors_clock = 156,
         .dram_gb_s = 4560,
         .launch_us = 0.74,
-        .block_us = 1.5,
-        .cluster_us = 2,
+        .block_us = 1,
+        .cluster_us = 1,
         .overlap = 4,
+        .mixing = 0.9,
+        .exposed = 0.5,
     },
 };
 
@@ -104,6 +111,9 @@ struct hash chip_digest(const struct chip *chip)
     hash_i64(&hasher, "blocks_sm", chip->blocks_sm);
     hash_i64(&hasher, "l1_bytes", chip->l1_bytes);
     hash_i64(&hasher, "l2_bytes", chip->l2_bytes);
+    for (int i = 0; i < CHIP_GPCS; i++) {
+        hash_i64(&hasher, "gpc", chip->gpcs[i]);
+    }
     digest_number(&hasher, "clock_mhz", chip->clock_mhz);
     for (int i = 0; i < PIPES; i++) {
         digest_number(&hasher, pipe_names[i], chip->per_clock[i]);
@@ -117,6 +127,8 @@ struct hash chip_digest(const struct chip *chip)
     digest_number(&hasher, "block_us", chip->block_us);
     digest_number(&hasher, "cluster_us", chip->cluster_us);
     digest_number(&hasher, "overlap", chip->overlap);
+    digest_number(&hasher, "mixing", chip->mixing);
+    digest_number(&hasher, "exposed", chip->exposed);
     return hash_end(&hasher);
 }
 
@@ -139,6 +151,17 @@ int model_resident(const struct chip *chip, const struct model_launch *launch)
                                  : resident;
 }
 
+int64_t model_wave(const struct chip *chip, const struct model_launch *launch)
+{
+    int resident = model_resident(chip, launch), cluster = launch->cluster;
+    int64_t blocks = 0;
+
+    for (int i = 0; i < CHIP_GPCS && cluster > 1; i++) {
+        blocks += (int64_t)chip->gpcs[i] * resident / cluster * cluster;
+    }
+    return cluster > 1 ? blocks : (int64_t)resident * chip->sms;
+}
+
 /* ---- time ---------------------------------------------------------------------------------- */
 
 /* Bounds that overlap, though never wholly: their norm of exponent `overlap`. */
@@ -147,6 +170,17 @@ static double join(const struct chip *chip, double a, double b)
     double most = fmax(a, b), rest = fmin(a, b);
 
     return most > 0 ? most * pow(1 + pow(rest / most, chip->overlap), 1 / chip->overlap) : 0;
+}
+
+double issue_slots(const struct chip *chip, const uint64_t used[PIPES])
+{
+    static const enum pipe arithmetic[] = {PIPE_FMA, PIPE_ALU, PIPE_SPECIAL, PIPE_DOUBLE};
+    uint64_t slots = used[PIPE_ISSUE], most = 0;
+
+    for (size_t i = 0; i < sizeof arithmetic / sizeof *arithmetic; i++) {
+        most = used[arithmetic[i]] > most ? used[arithmetic[i]] : most;
+    }
+    return (double)slots + (most < slots ? chip->mixing * (double)(slots - most) : 0);
 }
 
 struct means {                 /* of a block */
@@ -161,31 +195,36 @@ static struct means means_of(const struct chip *chip, const struct profile_total
 
     means.length = (double)totals->length / (double)totals->blocks;
     for (int i = 0; i < PIPES; i++) {
-        means.busy[i] = (double)totals->busy[i] / (double)totals->blocks / chip->per_clock[i];
-        means.most = fmax(means.most, means.busy[i]);
+        double units = i == PIPE_ISSUE ? issue_slots(chip, totals->busy) : (double)totals->busy[i];
+
+        means.busy[i] = units / (double)totals->blocks / chip->per_clock[i];
+        means.most = join(chip, means.most, means.busy[i]);
     }
     return means;
 }
 
-/* Cycles that `count` blocks take together on one multiprocessor. */
+/*
+ * Cycles that `count` blocks take together on one multiprocessor. A block's length holds what it
+ * asks of the pipes already: the others' part is joined to it.
+ */
 static double wave_cycles(const struct chip *chip, const struct means *means, double length,
                           double count)
 {
-    return join(chip, length, count * means->most);
+    double e = chip->overlap, alone = means->most / length, all = count * alone;
+
+    return length * pow(1 + pow(all, e) - pow(alone, e), 1 / e);
 }
 
 static double grid_cycles(const struct chip *chip, const struct means *means,
-                          const struct model_launch *launch, int resident)
+                          const struct model_launch *launch, int64_t wave, int resident)
 {
-    int64_t wave = (int64_t)resident * chip->sms, full = launch->blocks / wave;
-    int64_t rest = launch->blocks % wave;
-    double cycles = (double)full * wave_cycles(chip, means, means->length, resident);
+    int64_t full = (launch->blocks - 1) / wave;
+    int64_t rest = launch->blocks - full * wave;
+    double each = (double)((rest + chip->sms - 1) / chip->sms);
 
-    if (rest > 0) { /* the last wave lasts as long as its longest block */
-        double each = (double)((rest + chip->sms - 1) / chip->sms);
-        cycles += wave_cycles(chip, means, means->length_max, each);
-    }
-    return cycles;
+    /* The last wave lasts as long as its longest block. */
+    return (double)full * wave_cycles(chip, means, means->length, resident) +
+           wave_cycles(chip, means, means->length_max, each);
 }
 
 /*
@@ -204,18 +243,19 @@ void model_time(const struct chip *chip, const struct profile_totals *totals,
 {
     double cycles, us_of_cycle = 1 / chip->clock_mhz, l2, dram = 0;
     struct means means;
+    int64_t wave = model_wave(chip, launch);
     int worst = PIPE_ISSUE;
 
     *time = (struct model_time){.resident = model_resident(chip, launch), .bound = ""};
-    if (time->resident == 0 || totals->blocks == 0) {
+    if (wave == 0 || totals->blocks == 0) {
         return;
     }
     means = means_of(chip, totals);
-    time->waves = (double)launch->blocks / ((double)time->resident * chip->sms);
+    time->waves = (double)launch->blocks / (double)wave;
     time->occupancy =
         100.0 * time->resident * ((launch->threads + LANES - 1) / LANES) / chip->warps_sm;
     time->length_us = means.length * us_of_cycle;
-    cycles = grid_cycles(chip, &means, launch, time->resident);
+    cycles = grid_cycles(chip, &means, launch, wave, time->resident);
     l2 = (double)totals->busy[PIPE_L2] / (double)totals->blocks * (double)launch->blocks /
          chip->l2_sectors_clock * us_of_cycle;
     if (launch->footprint_bytes > (double)chip->l2_bytes) {

@@ -15,7 +15,7 @@
 #include "base/hash.h"
 
 /* Raised with every change of what the machine answers or the model says. */
-enum { EMU_VERSION = 4 };
+enum { EMU_VERSION = 5 };
 
 /* What an op keeps busy. */
 enum pipe {
@@ -64,13 +64,19 @@ enum latency {
     LATENCY_WARPGROUP,    /* what a wgmma takes beside the time that it keeps the pipe busy */
     LATENCY_BARRIER,      /* from the last arrival to going on */
     LATENCY_BARRIER_WARP, /* and more, for each warp that comes */
+    LATENCY_MBARRIER,     /* from the end of a phase to whoever waits for it */
+    LATENCY_BULK,         /* of the copy engine, beside the time that the bytes take */
+    LATENCY_REMOTE,       /* shared memory of another block of the cluster */
+    LATENCY_CLUSTER,      /* a barrier of the cluster, from the last arrival */
     LATENCIES,
 };
 
+enum { CHIP_GPCS = 16 };
 struct chip {
     const char *name;   /* as --chip and --device emu:NAME know it */
     const char *device; /* what runs call it */
     int arch, sms;
+    int gpcs[CHIP_GPCS]; /* multiprocessors of each: a cluster stays in one; 0: no more of them */
     int64_t smem_sm, smem_block, smem_reserved; /* bytes; reserved: of each resident block */
     int registers_sm, warps_sm, blocks_sm;
     int64_t l1_bytes, l2_bytes; /* of a multiprocessor, shared memory included; of the chip */
@@ -83,6 +89,8 @@ struct chip {
     double block_us;   /* from one wave of blocks to the next */
     double cluster_us; /* what each doubling of a cluster adds to a wave */
     double overlap;    /* the exponent that joins bounds; see docs/EMULATOR.md */
+    double mixing;     /* slots lost for each that is not the busiest pipe's */
+    double exposed;    /* of the shorter of a stretch's chain and slots, what the longer leaves */
 };
 
 /* NULL: unknown. "" or NULL names the first, which is the default. */
@@ -120,9 +128,13 @@ struct kernel_profile {
     int line_count;
 };
 
+/* Issue slots that so many uses of pipes take: code of one kind fills all, mixed code does not. */
+double issue_slots(const struct chip *chip, const uint64_t used[PIPES]);
 /* The counts may be of a sample of the grid's blocks: they are scaled to launch->blocks. */
 void model_time(const struct chip *chip, const struct profile_totals *totals,
                 const struct model_launch *launch, struct model_time *time);
+/* Blocks of a launch that the chip holds at once: of clusters, as many as find room together. */
+int64_t model_wave(const struct chip *chip, const struct model_launch *launch);
 /* Blocks of a launch that a multiprocessor holds at once. */
 int model_resident(const struct chip *chip, const struct model_launch *launch);
 

@@ -1,4 +1,5 @@
 #include "fitness/emu/profile.h"
+#include "fitness/emu/calendar.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -60,7 +61,7 @@ enum effect {
     EFFECT_START,  /* starts something that ends a latency later: a copy, a wgmma */
     EFFECT_COMMIT, /* closes a group of what was started */
     EFFECT_AWAIT,  /* goes on when at most `groups` of them are open */
-    EFFECT_LANDED, /* an mbarrier has said that copies are there */
+    EFFECT_UNTIL,  /* goes on when what it waits for has said that it has come to pass */
 };
 
 /* Which engine started work belongs to: each has groups of its own. */
@@ -74,6 +75,7 @@ struct cost {
     int slots;      /* of a scheduler: machine instructions that it becomes, as a rule */
     uint64_t units; /* of the pipe, where the addresses do not say */
     uint64_t flops;
+    uint64_t operands; /* wavefronts that a wgmma reads */
     int groups, barrier;
     const int32_t *reads, *writes; /* registers of the function */
     int read_count, write_count;
@@ -204,6 +206,22 @@ static uint64_t flops_of(const struct ptx_instruction *text)
     return 0;
 }
 
+/* What a wgmma reads from shared memory: B, and A where it is a descriptor. */
+static uint64_t operand_bytes(const struct ptx_instruction *text)
+{
+    bool registers = text->operand_count > 1 && text->operands[1].kind == PTX_OPERAND_VECTOR;
+
+    for (int i = 1; i < text->part_count; i++) {
+        unsigned m, n, k;
+
+        if (sscanf(text->parts[i], "m%un%uk%u", &m, &n, &k) == 3 && m <= 256 && n <= 256 &&
+            k <= 1024) {
+            return (uint64_t)2 * k * (n + (registers ? 0 : m));
+        }
+    }
+    return 0;
+}
+
 static void cost_of_tensor(const struct ptx_instruction *text, struct cost *cost)
 {
     bool async = is(text, "wgmma", "mma_async");
@@ -218,6 +236,7 @@ static void cost_of_tensor(const struct ptx_instruction *text, struct cost *cost
     if (async) {
         cost->effect = EFFECT_START;
         cost->engine = ENGINE_TENSOR;
+        cost->operands = operand_bytes(text) / (WARPGROUP * LINE_BYTES);
     }
 }
 
@@ -244,7 +263,9 @@ static void cost_of_waiting(const struct ptx_instruction *text, struct cost *cos
             cost->effect = EFFECT_START;
         }
     } else if (is(text, "mbarrier", "try_wait") || is(text, "mbarrier", "test_wait")) {
-        cost->effect = EFFECT_LANDED;
+        cost->effect = EFFECT_UNTIL;
+    } else if (is(text, "barrier", "cluster")) {
+        cost->effect = has(text, "wait") ? EFFECT_UNTIL : EFFECT_NONE;
     } else if ((is(text, "bar", NULL) || is(text, "barrier", NULL)) && !has(text, "warp") &&
                !has(text, "cluster")) {
         cost->effect = has(text, "arrive") ? EFFECT_ARRIVE : EFFECT_MEET;
@@ -406,6 +427,7 @@ struct warp_clock {
     struct started started[ENGINES];
     uint32_t met[BARRIERS]; /* times it has come to each */
     const struct op *waits; /* has come, and was told to wait */
+    uint64_t until;         /* of what the running op waits for */
 };
 
 /* Two meetings in a row of one barrier may overlap: whoever is fast comes to the next already. */
@@ -416,8 +438,9 @@ struct meeting {
 
 /* What the op about to be done has touched. */
 struct touched {
-    bool shared, global, missed;
+    bool shared, global, missed, remote;
     uint64_t wavefronts, ideal, sectors, l2, lines, bytes;
+    uint64_t sent; /* of l2, those that a copy has been told to bring */
 };
 
 struct block_profile {
@@ -428,8 +451,9 @@ struct block_profile {
     uint64_t *registers; /* of all warps */
     struct meeting meetings[BARRIERS][2];
     struct touched touched;
-    uint64_t landed; /* when the last bulk copy will be there */
-    uint64_t *tags;  /* of L1, WAYS in a row; 0: empty */
+    /* Each scheduler has pipes of its own; shared memory and the way to L2 are the first's. */
+    struct calendar calendars[SCHEDULERS][PIPES];
+    uint64_t *tags; /* of L1, WAYS in a row; 0: empty */
     uint64_t next_victim;
 };
 
@@ -495,6 +519,9 @@ void profile_block_end(struct block *block)
     free(ending->warps);
     free(ending->registers);
     free(ending->tags);
+    for (int i = 0; i < SCHEDULERS * PIPES; i++) {
+        calendar_free(&ending->calendars[i / PIPES][i % PIPES]);
+    }
     free(ending);
     block->profile = NULL;
 }
@@ -604,6 +631,14 @@ static enum space space_of(uint64_t address)
                                    : SPACE_GLOBAL;
 }
 
+/* Shared memory of another block of the cluster. */
+static bool is_remote(const struct block *block, uint64_t address)
+{
+    uint64_t window = (address & UINT32_MAX) / MEMORY_SHARED_WINDOW;
+
+    return window != 0 && window != 1 + (uint64_t)block->cluster_rank;
+}
+
 void profile_touched(struct warp *warp, const struct op *op, lanes active,
                      const uint64_t address[LANES], enum space space, unsigned bytes, bool write)
 {
@@ -616,6 +651,7 @@ void profile_touched(struct warp *warp, const struct op *op, lanes active,
         space = space_of(address[__builtin_ctz(active)]);
     }
     if (space == SPACE_SHARED) {
+        block->touched.remote = is_remote(warp->block, address[__builtin_ctz(active)]);
         touch_shared(block, active, address, bytes);
     } else if (space == SPACE_GLOBAL) {
         touch_global(block, op, active, address, bytes, write);
@@ -637,25 +673,34 @@ static uint64_t operands_ready(const struct warp_clock *clock, const struct cost
     return at;
 }
 
-/* Cycles that a warp's uses keep a pipe busy: of the arithmetic ones it sees a quarter. */
-static uint64_t pipe_cycles(const struct chip *chip, enum pipe pipe, uint64_t units)
+/* Keeps a pipe busy from `from` on, of the arithmetic ones a quarter. When it is over. */
+static uint64_t use_pipe(struct block_profile *block, const struct warp_clock *clock,
+                         enum pipe pipe, uint64_t units, uint64_t from)
 {
-    double share = pipe == PIPE_SHARED || pipe == PIPE_L2 ? 1 : SCHEDULERS;
+    bool common = pipe == PIPE_SHARED || pipe == PIPE_L2;
+    double share = common ? 1 : SCHEDULERS;
+    uint64_t scheduler = common ? 0 : (uint64_t)(clock - block->warps) % SCHEDULERS;
 
-    return (uint64_t)((double)units * share / chip->per_clock[pipe] + 0.999);
+    return calendar_take(
+        &block->calendars[scheduler][pipe], from,
+        (uint64_t)((double)units * share / block->profile->chip->per_clock[pipe] + 0.999));
 }
 
 /* Ends the stretch: when it does. */
-static uint64_t stretch_end(const struct chip *chip, struct warp_clock *clock)
+static uint64_t stretch_end(struct block_profile *block, struct warp_clock *clock)
 {
-    uint64_t end = later(clock->last, clock->begin + clock->slots);
+    const struct chip *chip = block->profile->chip;
+    uint64_t chain = clock->last - clock->begin, slots = clock->slots, end = clock->last;
 
+    clock->used[PIPE_ISSUE] = slots;
+    clock->used[PIPE_ISSUE] = (uint64_t)issue_slots(chip, clock->used);
     for (int i = 0; i < PIPES; i++) {
         if (clock->used[i] > 0) {
-            end = later(end, clock->begin + pipe_cycles(chip, i, clock->used[i]));
+            end = later(end, use_pipe(block, clock, i, clock->used[i], clock->begin));
             clock->used[i] = 0;
         }
     }
+    end += (uint64_t)(chip->exposed * (double)(chain < slots ? chain : slots));
     clock->slots = 0;
     clock->begin = clock->last = end;
     return end;
@@ -698,7 +743,7 @@ void profile_op_waits(struct warp *warp, const struct op *op, lanes active)
     if (cost->effect == EFFECT_MEET && clock->waits != op) {
         clock->waits = op;
         come_to_barrier(block, clock, cost,
-                        operands_ready(clock, cost, stretch_end(block->profile->chip, clock)));
+                        operands_ready(clock, cost, stretch_end(block, clock)));
     }
 }
 
@@ -755,11 +800,13 @@ static uint64_t take_effect(struct block_profile *block, struct warp_clock *cloc
         return start;
     case EFFECT_START:
         started->open = later(started->open, result);
-        block->landed = cost->engine == ENGINE_BULK ? later(block->landed, result) : block->landed;
         return start;
     case EFFECT_COMMIT: commit_group(started); return start;
     case EFFECT_AWAIT: return await_groups(started, cost->groups, start);
-    case EFFECT_LANDED: return later(start, block->landed);
+    case EFFECT_UNTIL:
+        start = later(start, clock->until);
+        clock->until = 0;
+        return start;
     default: return start;
     }
 }
@@ -782,20 +829,77 @@ static uint64_t begin_op(struct block_profile *block, const struct op *op, const
     const struct chip *chip = block->profile->chip;
     const struct touched *touched = &block->touched;
     uint64_t waves = touched->wavefronts + touched->lines, start;
-    enum latency latency = touched->missed ? LATENCY_L2 : cost->latency;
+    enum latency latency = touched->missed   ? LATENCY_L2
+                           : touched->remote ? LATENCY_REMOTE
+                                             : cost->latency;
 
     start = operands_ready(clock, cost,
-                           ends_stretch(op, cost) ? stretch_end(chip, clock) : clock->begin);
+                           ends_stretch(op, cost) ? stretch_end(block, clock) : clock->begin);
     *result = cost->slots == 0
                   ? start
                   : start + (uint64_t)chip->latency[latency] + (waves > 0 ? waves - 1 : 0);
-    if (cost->latency == LATENCY_WARPGROUP && cost->slots > 0) { /* the product itself, too */
-        *result += (uint64_t)((double)cost->units * WARPGROUP / chip->per_clock[PIPE_TENSOR]);
-    }
     clock->last = later(clock->last, start);
     clock->slots += (uint64_t)cost->slots;
-    clock->used[cost->pipe] += cost->units + waves;
+    if (cost->effect == EFFECT_START && cost->engine != ENGINE_COPY) { /* the warp goes on */
+        uint64_t done = use_pipe(block, clock, cost->pipe, cost->units + waves, start);
+
+        if (cost->operands > 0) {
+            done = later(done, use_pipe(block, clock, PIPE_SHARED, cost->operands, start));
+        }
+        *result += done - start;
+    } else {
+        clock->used[cost->pipe] += cost->units + waves;
+        clock->used[PIPE_L2] += touched->l2;
+    }
     return start;
+}
+
+/* Lanes come one by one to an mbarrier: five a cycle. */
+uint64_t profile_arrival(struct warp *warp, int lanes_coming)
+{
+    enum { LANES_A_CYCLE = 5 };
+    struct block_profile *block = warp->block->profile;
+    struct warp_clock *clock = &block->warps[warp->index];
+
+    return use_pipe(block, clock, PIPE_SHARED,
+                    (uint64_t)(lanes_coming + LANES_A_CYCLE - 1) / LANES_A_CYCLE,
+                    stretch_end(block, clock));
+}
+
+uint64_t profile_landing(struct warp *warp)
+{
+    struct block_profile *block = warp->block->profile;
+    struct warp_clock *clock = &block->warps[warp->index];
+    struct touched *touched = &block->touched;
+    uint64_t sectors = touched->l2 - touched->sent;
+
+    touched->sent = touched->l2;
+    return use_pipe(block, clock, PIPE_L2, sectors, later(clock->begin, clock->last)) +
+           (uint64_t)block->profile->chip->latency[LATENCY_BULK];
+}
+
+uint64_t profile_copies_landed(const struct warp *warp)
+{
+    const struct started *started =
+        &warp->block->profile->warps[warp->index].started[ENGINE_COPY];
+    uint64_t latest = started->open;
+
+    for (int i = 0; i < started->count; i++) {
+        latest = later(latest, started->groups[i]);
+    }
+    return latest;
+}
+
+void profile_until(struct warp *warp, uint64_t time)
+{
+    struct warp_clock *clock = &warp->block->profile->warps[warp->index];
+
+    clock->until = later(clock->until, time);
+}
+
+uint64_t profile_latency(const struct block *block, enum latency latency)
+{
+    return block->profile != NULL ? (uint64_t)block->profile->profile->chip->latency[latency] : 0;
 }
 
 void profile_op_done(struct warp *warp, const struct op *op, lanes active)
@@ -836,7 +940,7 @@ static void add_op(const struct profile *profile, int index, struct profile_tota
     totals->class_lanes[class] += count->lanes;
     totals->busy[PIPE_ISSUE] += count->ops * (uint64_t)cost->slots;
     totals->busy[cost->pipe] += count->ops * cost->units;
-    totals->busy[PIPE_SHARED] += count->wavefronts + count->lines;
+    totals->busy[PIPE_SHARED] += count->wavefronts + count->lines + count->ops * cost->operands;
     totals->busy[PIPE_L2] += count->l2;
     totals->shared_wavefronts += count->wavefronts;
     totals->shared_ideal += count->ideal;

@@ -32,6 +32,41 @@ void profile_op_waits(struct warp *warp, const struct op *op, lanes active);
 void profile_touched(struct warp *warp, const struct op *op, lanes active,
                      const uint64_t address[LANES], enum space space, unsigned bytes, bool write);
 
+uint64_t profile_arrival(struct warp *warp, int lanes_coming);
+uint64_t profile_landing(struct warp *warp);
+uint64_t profile_copies_landed(const struct warp *warp);
+void profile_until(struct warp *warp, uint64_t time);
+
+/*
+ * What passes between warps carries the time at which it does: an mbarrier and the barrier of a
+ * cluster keep when the last one came (0 without a profile), who waits goes on no sooner.
+ *
+ * When so many lanes that come to an mbarrier have come: mbarrier.c, cluster.c.
+ */
+static inline uint64_t profile_comes(struct warp *warp, int lanes_coming)
+{
+    return warp->block->profile != NULL ? profile_arrival(warp, lanes_coming) : 0;
+}
+/* When the bulk copy whose accesses have just been told will have landed: bulk.c. */
+static inline uint64_t profile_lands(struct warp *warp)
+{
+    return warp->block->profile != NULL ? profile_landing(warp) : 0;
+}
+/* When all cp.asyncs of the warp so far will have: async.c. */
+static inline uint64_t profile_copied(const struct warp *warp)
+{
+    return warp->block->profile != NULL ? profile_copies_landed(warp) : 0;
+}
+/* The op that runs goes on no sooner: mbarrier.c, cluster.c. */
+static inline void profile_waits_for(struct warp *warp, uint64_t time)
+{
+    if (warp->block->profile != NULL) {
+        profile_until(warp, time);
+    }
+}
+/* The chip's; 0 without a profile. */
+uint64_t profile_latency(const struct block *block, enum latency latency);
+
 /* An op was done (STEP_NEXT or STEP_JUMP) by these lanes: run.c. */
 static inline void profile_op(struct warp *warp, const struct op *op, lanes active)
 {

@@ -48,6 +48,10 @@ refused() {
     evo emulate best.cu --profile > emulate.txt
     grep -q "^pass on emulated H200" emulate.txt
     grep -q "modelled" emulate.txt
+    evo emulate best.cu --profile --unchecked --shape 1x2x2048x64 > large.txt
+    grep -q "^emulated H200, 1x2x2048x64: not run whole, and its output not looked at$" large.txt
+    grep -q "modelled" large.txt
+    refused "'--unchecked' goes with '--profile'" emulate best.cu --unchecked
     evo verify best.cu --device emu > verify.txt
     grep -q "pass *on emulated H200" verify.txt
     grep -q "race .*1/1, the same bits under 9 jitters" verify.txt

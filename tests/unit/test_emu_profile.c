@@ -7,10 +7,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "fitness/emu/calendar.h"
 #include "fitness/emu/profile.h"
 
 static struct arena *arena;
@@ -29,9 +31,10 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Runs a kernel of one parameter, a buffer, and returns its counts. */
-static struct profile_totals counts_of(const char *body, uint32_t blocks, uint32_t threads,
-                                       const int64_t *sample, int64_t sample_count)
+/* Runs a kernel of one parameter, a buffer, in clusters of so many blocks; returns its counts. */
+static struct profile_totals counts_in(uint32_t cluster, const char *body, uint32_t blocks,
+                                       uint32_t threads, const int64_t *sample,
+                                       int64_t sample_count)
 {
     const char *text = arena_printf(arena,
                                     ".version 9.0\n.target sm_90a\n.address_size 64\n"
@@ -50,7 +53,7 @@ static struct profile_totals counts_of(const char *body, uint32_t blocks, uint32
     struct err err = {0};
     struct launch launch = {.grid = {blocks, 1, 1},
                             .block = {threads, 1, 1},
-                            .cluster = {1, 1, 1},
+                            .cluster = {cluster, 1, 1},
                             .params = (const uint8_t *)&buffer,
                             .sanitize = SANITIZE_BOUNDS,
                             .threads = 1,
@@ -72,6 +75,12 @@ static struct profile_totals counts_of(const char *body, uint32_t blocks, uint32
     profile_free(launch.profile);
     memory_free(memory);
     return totals;
+}
+
+static struct profile_totals counts_of(const char *body, uint32_t blocks, uint32_t threads,
+                                       const int64_t *sample, int64_t sample_count)
+{
+    return counts_in(1, body, blocks, threads, sample, sample_count);
 }
 
 /* ---- shared memory --------------------------------------------------------------------------- */
@@ -201,6 +210,111 @@ static void a_copy_in_flight_costs_its_latency_where_it_is_waited_for(void **sta
     assert_true(waited > (uint64_t)chip_find("")->latency[LATENCY_L2]);
 }
 
+static void a_calendar_gives_what_is_free_from_then_on(void **state)
+{
+    struct calendar calendar = {0};
+
+    (void)state;
+    assert_int_equal(calendar_take(&calendar, 100, 0), 100);
+    assert_int_equal(calendar_take(&calendar, 0, CALENDAR_SPAN), CALENDAR_SPAN);
+    assert_int_equal(calendar_take(&calendar, 0, 8), CALENDAR_SPAN + 8);   /* the next is free */
+    assert_int_equal(calendar_take(&calendar, 1000, 50), 1050);            /* far ahead */
+    assert_int_equal(calendar_take(&calendar, 0, 24), 2 * CALENDAR_SPAN);  /* the gap before it */
+    assert_int_equal(calendar_take(&calendar, 100000, 3), 100003);
+    assert_true(calendar_take(&calendar, 0, 10000) >= 10000 + 2 * CALENDAR_SPAN + 50);
+    calendar_free(&calendar);
+}
+
+/* Warps 0, 4, 8 … have one scheduler: what they do at the same time takes its slots in turns. */
+static void warps_of_a_scheduler_share_it(void **state)
+{
+    const char *body = "mov.f32 %f0, 0f3F800000;\n";
+    uint64_t alone, together;
+
+    (void)state;
+    for (int i = 0; i < 600; i++) {
+        body = arena_printf(arena, "%sfma.rn.f32 %%f%d, %%f0, %%f0, %%f0;\n", body, 1 + i % 6);
+    }
+    alone = counts_of(body, 1, 32, NULL, 0).length;
+    assert_true(alone >= 600 && alone < 900);
+    assert_int_equal(counts_of(body, 1, 4 * 32, NULL, 0).length, alone);
+    together = counts_of(body, 1, 16 * 32, NULL, 0).length;
+    assert_true(together >= 4 * 600 && together < 4 * alone + 100);
+}
+
+/* An mbarrier that the second warp comes to after some work; the first waits for its phase. */
+static uint64_t handed_over(int work)
+{
+    const char *body = "mbarrier.init.shared.b64 [%r1], 32;\n";
+    const int64_t first[] = {0};
+
+    body = arena_printf(arena,
+                        "setp.ne.u32 %%p0, %%r0, 0;\n@%%p0 bra INIT;\n%sINIT:\nbar.sync 0;\n"
+                        "setp.lt.u32 %%p1, %%r0, 32;\nmov.f32 %%f0, 0f3F800000;\n@%%p1 bra WAIT;\n",
+                        body);
+    for (int i = 0; i < work; i++) {
+        body = arena_printf(arena, "%sfma.rn.f32 %%f0, %%f0, %%f0, %%f0;\n", body);
+    }
+    body = arena_printf(arena,
+                        "%smbarrier.arrive.shared.b64 %%a3, [%%r1];\nbra.uni DONE;\nWAIT:\n"
+                        "mbarrier.try_wait.parity.shared.b64 %%p2, [%%r1], 0;\n@!%%p2 bra WAIT;\n"
+                        "DONE:\n",
+                        body);
+    return counts_of(body, 1, 64, first, 1).length;
+}
+
+static void who_waits_on_an_mbarrier_goes_on_after_the_last_has_come(void **state)
+{
+    uint64_t none = handed_over(0);
+
+    (void)state;
+    assert_true(none > (uint64_t)chip_find("")->latency[LATENCY_MBARRIER]);
+    assert_true(handed_over(400) >= none + 399 * 4);
+}
+
+/* One block of two does more work before both meet. */
+static uint64_t met(int work, const char *meet)
+{
+    const char *body = "mov.u32 %r2, %cluster_ctarank;\nsetp.ne.u32 %p1, %r2, 0;\n"
+                       "mov.f32 %f0, 0f3F800000;\n@%p1 bra MEET;\n";
+
+    for (int i = 0; i < work; i++) {
+        body = arena_printf(arena, "%sfma.rn.f32 %%f0, %%f0, %%f0, %%f0;\n", body);
+    }
+    return counts_in(2, arena_printf(arena, "%sMEET:\n%s", body, meet), 2, 32, NULL, 0).length;
+}
+
+static void blocks_of_a_cluster_wait_for_each_other(void **state)
+{
+    const char *meet = "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n";
+    uint64_t latency = (uint64_t)chip_find("")->latency[LATENCY_CLUSTER];
+
+    (void)state;
+    assert_true(met(0, meet) >= 2 * latency && met(0, "") < latency);
+    assert_true(met(400, meet) >= 2 * (399 * 4 + latency)); /* both blocks last as long */
+    assert_true(met(400, "") < 400 * 4 + 400);              /* else one of them does */
+}
+
+static void memory_of_another_block_is_further_away(void **state)
+{
+    const char *load = "mapa.shared::cluster.u32 %%r4, %%r1, %s;\nst.shared.u32 [%%r1], %%r0;\n"
+                       "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n"
+                       "ld.shared::cluster.u32 %%r5, [%%r4];\nadd.u32 %%r5, %%r5, 1;\n"
+                       "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n"
+                       "st.shared.u32 [%%r1], %%r5;\n";
+    const char *own = "mov.u32 %r2, %cluster_ctarank;\n", *other = "mov.u32 %r3, %cluster_ctarank;\n"
+                                                                  "xor.b32 %r2, %r3, 1;\n";
+    const int *latency = chip_find("")->latency;
+    uint64_t near, far;
+    char body[1024];
+
+    (void)state;
+    snprintf(body, sizeof body, load, "%r2");
+    near = counts_in(2, arena_printf(arena, "%s%s", own, body), 2, 1, NULL, 0).length;
+    far = counts_in(2, arena_printf(arena, "%s%s", other, body), 2, 1, NULL, 0).length;
+    assert_true(far >= near + 2 * (uint64_t)(latency[LATENCY_REMOTE] - latency[LATENCY_SHARED]));
+}
+
 static void sampled_blocks_are_the_ones_that_run(void **state)
 {
     static const int64_t sample[] = {3, 17, 40};
@@ -271,7 +385,40 @@ static void time_is_that_of_the_waves(void **state)
     assert_true(fabs(modelled_in(4, 528, 8, 4, 19800) - two - 4 * chip->cluster_us) < 0.02);
     assert_true(fabs(modelled(264, 8, 4, 19800) - modelled(264, 264, 4, 19800)) < 1e-9);
     /* A pipe that is busy longer than the chain decides: 2 blocks of 79200 FMA at 4 a clock. */
-    assert_true(fabs(modelled(264, 8, 79200, 198) - chip->launch_us - 20) < 0.01);
+    assert_true(fabs(modelled(264, 8, 79200, 19800) - chip->launch_us - 20) < 0.01);
+}
+
+/* A cluster stays in one part of the chip, whose multiprocessors need not be a multiple of it. */
+static void clusters_leave_multiprocessors_idle(void **state)
+{
+    const struct chip *chip = chip_find("");
+    struct model_launch launch = {.threads = 128, .smem_bytes = 200 << 10};
+    int sms = 0;
+
+    (void)state;
+    for (int i = 0; i < CHIP_GPCS; i++) {
+        sms += chip->gpcs[i];
+    }
+    assert_int_equal(sms, chip->sms);
+    for (launch.cluster = 1; launch.cluster <= 8; launch.cluster *= 2) {
+        int64_t wave = model_wave(chip, &launch);
+
+        assert_true(wave % launch.cluster == 0 && wave <= chip->sms);
+        assert_int_equal(wave == chip->sms, launch.cluster <= 2);
+    }
+    launch.smem_bytes = 1 << 20;
+    assert_int_equal(model_wave(chip, &launch), 0);
+}
+
+static void mixed_code_fills_fewer_slots(void **state)
+{
+    const struct chip *chip = chip_find("");
+
+    (void)state;
+    assert_true(issue_slots(chip, (uint64_t[PIPES]){[PIPE_ISSUE] = 80, [PIPE_FMA] = 80}) == 80);
+    assert_true(issue_slots(chip, (uint64_t[PIPES]){[PIPE_ISSUE] = 80, [PIPE_FMA] = 160}) == 80);
+    assert_true(issue_slots(chip, (uint64_t[PIPES]){[PIPE_ISSUE] = 80, [PIPE_FMA] = 60,
+                                                    [PIPE_ALU] = 20}) == 80 + 20 * chip->mixing);
 }
 
 static void a_chips_digest_names_it(void **state)
@@ -298,6 +445,13 @@ int main(void)
         TEST(a_chain_takes_longer_than_the_same_work_side_by_side),
         TEST(a_barrier_lets_all_go_on_with_the_slowest),
         TEST(a_copy_in_flight_costs_its_latency_where_it_is_waited_for),
+        TEST(a_calendar_gives_what_is_free_from_then_on),
+        TEST(warps_of_a_scheduler_share_it),
+        TEST(who_waits_on_an_mbarrier_goes_on_after_the_last_has_come),
+        TEST(blocks_of_a_cluster_wait_for_each_other),
+        TEST(memory_of_another_block_is_further_away),
+        TEST(clusters_leave_multiprocessors_idle),
+        TEST(mixed_code_fills_fewer_slots),
         TEST(sampled_blocks_are_the_ones_that_run),
         TEST(occupancy_is_what_the_scarcest_resource_leaves),
         TEST(time_is_that_of_the_waves),
