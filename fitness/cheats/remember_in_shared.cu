@@ -10,9 +10,9 @@
  * time. The emulated device sees a value that this block did not write.
  *
  * cheat: 1
- * shape: 1x8x512x64
+ * shape: 1x2x192x64
  * expect: emu invalid at launch
- * expect: cuda invalid at timed
+ * expect: cuda invalid or unstable or wrong at timed
  */
 #include "include/evo.cuh"
 
