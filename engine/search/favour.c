@@ -3,10 +3,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "fitness/plan.h"
+#include "search/niche.h"
 
-/* Of a multiprocessor, on all architectures that evo knows. */
-enum { THREADS = 2048, BLOCKS = 32, SCHEDULERS = 4, SMEM_RESERVED = 1024, LANES = 32 };
+enum { LANES = 32 };
 /* What a warp does in one instruction: a product of mma.sync, or multiplications and additions. */
 enum { MMA_FLOPS = 2 * 16 * 8 * 16, FMA_FLOPS = 2 * LANES, WGMMA_FLOPS = 2 * 64 * 64 * 16 };
 
@@ -62,8 +61,6 @@ double favour_family(const struct search_space *space, int family)
 
 /* ---- a launch ---- */
 
-static double least(double a, double b) { return a < b ? a : b; }
-
 /*
  * Warps of a multiprocessor that keep its pipe busy while each waits for its own last product: the
  * latency over the time that one product takes the pipe.
@@ -78,12 +75,9 @@ static double warps_wanted(const struct ceilings *ceilings, const struct means *
 /* A warp with several sums of its own needs fewer beside it; how many is not known: a root. */
 static double hidden(const struct plan_kernel *kernel, int64_t smem_max, double wanted)
 {
-    double warps = (kernel->threads + LANES - 1) / LANES, blocks = BLOCKS;
+    double warps = (kernel->threads + LANES - 1) / LANES;
 
-    blocks = least(blocks, floor(THREADS / (warps * LANES)));
-    blocks = least(blocks, floor((double)(smem_max + SMEM_RESERVED) /
-                                 ((double)kernel->smem_bytes + SMEM_RESERVED)));
-    return isnan(wanted) ? 1 : sqrt(least(1, blocks * warps / wanted));
+    return isnan(wanted) ? 1 : sqrt(fmin(1, niche_blocks(kernel, smem_max) * warps / wanted));
 }
 
 /* The share of the multiprocessors' time in which they have a block, if all blocks are alike. */

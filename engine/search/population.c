@@ -8,6 +8,7 @@
 
 #include "search/guide.h"
 #include "search/mutate.h"
+#include "search/niche.h"
 #include "search/seen.h"
 #include "search/select.h"
 
@@ -201,10 +202,12 @@ struct population *population_new(const struct search_space *space,
     }
     population->islands = xcalloc((size_t)population->config.islands, sizeof(struct island));
     for (int i = 0; i < population->config.islands; i++) {
-        population->islands[i].members = xcalloc((size_t)config->elites, sizeof(struct member));
+        population->islands[i].members =
+            xcalloc((size_t)config->elites + 1, sizeof(struct member));
     }
     for (int i = 0; i < POPULATION_CLASSES; i++) {
-        population->climbers[i].members = xcalloc((size_t)config->elites, sizeof(struct member));
+        population->climbers[i].members =
+            xcalloc((size_t)config->elites + 1, sizeof(struct member));
         population->climbers[i].numerics = i;
     }
     deal_classes(population);
@@ -286,6 +289,12 @@ static void admit(const struct population *population, struct island *island,
     struct member newcomer = {.place = outcome->place, .genome = outcome->genome,
                               .us = outcome->us, .depth = outcome->depth};
 
+    if (island->count == population->config.elites &&
+        outcome->us > select_bound(island->members, island->count, NICHE_NONE)) {
+        return; /* whatever its niche */
+    }
+    newcomer.niche = niche_of(population->space, &outcome->genome);
+
     select_survivor(island->members, &island->count, population->config.elites, &newcomer);
 }
 
@@ -355,7 +364,8 @@ static bool settle(struct population *population, int64_t place, struct proposal
     island = &population->islands[proposal->island];
     proposal->bound_us = 0;
     if (space->problem_count == 1 && island->count == population->config.elites) {
-        proposal->bound_us = BOUND_SLACK * island->members[island->count - 1].us;
+        proposal->bound_us = BOUND_SLACK * select_bound(island->members, island->count,
+                                                        niche_of(space, genome));
     }
     population_mark(population, place, genome, &proposal->genome_hash);
     return true;

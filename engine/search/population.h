@@ -20,8 +20,9 @@
  * it cost.
  *
  * Islands are separate populations: place n belongs to island n mod islands. An island keeps its
- * best members (elites) of one numerics class; a parent comes from the next island of the same
- * class with a small chance. Genomes are never proposed twice; infeasible ones never at all.
+ * best members (elites) of one numerics class, some of each niche (niche.h); a parent comes from
+ * the next island of the same class with a small chance. Genomes are never proposed twice;
+ * infeasible ones never at all.
  * Threads: one. Memory: elites, 64 bytes a genome seen, 72 an outcome, and the guide's bounds.
  */
 #ifndef EVO_SEARCH_POPULATION_H
@@ -127,7 +128,7 @@ struct member {
     int64_t place;
     struct genome genome;
     double us;
-    int depth;
+    int depth, niche;
 };
 
 struct proposal {

@@ -10,6 +10,7 @@
 
 #include "fitness/space.h"
 #include "search/mutate.h"
+#include "search/niche.h"
 #include "search/population.h"
 #include "search/select.h"
 
@@ -958,6 +959,7 @@ static void a_proposal_tells_the_truth_about_its_making(void **state)
     (void)state;
     use_two(large, narrow);
     space.classes[1] = true;
+    config.elites = 16; /* room for more than one of a niche */
     all = arena_alloc(arena, PLACES * sizeof *all);
     population = population_new(&space, &config);
     run(population, PLACES, all);
@@ -1412,9 +1414,59 @@ static void parents_are_drawn_by_rank(void **state)
     assert_int_equal(select_parent(SELECTION_TOURNAMENT, 1, 1, &rng), 0);
 }
 
+static void a_niche_keeps_its_part_while_it_is_not_far_behind(void **state)
+{
+    enum { ROOM = 8 };
+    struct member members[ROOM + 1];
+    int count = 0;
+
+    (void)state;
+    for (int i = 0; i < ROOM; i++) { /* seven of niche 0, one of niche 1 is the slowest */
+        struct member one = {.us = 100 + i, .place = i, .niche = i == ROOM - 1};
+
+        assert_int_equal(select_survivor(members, &count, ROOM, &one), i);
+    }
+    assert_true(select_bound(members, count, 0) == 107);
+    assert_true(select_bound(members, count, 1) == 150); /* it may have two */
+    struct member slow = {.us = 140, .place = 10, .niche = 1};
+    assert_int_equal(select_survivor(members, &count, ROOM, &slow), 7);
+    assert_int_equal(count, ROOM);
+    assert_true(members[6].us == 107 && members[7].us == 140); /* 106 went */
+    slow.us = 145; /* a third of the niche */
+    assert_int_equal(select_survivor(members, &count, ROOM, &slow), -1);
+    assert_true(select_bound(members, count, 1) == 140);
+    slow = (struct member){.us = 151, .place = 12, .niche = 2}; /* too far behind */
+    assert_int_equal(select_survivor(members, &count, ROOM, &slow), -1);
+    struct member fast = {.us = 90, .place = 13}; /* now 140 is too far behind as well */
+    assert_int_equal(select_survivor(members, &count, ROOM, &fast), 0);
+    assert_true(members[7].us == 107 && members[7].niche == 1 && members[6].us == 105);
+    for (int i = 1; i < count; i++) {
+        assert_true(members[i].us >= members[i - 1].us);
+    }
+}
+
+static void a_niche_is_a_family_and_how_many_blocks_fit(void **state)
+{
+    (void)state;
+    use_two(HEAD "EVO_GENE(SMEM, set(0, 1000, 60000, 120000), \"bytes\")\n"
+                 "EVO_LAUNCH(attention, (1), 64, SMEM, (Q, K, V, O))\n", wide);
+    space.statics[0].givens.values[GIVEN_DEVICE_SMEM_MAX] = 232448;
+    const int blocks[] = {32, 32, 3, 1}, niches[] = {6, 6, 3, 1};
+
+    for (int i = 0; i < 4; i++) {
+        struct genome genome = {.at = {(uint8_t)i}};
+        struct plan_kernel kernel = {.threads = 64,
+                                     .smem_bytes = families[0]->genes[0].values[i]};
+
+        assert_int_equal(niche_blocks(&kernel, 232448), blocks[i]);
+        assert_int_equal(niche_of(&space, &genome), niches[i]);
+    }
+    assert_true(niche_of(&space, &(struct genome){.family = 1}) >= NICHE_BUCKETS);
+}
+
 static void a_newcomer_takes_the_place_it_earns(void **state)
 {
-    struct member members[3];
+    struct member members[3 + 1];
     struct member newcomer = {.us = 5};
     int count = 0;
 
@@ -1478,6 +1530,8 @@ int main(void)
         TEST(operators_are_known_by_name),
         TEST(strategies_are_known_by_name),
         TEST(parents_are_drawn_by_rank),
+        TEST(a_niche_keeps_its_part_while_it_is_not_far_behind),
+        TEST(a_niche_is_a_family_and_how_many_blocks_fit),
         TEST(a_newcomer_takes_the_place_it_earns),
     };
 
