@@ -18,7 +18,7 @@ static const struct {
     {"start", "strategy", "evo ga hill random"},
     {"bench-search", "strategy", "evo ga hill random"},
     {"best", "numerics", "fp32 fp16"},
-    {"export", "format", "cu cubin ptx json"},
+    {"export", "format", "cu cubin ptx json torch"},
     {"gate", "clock", "graph span"},
     {"gate", "rival", "cudnn cublas torch torch-flash torch-cudnn torch-efficient torch-math"},
     {"emulate", "sanitize", "all none bounds initialised races async"},
