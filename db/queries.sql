@@ -363,8 +363,18 @@ SELECT problem, rung, family, seed, verdict, error_max, error_allowed, frobenius
 FROM case_result WHERE judgement = :judgement ORDER BY ordinal
 
 -- :name timing_insert
-INSERT INTO timing (judgement, problem, quick, tick_us, span_count, graph_count, graph_us)
-VALUES (:judgement, :problem, :quick, :tick_us, :span_count, :graph_count, :graph_us)
+INSERT INTO timing (judgement, problem, quick, tick_us, span_count, graph_count, graph_us, at_mhz)
+VALUES (:judgement, :problem, :quick, :tick_us, :span_count, :graph_count, :graph_us, :at_mhz)
+
+-- :name sample_clock_insert
+INSERT INTO sample_clock (judgement, problem, mhz) VALUES (:judgement, :problem, :mhz)
+
+-- At which clock the first of a workload was told: all later ones are told at it.
+-- :name timing_clock
+SELECT t.at_mhz FROM judgement j JOIN timing t ON t.judgement = j.id
+WHERE j.workload = :workload AND j.environment = :environment AND j.verdict = 'pass'
+  AND t.problem = :problem AND t.quick = 0 AND t.at_mhz > 0
+ORDER BY j.id LIMIT 1
 
 -- :name sample_insert
 INSERT INTO sample (judgement, problem, clock, us) VALUES (:judgement, :problem, :clock, :us)
@@ -407,8 +417,9 @@ WHERE j.verdict = 'pass'
                                       AND m.clock = 'span'))
 
 -- :name rescore_samples
-SELECT t.problem, t.tick_us, m.us
+SELECT t.problem, t.tick_us, m.us, t.at_mhz, c.mhz
 FROM timing t JOIN sample m USING (judgement, problem)
+LEFT JOIN sample_clock c USING (judgement, problem)
 WHERE t.judgement = :judgement AND m.clock = 'span'
 ORDER BY t.problem
 
@@ -429,6 +440,12 @@ WHERE judgement IN (
       AND NOT EXISTS (SELECT 1 FROM run other JOIN standing o
                       ON o.run = other.id AND o.judgement = t.judgement
                       WHERE other.id <> :run))
+
+-- :name sample_clock_thin
+DELETE FROM sample_clock
+WHERE NOT EXISTS (SELECT 1 FROM sample m
+                  WHERE m.judgement = sample_clock.judgement AND m.problem = sample_clock.problem
+                    AND m.clock = 'span')
 
 -- ---- status, best, lineage ----
 
@@ -479,7 +496,7 @@ ORDER BY s.us, t.place
 LIMIT :count
 
 -- :name kernel_problems
-SELECT p.text, s.us, s.low, s.high, t.graph_us, t.quick
+SELECT p.text, s.us, s.low, s.high, t.graph_us, t.quick, t.at_mhz
 FROM problem p
 LEFT JOIN timing t ON t.judgement = :judgement AND t.problem = p.idx
 LEFT JOIN score s  ON s.judgement = :judgement AND s.problem = p.idx

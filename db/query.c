@@ -215,6 +215,7 @@ static bool read_kernel_problems(struct store *store, struct arena *arena, struc
             (struct score){sql_f64(s, 1, 0), sql_f64(s, 2, 0), sql_f64(s, 3, 0)};
         row->problems[i].graph_us = sql_f64(s, 4, NAN);
         row->problems[i].quick = sql_i64(s, 5) != 0;
+        row->problems[i].at_mhz = sql_f64(s, 6, NAN);
     }
     sql_end(s);
     return ok;

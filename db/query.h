@@ -64,6 +64,7 @@ struct kernel_row {
         const char *problem;
         struct score score;
         double graph_us; /* median of clock 2; NAN when not measured */
+        double at_mhz;   /* the clock at which the score is told; NAN: as it was measured */
         bool quick;
     } problems[JOB_PROBLEMS_MAX];
     int problem_count;

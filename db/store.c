@@ -843,28 +843,63 @@ static double double_from_bytes(const uint8_t bytes[8])
     return value;
 }
 
+/* Runs a statement with doubles as its parameter `name`. */
+static bool doubles_insert(struct store *store, sqlite3_stmt *s, const char *name,
+                           const double *values, int count, struct err *err)
+{
+    uint8_t *bytes = xmalloc((size_t)count * 8);
+    bool ok;
+
+    for (int i = 0; i < count; i++) {
+        double_to_bytes(values[i], bytes + 8 * (size_t)i);
+    }
+    sql_bind_bytes(s, name, bytes, (size_t)count * 8);
+    ok = sql_run(store, s, err);
+    free(bytes);
+    return ok;
+}
+
+/* The caller's to free. */
+static double *doubles_read(sqlite3_stmt *s, int column, int *count)
+{
+    const uint8_t *bytes = sqlite3_column_blob(s, column);
+    double *values;
+
+    *count = sqlite3_column_bytes(s, column) / 8;
+    values = xmalloc(((size_t)*count + 1) * sizeof *values);
+    for (int i = 0; i < *count; i++) {
+        values[i] = double_from_bytes(bytes + 8 * (size_t)i);
+    }
+    return values;
+}
+
 static bool sample_insert(struct store *store, int64_t judgement, int problem, const char *clock,
                           const double *us, int count, struct err *err)
 {
     sqlite3_stmt *s;
-    uint8_t *bytes;
-    bool ok;
 
     if (count == 0) {
         return true;
-    }
-    bytes = xmalloc((size_t)count * 8);
-    for (int i = 0; i < count; i++) {
-        double_to_bytes(us[i], bytes + 8 * (size_t)i);
     }
     s = sql_writer(store, STATEMENT_SAMPLE_INSERT);
     sql_bind_i64(s, ":judgement", judgement);
     sql_bind_i64(s, ":problem", problem);
     sql_bind_text(s, ":clock", clock);
-    sql_bind_bytes(s, ":us", bytes, (size_t)count * 8);
-    ok = sql_run(store, s, err);
-    free(bytes);
-    return ok;
+    return doubles_insert(store, s, ":us", us, count, err);
+}
+
+static bool clocks_insert(struct store *store, int64_t judgement, const struct timing *timing,
+                          struct err *err)
+{
+    sqlite3_stmt *s;
+
+    if (timing->mhz == NULL || timing->span_count == 0) {
+        return true;
+    }
+    s = sql_writer(store, STATEMENT_SAMPLE_CLOCK_INSERT);
+    sql_bind_i64(s, ":judgement", judgement);
+    sql_bind_i64(s, ":problem", timing->problem);
+    return doubles_insert(store, s, ":mhz", timing->mhz, timing->span_count, err);
 }
 
 static double median_of(const double *values, int count)
@@ -893,9 +928,11 @@ static bool timing_insert(struct store *store, int64_t judgement, const struct t
     sql_bind_i64(s, ":span_count", timing->span_count);
     sql_bind_i64(s, ":graph_count", timing->graph_count);
     sql_bind_f64(s, ":graph_us", median_of(timing->graph_us, timing->graph_count));
+    sql_bind_f64(s, ":at_mhz", timing->at_mhz > 0 ? timing->at_mhz : NAN);
     return sql_run(store, s, err) &&
            sample_insert(store, judgement, timing->problem, "span", timing->span_us,
                          timing->span_count, err) &&
+           clocks_insert(store, judgement, timing, err) &&
            sample_insert(store, judgement, timing->problem, "graph", timing->graph_us,
                          timing->graph_count, err);
 }
@@ -1202,6 +1239,26 @@ bool store_judgement_floor(struct store *store, int64_t judgement, struct arena 
     return true;
 }
 
+bool store_clock(struct store *store, const struct hash *workload, int64_t environment, int problem,
+                 double *at_mhz, struct err *err)
+{
+    sqlite3_stmt *s = sql_statement(store, STATEMENT_TIMING_CLOCK);
+    bool found;
+
+    *at_mhz = 0;
+    sql_bind_hash(s, ":workload", workload);
+    sql_bind_i64(s, ":environment", environment);
+    sql_bind_i64(s, ":problem", problem);
+    if (!sql_row(store, s, &found, err)) {
+        return false;
+    }
+    if (found) {
+        *at_mhz = sql_f64(s, 0, 0);
+        sql_end(s);
+    }
+    return true;
+}
+
 /* ---- scores made again, samples dropped ---- */
 
 /* Adds the judgement's scores of this version; *scored false: its samples give none. */
@@ -1215,17 +1272,17 @@ static bool rescore_one(struct store *store, int64_t judgement, bool *scored, st
     *scored = true;
     sql_bind_i64(s, ":judgement", judgement);
     while ((ok = sql_row(store, s, &row, err)) && row && count < JOB_PROBLEMS_MAX) {
-        const uint8_t *bytes = sqlite3_column_blob(s, 2);
-        int samples = sqlite3_column_bytes(s, 2) / 8;
-        double *us = xmalloc((size_t)samples * sizeof *us);
+        struct timing timing = {.tick_us = sql_f64(s, 1, 0), .at_mhz = sql_f64(s, 3, 0)};
+        int clocks;
+        double *mhz = doubles_read(s, 4, &clocks);
 
-        for (int i = 0; i < samples; i++) {
-            us[i] = double_from_bytes(bytes + 8 * (size_t)i);
-        }
+        timing.span_us = doubles_read(s, 2, &timing.span_count);
+        timing.mhz = clocks == timing.span_count ? mhz : NULL;
         problems[count] = (int)sql_i64(s, 0);
-        *scored = *scored && score_of_samples(us, samples, sql_f64(s, 1, 0), &scores[count]);
+        *scored = *scored && score_of_timing(&timing, &scores[count]);
         count++;
-        free(us);
+        free(timing.span_us);
+        free(mhz);
     }
     sql_end(s);
     *scored = *scored && count > 0;
@@ -1285,5 +1342,6 @@ bool store_thin(struct store *store, int64_t run, int64_t keep, struct err *err)
 
     sql_bind_i64(s, ":run", run);
     sql_bind_i64(s, ":keep", keep);
-    return sql_run(store, s, err);
+    return sql_run(store, s, err) &&
+           sql_run(store, sql_writer(store, STATEMENT_SAMPLE_CLOCK_THIN), err);
 }

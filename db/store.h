@@ -315,6 +315,12 @@ struct floor_row {
 };
 bool store_judgement_floor(struct store *store, int64_t judgement, struct arena *arena,
                            struct floor_row *row, struct err *err);
+/*
+ * At which clock samples of a problem of this workload are told on this device: that of the first
+ * that was measured in full; 0: there is none.
+ */
+bool store_clock(struct store *store, const struct hash *workload, int64_t environment, int problem,
+                 double *at_mhz, struct err *err);
 
 /*
  * What was promoted, timed in turns with a library on one shape (db/migrate/0005_duel.sql).

@@ -72,8 +72,14 @@ static enum device_status run_held(const struct timed_call *calls, int count, st
     records_keep(true);
     cuda_busy_begin();
     status = cuda_hold(err);
+    if (status == DEVICE_OK) {
+        status = cuda_stamp(0, err);
+    }
     for (int i = 0; status == DEVICE_OK && i < count; i++) {
         status = callee_enqueue(calls[i].callee, calls[i].set, calls[i].poison, err);
+    }
+    if (status == DEVICE_OK) {
+        status = cuda_stamp(1, err);
     }
     cuda_release();
     return cuda_settle(status, err);
@@ -158,6 +164,7 @@ enum device_status calls_time(struct timed_call *calls, int count, struct err *e
     for (int try = 0; try < BATCH_TRIES; try++) {
         enum device_status status = run_held(calls, count, err);
         const struct record *batch, *next;
+        double mhz;
 
         if (status != DEVICE_OK) {
             return status;
@@ -167,10 +174,12 @@ enum device_status calls_time(struct timed_call *calls, int count, struct err *e
             return DEVICE_LOST;
         }
         next = batch + 1;
+        mhz = cuda_stamped();
         for (int i = 0; i < count; i++) {
             if (!take_call(&calls[i], next, err)) {
                 return DEVICE_LOST;
             }
+            calls[i].mhz = mhz;
             next += calls[i].callee->op_count;
         }
         if (!hold_gave_up(batch)) {

@@ -104,8 +104,11 @@ struct timed_call {
     const struct callee *callee;
     const struct device_buffers *set;
     uint8_t poison;
-    /* Filled: the span of the call, and when it, poison included, began and ended. */
-    double span_us;
+    /*
+     * Filled: the span of the call, the multiprocessors' clock during its batch (NAN: unknown), and
+     * when it, poison included, began and ended.
+     */
+    double span_us, mhz;
     uint64_t begin_ns, end_ns;
 };
 

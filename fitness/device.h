@@ -202,6 +202,7 @@ struct measure_request {
                                           several, the last is for warming up */
     int set_count;                     /* device_sets */
     double bound_us;                   /* stop after the quick rung when surely above; 0: never */
+    double at_mhz; /* samples are told at this clock (score.h); 0: their own median; NAN: none */
     double cap_ms;                     /* device time that sampling may take; above 0 */
     struct measure_watch watch;
 };

@@ -20,6 +20,8 @@ enum { GPU_UUID_TEXT = 48 };
 
 /* The name in activity records of the kernel that cuda_hold launches. */
 #define CUDA_HOLD_NAME "evo_own_hold"
+/* And of cuda_stamp's: it belongs to nobody's call. */
+#define CUDA_STAMP_NAME "evo_own_stamp"
 
 /* ---- device_cuda.c: the driver */
 
@@ -73,6 +75,13 @@ enum device_status cuda_own_reload(struct err *err);
 enum { CUDA_HOLD_LIMIT_NS = 100 * 1000 * 1000 };
 enum device_status cuda_hold(struct err *err);
 void cuda_release(void);
+
+/*
+ * Enqueues the stamps of a batch (stamps.h), `which` 0 before it and 1 after; cuda_stamped is then
+ * the clock's MHz between them, or NAN, once all is settled.
+ */
+enum device_status cuda_stamp(int which, struct err *err);
+double cuda_stamped(void);
 
 /* ---- device_cuda.c again: modules */
 

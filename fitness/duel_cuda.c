@@ -109,12 +109,9 @@ static enum device_status span_blocks(struct duel *duel, int count, int done, st
         const struct side *side = &duel->sides[order[i % 4]];
         int round = 2 * (done + i / 4) + i % 4 / 2; /* each side runs twice a block */
 
-        calls[i] = (struct timed_call){&side->callee,
-                                       &side->sets[round % duel->set_count],
-                                       poison_byte(round / duel->set_count),
-                                       0,
-                                       0,
-                                       0};
+        calls[i] = (struct timed_call){.callee = &side->callee,
+                                       .set = &side->sets[round % duel->set_count],
+                                       .poison = poison_byte(round / duel->set_count)};
     }
     status = calls_time(calls, 4 * count, err);
     for (int i = 0; status == DEVICE_OK && i < 4 * count; i++) {
@@ -318,7 +315,8 @@ static enum device_status plan_time(struct device_module *module, const struct p
     count = clamp((double)CALLS_OPS_MAX / callee.op_count, 2, CHOICE_CALLS);
     lead = (count + 2) / 3;
     for (int i = 0; i < count; i++) {
-        calls[i] = (struct timed_call){&callee, set, poison_byte(i), 0, 0, 0};
+        calls[i] = (struct timed_call){
+            .callee = &callee, .set = set, .poison = poison_byte(i)};
     }
     if (status == DEVICE_OK) {
         status = calls_time(calls, count, err);

@@ -24,7 +24,7 @@
 #include "fitness/stats.h"
 
 enum {
-    JOB_PROTOCOL = 9,      /* raised with every change of a message */
+    JOB_PROTOCOL = 10,      /* raised with every change of a message */
     JOB_IMAGES_MAX = 8,    /* static problems of a workload */
     JOB_TIMED_MAX = 32,    /* shapes of a workload */
     JOB_PROBLEMS_MAX = 64, /* with those that only the gate sees */
@@ -186,6 +186,11 @@ struct judge_job {
          * after the quick rung. 0: none.
          */
         double bound_us;
+        /*
+         * What is sampled is to be told at this clock of the multiprocessors (score.h), so that the
+         * scores of a run are alike; 0: nobody knows one yet.
+         */
+        double at_mhz;
         enum use use;
     } problems[JOB_PROBLEMS_MAX]; /* those of the workload first, then those for the gate alone */
     int problem_count;
@@ -218,7 +223,9 @@ struct timing {
     int problem;
     bool quick;      /* stopped at the quick rung: slower than the bound */
     double *span_us; /* clock 1: the call's span by activity records */
+    double *mhz;     /* the multiprocessors' clock meanwhile, 0: unknown; NULL: of all of them */
     int span_count;
+    double at_mhz;    /* the clock at which spans are told (score.h); 0: as they were */
     double *graph_us; /* clock 2: per call, by events around a graph of calls */
     int graph_count;
     double tick_us; /* resolution of clock 1 */

@@ -71,8 +71,9 @@ struct message *judge_encode(struct arena *arena, const struct judge_job *job)
         char text[PROBLEM_TEXT_MAX];
 
         problem_text(&job->problems[i].problem, text);
-        message_put(message, "problem", "%d %.17g %s %s", job->problems[i].image,
-                    job->problems[i].bound_us, use_names[job->problems[i].use], text);
+        message_put(message, "problem", "%d %.17g %.17g %s %s", job->problems[i].image,
+                    job->problems[i].bound_us, job->problems[i].at_mhz,
+                    use_names[job->problems[i].use], text);
     }
     for (int i = 0; i < job->image_count; i++) {
         message_put_hash(message, "image", &job->images[i].code_key);
@@ -94,7 +95,8 @@ static bool get_problem(struct arena *arena, const struct message *message, cons
         return field_too_many(message, "problem", err);
     }
     if (!word_i64(&rest, &image) || !word_f64(&rest, &job->problems[at].bound_us) ||
-        job->problems[at].bound_us < 0 || rest == NULL || image < 0 ||
+        job->problems[at].bound_us < 0 || !word_f64(&rest, &job->problems[at].at_mhz) ||
+        job->problems[at].at_mhz < 0 || rest == NULL || image < 0 ||
         (image > 0 && image >= job->image_count)) {
         return field_malformed(message, "problem", line, err);
     }
@@ -253,9 +255,14 @@ static bool parse_tally(struct arena *arena, const char *line, struct judge_resu
 static void put_timing(struct arena *arena, struct message *message, int index,
                        const struct timing *timing)
 {
-    message_put(message, "timing", "%d %d %.17g", timing->problem, timing->quick, timing->tick_us);
+    message_put(message, "timing", "%d %d %.17g %.17g", timing->problem, timing->quick,
+                timing->tick_us, timing->at_mhz);
     message_body(message, arena_printf(arena, "span.%d", index), timing->span_us,
                  (size_t)timing->span_count * sizeof(double));
+    if (timing->mhz != NULL) {
+        message_body(message, arena_printf(arena, "mhz.%d", index), timing->mhz,
+                     (size_t)timing->span_count * sizeof(double));
+    }
     message_body(message, arena_printf(arena, "graph.%d", index), timing->graph_us,
                  (size_t)timing->graph_count * sizeof(double));
 }
@@ -280,6 +287,30 @@ static bool get_samples(struct arena *arena, const struct message *message, cons
     return true;
 }
 
+/* One for each span, or none at all. */
+static bool get_clocks(struct arena *arena, const struct message *message, int index,
+                       struct timing *timing, struct err *err)
+{
+    const char *name = arena_printf(arena, "mhz.%d", index);
+    size_t size;
+    const char *data = message_get_body(message, name, &size);
+
+    timing->mhz = NULL;
+    if (data == NULL) {
+        return true;
+    }
+    if (size != (size_t)timing->span_count * sizeof(double)) {
+        return err_set(err, ERR_SYSTEM, "message 'result': bad samples '%s'", name);
+    }
+    timing->mhz = arena_copy(arena, data, size);
+    for (int i = 0; i < timing->span_count; i++) {
+        if (!isfinite(timing->mhz[i]) || timing->mhz[i] < 0) {
+            return err_set(err, ERR_SYSTEM, "message 'result': impossible sample in '%s'", name);
+        }
+    }
+    return true;
+}
+
 static bool get_timing(struct arena *arena, const struct message *message, const char *line,
                        struct judge_result *result, struct err *err)
 {
@@ -291,7 +322,8 @@ static bool get_timing(struct arena *arena, const struct message *message, const
         return field_too_many(message, "timing", err);
     }
     if (!word_i64(&rest, &problem) || !word_i64(&rest, &quick) ||
-        !word_f64(&rest, &timing->tick_us) || timing->tick_us < 0 || rest != NULL || problem < 0 ||
+        !word_f64(&rest, &timing->tick_us) || timing->tick_us < 0 ||
+        !word_f64(&rest, &timing->at_mhz) || timing->at_mhz < 0 || rest != NULL || problem < 0 ||
         problem >= JOB_TIMED_MAX || quick < 0 || quick > 1) {
         return field_malformed(message, "timing", line, err);
     }
@@ -304,6 +336,7 @@ static bool get_timing(struct arena *arena, const struct message *message, const
     timing->quick = quick != 0;
     if (!get_samples(arena, message, "span", result->timing_count, &timing->span_us,
                      &timing->span_count, err) ||
+        !get_clocks(arena, message, result->timing_count, timing, err) ||
         !get_samples(arena, message, "graph", result->timing_count, &timing->graph_us,
                      &timing->graph_count, err)) {
         return false;

@@ -503,8 +503,14 @@ static bool measure_problem(struct session *s, int problem, struct err *err)
     struct verify_subject subject = subject_of(s, problem);
     struct verify_sets *sets = NULL;
     struct measured measured = {.sm_clock_mhz = NAN, .power_w = NAN, .fresh_us = NAN};
+    struct physics_device peaks = device_peaks();
     struct measure_request request = {
-        .module = subject.module, .plan = subject.plan, .cap_ms = CAP_MS};
+        .module = subject.module,
+        .plan = subject.plan,
+        .cap_ms = CAP_MS,
+        .at_mhz = physics_follows_memory(&peaks, subject.problem)
+                      ? NAN
+                      : s->job->problems[problem].at_mhz};
 
     if (s->job->effort < EFFORT_PROMOTE) { /* what is promoted is never cut short */
         request.bound_us = s->job->problems[problem].bound_us;

@@ -69,7 +69,7 @@ struct sampler {
     double call_us; /* of the device, poison included: an estimate */
     double sampled_us;
     int count;
-    double spans_us[JOB_SAMPLES_MAX];
+    double spans_us[JOB_SAMPLES_MAX], mhz[JOB_SAMPLES_MAX]; /* as they were */
     int looks[LOOKS]; /* after so many samples, in order */
     int looked;       /* how many of them */
 };
@@ -142,9 +142,9 @@ static enum device_status warm_up(struct sampler *sampler, int64_t enough_us, st
     }
 }
 
-/* Runs a batch of `calls` counted calls; their spans. */
+/* Runs a batch of `calls` counted calls; their spans, and the clock meanwhile (0: unknown). */
 static enum device_status time_batch(struct sampler *sampler, int calls, double *spans_us,
-                                     struct err *err)
+                                     double *mhz, struct err *err)
 {
     struct timed_call batch[CALLS_OPS_MAX];
     int lead = sampler->call_us < LEAD_BELOW_US ? LEAD_CALLS : 0, count = 0;
@@ -152,15 +152,17 @@ static enum device_status time_batch(struct sampler *sampler, int calls, double 
 
     assert(lead + calls <= CALLS_OPS_MAX);
     for (; count < lead; count++) {
-        batch[count] = (struct timed_call){
-            &sampler->callee, warm_set(sampler), poison_of(sampler, count), 0, 0, 0};
+        batch[count] = (struct timed_call){.callee = &sampler->callee,
+                                           .set = warm_set(sampler),
+                                           .poison = poison_of(sampler, count)};
     }
     for (; count < lead + calls; count++, sampler->calls++) {
         const struct device_buffers *set =
             &sampler->request->sets[sampler->calls % sampler->rotation];
 
-        batch[count] =
-            (struct timed_call){&sampler->callee, set, poison_of(sampler, sampler->calls), 0, 0, 0};
+        batch[count] = (struct timed_call){.callee = &sampler->callee,
+                                           .set = set,
+                                           .poison = poison_of(sampler, sampler->calls)};
     }
     status = calls_time(batch, count, err);
     if (status != DEVICE_OK) {
@@ -168,6 +170,7 @@ static enum device_status time_batch(struct sampler *sampler, int calls, double 
     }
     for (int i = lead; i < count; i++) {
         spans_us[i - lead] = batch[i].span_us;
+        mhz[i - lead] = isnan(batch[i].mhz) ? 0 : batch[i].mhz;
     }
     sampler->call_us = (double)(batch[count - 1].end_ns - batch[lead].begin_ns) / 1000 / calls;
     return DEVICE_OK;
@@ -175,7 +178,8 @@ static enum device_status time_batch(struct sampler *sampler, int calls, double 
 
 static enum device_status sample_batch(struct sampler *sampler, int calls, struct err *err)
 {
-    enum device_status status = time_batch(sampler, calls, sampler->spans_us + sampler->count, err);
+    enum device_status status = time_batch(sampler, calls, sampler->spans_us + sampler->count,
+                                           sampler->mhz + sampler->count, err);
 
     if (status == DEVICE_OK) {
         sampler->count += calls;
@@ -184,17 +188,33 @@ static enum device_status sample_batch(struct sampler *sampler, int calls, struc
     return status;
 }
 
+/* What was sampled so far, in the form in which it will be scored. */
+static struct timing timing_of(struct sampler *sampler)
+{
+    struct timing timing = {.span_us = sampler->spans_us,
+                            .mhz = sampler->mhz,
+                            .span_count = sampler->count,
+                            .at_mhz = sampler->request->at_mhz};
+
+    if (timing.at_mhz == 0) {
+        timing.at_mhz = score_clock(sampler->mhz, sampler->count);
+    }
+    timing.at_mhz = isnan(timing.at_mhz) ? 0 : timing.at_mhz; /* none, or none is known */
+    return timing;
+}
+
 static int samples_wanted(const struct sampler *sampler, const struct score *score)
 {
     return score->us < SHORT_US && sampler->count > 0 ? SAMPLES_MIN_SHORT : SAMPLES_MIN;
 }
 
-static int batch_calls(const struct sampler *sampler)
+static int batch_calls(struct sampler *sampler)
 {
     struct score score = {.us = HUGE_VAL};
+    struct timing timing = timing_of(sampler);
     int missing, fit = CALLS_OPS_MAX / sampler->callee.op_count - LEAD_CALLS;
 
-    score_of_samples(sampler->spans_us, sampler->count, 0, &score);
+    score_of_timing(&timing, &score);
     missing = samples_wanted(sampler, &score) - sampler->count;
     missing = sampler->count < QUICK_SAMPLES ? QUICK_SAMPLES - sampler->count
               : missing > 0                  ? missing
@@ -211,8 +231,9 @@ static int batch_calls(const struct sampler *sampler)
 }
 
 /* The stopping rule. The tick is no part of it: more samples would not make it smaller. */
-static bool sampled_enough(const struct sampler *sampler)
+static bool sampled_enough(struct sampler *sampler)
 {
+    struct timing timing = timing_of(sampler);
     struct score score;
 
     if (sampler->count == JOB_SAMPLES_MAX ||
@@ -221,16 +242,17 @@ static bool sampled_enough(const struct sampler *sampler)
         return true;
     }
     return sampler->count >= SAMPLES_MIN &&
-           score_of_samples(sampler->spans_us, sampler->count, 0, &score) &&
-           sampler->count >= samples_wanted(sampler, &score) &&
+           score_of_timing(&timing, &score) && sampler->count >= samples_wanted(sampler, &score) &&
            fmax(score.high - score.us, score.us - score.low) <= interval_goal * score.us;
 }
 
 /* All of the first eight above the bound: the median is not, with probability 1/256 at most. */
-static bool surely_slower(const struct sampler *sampler, double bound_us)
+static bool surely_slower(struct sampler *sampler, double bound_us)
 {
+    struct timing timing = timing_of(sampler);
+
     for (int i = 0; i < sampler->count; i++) {
-        if (sampler->spans_us[i] <= bound_us) {
+        if (!(score_told(&timing, i) > bound_us)) { /* what does not count is no proof */
             return false;
         }
     }
@@ -329,14 +351,14 @@ static enum device_status sample_fresh(struct sampler *sampler, struct measured 
 {
     const struct measure_watch *watch = &sampler->request->watch;
     int rounds = sampler->call_us < LEAD_BELOW_US ? FRESH_ROUNDS : 1, count = 0;
-    double spans_us[FRESH_MAX];
+    double spans_us[FRESH_MAX], mhz[FRESH_MAX];
     enum device_status status = DEVICE_OK;
 
     assert(rounds * sampler->rotation <= FRESH_MAX);
     for (int round = 0; watch->renew != NULL && round < rounds && status == DEVICE_OK; round++) {
         status = watch->renew(watch->context, sampler->rotation, round, err);
         if (status == DEVICE_OK) {
-            status = time_batch(sampler, sampler->rotation, spans_us + count, err);
+            status = time_batch(sampler, sampler->rotation, spans_us + count, mhz + count, err);
             count += sampler->rotation;
         }
     }
@@ -483,6 +505,20 @@ static enum device_status measure_graph(struct arena *arena, struct sampler *sam
     return status;
 }
 
+/* The clock that samples come with is told rather than what a sensor saw behind them. */
+static void take_samples(struct arena *arena, struct sampler *sampler, struct measured *measured)
+{
+    struct timing *timing = &measured->timing;
+    double mhz = score_clock(sampler->mhz, sampler->count);
+    size_t bytes = (size_t)sampler->count * sizeof *sampler->spans_us;
+
+    timing->at_mhz = timing_of(sampler).at_mhz;
+    timing->span_us = arena_copy(arena, sampler->spans_us, bytes);
+    timing->mhz = arena_copy(arena, sampler->mhz, bytes);
+    timing->span_count = sampler->count;
+    measured->sm_clock_mhz = isnan(mhz) ? measured->sm_clock_mhz : mhz;
+}
+
 static enum device_status measure(struct arena *arena, struct sampler *sampler,
                                   struct measured *measured, struct err *err)
 {
@@ -505,9 +541,7 @@ static enum device_status measure(struct arena *arena, struct sampler *sampler,
     if (status != DEVICE_OK) {
         return status;
     }
-    measured->timing.span_us =
-        arena_copy(arena, sampler->spans_us, (size_t)sampler->count * sizeof *sampler->spans_us);
-    measured->timing.span_count = sampler->count;
+    take_samples(arena, sampler, measured);
     return measured->timing.quick ? DEVICE_OK
                                   : measure_graph(arena, sampler, &measured->timing, err);
 }

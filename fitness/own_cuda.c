@@ -3,8 +3,10 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "fitness/device_cuda.h"
+#include "fitness/stamps.h"
 
 enum {
     SCRUB_THREADS = 1024,
@@ -46,6 +48,46 @@ static const char own_ptx[] =
     "    setp.lt.u64 %p, %spent, %limit;\n"
     "    @%p bra WAIT;\n"
     "DONE:\n"
+    "    ret;\n"
+    "}\n"
+    ".visible .entry " CUDA_STAMP_NAME "(.param .u64 to, .param .u64 key, .param .u32 which)\n"
+    "{\n"
+    "    .reg .pred %p;\n"
+    "    .reg .b32 %sm, %which, %number;\n"
+    "    .reg .b64 %to, %key, %cycles, %now, %x, %y;\n"
+    "    mov.u64 %cycles, %clock64;\n"
+    "    mov.u64 %now, %globaltimer;\n"
+    "    mov.u32 %sm, %smid;\n"
+    "    setp.ge.u32 %p, %sm, 512;\n"
+    "    @%p ret;\n"
+    "    ld.param.u64 %to, [to];\n"
+    "    ld.param.u64 %key, [key];\n"
+    "    ld.param.u32 %which, [which];\n"
+    "    xor.b64 %x, %cycles, %key;\n"
+    "    shr.u64 %y, %x, 30;\n"
+    "    xor.b64 %x, %x, %y;\n"
+    "    mul.lo.u64 %x, %x, 0xbf58476d1ce4e5b9;\n"
+    "    xor.b64 %x, %x, %now;\n"
+    "    shr.u64 %y, %x, 27;\n"
+    "    xor.b64 %x, %x, %y;\n"
+    "    mul.lo.u64 %x, %x, 0x94d049bb133111eb;\n"
+    "    mad.lo.u32 %number, %sm, 2, %which;\n"
+    "    cvt.u64.u32 %y, %number;\n"
+    "    add.u64 %x, %x, %y;\n"
+    "    shr.u64 %y, %x, 31;\n"
+    "    xor.b64 %x, %x, %y;\n"
+    "    mul.lo.u64 %x, %x, 0xbf58476d1ce4e5b9;\n"
+    "    xor.b64 %x, %x, %key;\n"
+    "    shr.u64 %y, %x, 29;\n"
+    "    xor.b64 %x, %x, %y;\n"
+    "    mul.lo.u64 %x, %x, 0x94d049bb133111eb;\n"
+    "    shr.u64 %y, %x, 32;\n"
+    "    xor.b64 %x, %x, %y;\n"
+    "    mad.lo.u32 %number, %which, 512, %sm;\n"
+    "    mad.wide.u32 %to, %number, 24, %to;\n"
+    "    st.global.u64 [%to], %cycles;\n"
+    "    st.global.u64 [%to+8], %now;\n"
+    "    st.global.u64 [%to+16], %x;\n"
     "    ret;\n"
     "}\n"
     ".extern .shared .align 16 .b8 evo_own_shared[];\n"
@@ -94,10 +136,12 @@ static const char own_ptx[] =
 static struct {
     void *cubin;
     CUmodule module;
-    CUfunction hold, scrub;
+    CUfunction hold, stamp, scrub;
     int sms, smem_max;
     uint32_t *flag; /* host memory that the device sees */
-    CUdeviceptr flag_device, arrived;
+    struct stamps *stamps; /* the same */
+    uint64_t stamp_key;
+    CUdeviceptr flag_device, stamps_device, arrived;
     uint32_t ticket;
 } own;
 
@@ -131,18 +175,23 @@ static bool own_compile(struct err *err)
 bool own_open(int sms, int smem_max, struct err *err)
 {
     const unsigned mapped = CU_MEMHOSTALLOC_DEVICEMAP;
-    void *flag = NULL;
+    void *flag = NULL, *stamps = NULL;
 
     own.sms = sms;
     own.smem_max = smem_max;
     if (!succeeded(cuMemAlloc(&own.arrived, sizeof(uint32_t)), err, "cannot allocate") ||
         !succeeded(cuMemHostAlloc(&flag, sizeof(uint32_t), mapped), err,
+                   "cannot share memory with the device") ||
+        !succeeded(cuMemHostAlloc(&stamps, sizeof(struct stamps), mapped), err,
                    "cannot share memory with the device")) {
         return false;
     }
     own.flag = flag;
     *own.flag = 0;
+    own.stamps = stamps;
     return succeeded(cuMemHostGetDevicePointer(&own.flag_device, flag, 0), err,
+                     "cannot share memory with the device") &&
+           succeeded(cuMemHostGetDevicePointer(&own.stamps_device, stamps, 0), err,
                      "cannot share memory with the device") &&
            own_compile(err);
 }
@@ -154,6 +203,9 @@ void own_close(void)
     }
     if (own.flag != NULL) {
         cuMemFreeHost(own.flag);
+    }
+    if (own.stamps != NULL) {
+        cuMemFreeHost(own.stamps);
     }
     if (own.arrived != 0) {
         cuMemFree(own.arrived);
@@ -176,6 +228,9 @@ enum device_status cuda_own_reload(struct err *err)
         code = cuModuleGetFunction(&own.hold, own.module, CUDA_HOLD_NAME);
     }
     if (code == CUDA_SUCCESS) {
+        code = cuModuleGetFunction(&own.stamp, own.module, CUDA_STAMP_NAME);
+    }
+    if (code == CUDA_SUCCESS) {
         code = cuModuleGetFunction(&own.scrub, own.module, "evo_own_scrub");
     }
     if (code == CUDA_SUCCESS) {
@@ -195,6 +250,24 @@ enum device_status cuda_hold(struct err *err)
 }
 
 void cuda_release(void) { __atomic_store_n(own.flag, own.ticket, __ATOMIC_RELEASE); }
+
+/* A block for each multiprocessor: all are idle then, and each gets one. */
+enum device_status cuda_stamp(int which, struct err *err)
+{
+    void *args[] = {&own.stamps_device, &own.stamp_key, &which};
+
+    if (which == 0) {
+        memset(own.stamps, 0, sizeof *own.stamps);
+        if (getrandom(&own.stamp_key, sizeof own.stamp_key, 0) != sizeof own.stamp_key) {
+            err_sys(err, "cannot draw a key");
+            return DEVICE_LOST;
+        }
+    }
+    return cuda_launch(own.stamp, (uint32_t[3]){(uint32_t)own.sms, 1, 1}, 1, 0, args, err,
+                       "cannot stamp a batch");
+}
+
+double cuda_stamped(void) { return stamps_mhz(own.stamps, own.sms, own.stamp_key); }
 
 enum device_status device_scrub_shared(uint32_t pattern, struct err *err)
 {

@@ -89,3 +89,12 @@ struct physics_floor physics_floor(const struct physics_device *device,
     }
     return floor;
 }
+
+bool physics_follows_memory(const struct physics_device *device, const struct problem *problem)
+{
+    double far = problem_bytes(problem) - (double)device->l2_bytes;
+    double clocks_us = (double)device->sms * device->clock_mhz;
+
+    return over(far, device->dram_gb_s * 1e3) >
+           over(problem_flops(problem), clocks_us * physics_flops(device->arch)) / 2;
+}

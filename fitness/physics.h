@@ -41,4 +41,10 @@ double physics_l2_bytes(int64_t arch);
 struct physics_floor physics_floor(const struct physics_device *device,
                                    const struct problem *problem, bool cold);
 
+/*
+ * Whether what such a problem must move to and from DRAM takes more than half the time of its
+ * multiplications, both at their peaks: then calls need not follow the multiprocessors' clock.
+ */
+bool physics_follows_memory(const struct physics_device *device, const struct problem *problem);
+
 #endif

@@ -46,6 +46,9 @@ static bool record_read(const CUpti_Activity *from, struct record *record)
         const CUpti_ActivityKernel10 *kernel = (const void *)from;
         bool hold = kernel->name != NULL && strcmp(kernel->name, CUDA_HOLD_NAME) == 0;
 
+        if (kernel->name != NULL && strcmp(kernel->name, CUDA_STAMP_NAME) == 0) {
+            return false;
+        }
         *record = (struct record){
             .kind = hold ? RECORD_HOLD : RECORD_KERNEL,
             .correlation = kernel->correlationId,

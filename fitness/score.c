@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "fitness/job.h"
 
 enum { TRIM_ONE_IN = 10 }; /* samples cut at each end */
 
@@ -66,6 +67,57 @@ bool score_of_samples(const double *samples_us, int count, double tick_us, struc
     score->high = score->us + half;
     free(sorted);
     return true;
+}
+
+static bool is_told(const struct timing *timing)
+{
+    int known = 0;
+
+    for (int i = 0; timing->mhz != NULL && i < timing->span_count; i++) {
+        known += timing->mhz[i] > 0;
+    }
+    return timing->at_mhz > 0 && known > 0 && 2 * known >= timing->span_count;
+}
+
+double score_told(const struct timing *timing, int i)
+{
+    if (!is_told(timing)) {
+        return timing->span_us[i];
+    }
+    return timing->mhz[i] > 0 ? timing->span_us[i] * timing->mhz[i] / timing->at_mhz : NAN;
+}
+
+bool score_of_timing(const struct timing *timing, struct score *score)
+{
+    double *told = xmalloc(((size_t)timing->span_count + 1) * sizeof *told);
+    bool all = !is_told(timing), ok;
+    int count = 0;
+
+    for (int i = 0; i < timing->span_count; i++) {
+        if (all) {
+            told[count++] = timing->span_us[i];
+        } else if (timing->mhz[i] > 0) {
+            told[count++] = timing->span_us[i] * timing->mhz[i] / timing->at_mhz;
+        }
+    }
+    ok = score_of_samples(told, count, timing->tick_us, score);
+    free(told);
+    return ok;
+}
+
+double score_clock(const double *mhz, int count)
+{
+    double *known = xmalloc(((size_t)count + 1) * sizeof *known), median;
+    int found = 0;
+
+    for (int i = 0; i < count; i++) {
+        if (mhz[i] > 0) {
+            known[found++] = mhz[i];
+        }
+    }
+    median = found > 0 ? stats_quantile(known, found, 0.5) : NAN;
+    free(known);
+    return median;
 }
 
 struct score score_combine(const struct score *scores, int count)

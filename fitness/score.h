@@ -10,6 +10,11 @@
  * candidate: the geometric mean over problems; its interval is that of the logarithms, taken as
  * independent.
  *
+ * Version 2: the same, of samples told at one clock. Where a timing says a clock, at_mhz, and for
+ * half of its samples or more the clock mhz is known at which they were taken, those count, as
+ * us * mhz / at_mhz: what their cycles take at that clock. Without, as in version 1. (Why:
+ * docs/MEASURING.md, the power limit.)
+ *
  * In full, for n samples, sorted: g = floor(n / 10) are cut at each end, h = n - 2g stay. SSD is
  * the sum of squared deviations of the winsorised samples (the cut ones set to the nearest that
  * stayed) from their mean; the interval is +- t(0.975, h - 1) sqrt(SSD / (h (h - 1))). Its low end
@@ -23,7 +28,9 @@
 
 #include "fitness/stats.h"
 
-enum { SCORE_VERSION = 1 };
+enum { SCORE_VERSION = 2 };
+
+struct timing; /* job.h */
 
 struct score {
     double us;       /* microseconds: less is better */
@@ -32,6 +39,12 @@ struct score {
 
 /* False when there is no sample, or one that is not a finite number above 0. */
 bool score_of_samples(const double *samples_us, int count, double tick_us, struct score *score);
+/* The score of a timing, by the definition above. */
+bool score_of_timing(const struct timing *timing, struct score *score);
+/* Its i-th sample at its clock; NAN: it does not count. */
+double score_told(const struct timing *timing, int i);
+/* The median of clocks that are known (above 0); NAN: of none. */
+double score_clock(const double *mhz, int count);
 /* Geometric mean of `count` scores, count >= 1. */
 struct score score_combine(const struct score *scores, int count);
 

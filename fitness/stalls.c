@@ -1,6 +1,7 @@
 #include "fitness/stalls.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,26 +20,36 @@ const struct stall stall_table[STALLS] = {
     {"mio_throttle", METRIC_PC_MIO, "the queue of shared memory and special functions"},
     {"lg_throttle", METRIC_PC_LSU, "the queue of loads and stores"},
     {"tex_throttle", METRIC_PC_TEX, "the queue of textures"},
-    {"gmma", METRIC_PC_WGMMA, "the warpgroup's products"},
+    {"warpgroup_arrive", METRIC_PC_WGMMA, "the warpgroup's products"},
     {"branch_resolving", METRIC_PC_BRANCH, "targets of branches"},
     {"dispatch_stall", METRIC_PC_DISPATCH, "the dispatcher"},
-    {"no_instruction", METRIC_PC_FETCH, "instructions to be fetched"},
+    {"no_instructions", METRIC_PC_FETCH, "instructions to be fetched"},
     {"imc_miss", METRIC_PC_CONSTANT, "constants"},
     {"sleeping", METRIC_PC_SLEEP, "the end of a sleep"},
     {"drain", METRIC_PC_DRAIN, "its last stores"},
     {"misc", METRIC_PC_MISC, "something else"},
 };
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
 int stall_find(const char *name)
 {
     static const char PREFIX[] = "smsp__pcsamp_warps_issue_stalled_";
 
-    for (int i = 0; i < STALLS && str_starts(name, PREFIX); i++) {
+    if (!str_starts(name, PREFIX) || ends_with(name, "_not_issued")) {
+        return -1;
+    }
+    for (int i = 0; i < STALLS; i++) {
         if (strcmp(name + strlen(PREFIX), stall_table[i].reason) == 0) {
             return i;
         }
     }
-    return -1;
+    return METRIC_PC_MISC - METRIC_PC_ISSUING;
 }
 
 void stalls_add(struct stalls *stalls, uint64_t kernel, uint64_t offset, int reason,

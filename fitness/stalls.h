@@ -23,7 +23,10 @@ struct stall {
 
 /* In the order of their metrics. */
 extern const struct stall stall_table[STALLS];
-/* The reason that CUPTI calls so; -1: none of ours (each is there again, for warps not issued). */
+/*
+ * The reason that CUPTI calls so, misc where it is a new one; -1: none to be added (each is there
+ * again, of the samples in which no warp issued).
+ */
 int stall_find(const char *name);
 
 struct stalls {

@@ -152,6 +152,18 @@ static void add_pc(struct sampler *sampler, const CUpti_PCSamplingPCData *pc)
     }
 }
 
+/* Samples that came to nothing are no answer. */
+static enum device_status check_read(const struct sampler *sampler, uint64_t all, uint64_t others,
+                                     struct err *err)
+{
+    if (sampler->stalls->count > 0) {
+        return DEVICE_OK;
+    }
+    err_set(err, ERR_DEVICE, "of %llu samples, %llu in other kernels, no place is known",
+            (unsigned long long)all, (unsigned long long)others);
+    return DEVICE_REFUSED;
+}
+
 /*
  * Functions' names come with the records, for the reader to free after the last use. But a name is
  * shared among reads, with what is told when the sampler is turned off, and with activity records:
@@ -161,6 +173,7 @@ static void add_pc(struct sampler *sampler, const CUpti_PCSamplingPCData *pc)
 static enum device_status read_all(struct sampler *sampler, struct err *err)
 {
     CUpti_PCSamplingData data = {.remainingNumPcs = 1};
+    uint64_t all = 0, others = 0;
 
     for (int i = 0; i < READS_MAX && data.remainingNumPcs > 0; i++) {
         CUpti_PCSamplingGetDataParams params = {.size = CUpti_PCSamplingGetDataParamsSize,
@@ -176,8 +189,10 @@ static enum device_status read_all(struct sampler *sampler, struct err *err)
         for (size_t k = 0; k < data.totalNumPcs && k < PCS; k++) {
             add_pc(sampler, &sampler->pcs[k]);
         }
+        all += data.totalSamples;
+        others += data.nonUsrKernelsTotalSamples;
     }
-    return DEVICE_OK;
+    return check_read(sampler, all, others, err);
 }
 
 /* Calls back to back, for SAMPLE_US. */
@@ -254,11 +269,14 @@ enum device_status device_sample(const struct device_count *call, struct stalls 
                                  struct err *err)
 {
     struct sampler sampler = {.stalls = stalls};
-    enum device_status status = cuda_prepare(call->module, call->plan, err);
+    enum device_status status = clocks_arm(err);
     struct err ignored;
 
+    if (status == DEVICE_OK) { /* of what was loaded before CUPTI came, it knows no places */
+        status = cuda_module_reload(call->module, err);
+    }
     if (status == DEVICE_OK) {
-        status = clocks_arm(err);
+        status = cuda_prepare(call->module, call->plan, err);
     }
     if (status == DEVICE_OK && !clocks_pause(err)) {
         status = DEVICE_LOST;

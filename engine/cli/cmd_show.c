@@ -108,29 +108,49 @@ static void print_verdict(struct arena *arena, const struct facts *facts)
     }
 }
 
+/* NAN: unknown. */
+static double value_of(const struct facts *facts, int problem, enum metric metric)
+{
+    for (int64_t i = 0; i < facts->metric_count; i++) {
+        const struct metric_value *one = &facts->metrics[i];
+
+        if (one->problem == problem && strcmp(one->name, metric_table[metric].name) == 0) {
+            return one->value;
+        }
+    }
+    return NAN;
+}
+
 /*
  * Did the power limit hold the clocks down while a shape was timed? Times of the two regimes are
  * not alike. NULL: unknown.
  */
 static const char *regime_of(const struct facts *facts, int problem)
 {
-    for (int64_t i = 0; i < facts->metric_count; i++) {
-        const struct metric_value *metric = &facts->metrics[i];
+    double reasons = value_of(facts, problem, METRIC_THROTTLE_REASONS);
 
-        if (metric->problem == problem && strcmp(metric->name, "throttle_reasons") == 0 &&
-            !isnan(metric->value)) {
-            return ((uint64_t)metric->value & POWER_LIMITED) != 0 ? "sustained" : "burst";
-        }
-    }
-    return NULL;
+    return isnan(reasons)                              ? NULL
+           : ((uint64_t)reasons & POWER_LIMITED) != 0 ? "sustained"
+                                                       : "burst";
+}
+
+/* Of the multiprocessors, while a shape was timed. */
+static double clock_of(const struct facts *facts, int problem)
+{
+    return value_of(facts, problem, METRIC_SM_CLOCK_MHZ);
+}
+
+static const char *text_mhz(struct arena *arena, double mhz)
+{
+    return isnan(mhz) ? NULL : arena_printf(arena, "%.0f MHz", mhz);
 }
 
 static void print_problems(struct arena *arena, const struct facts *facts)
 {
     const struct kernel_row *kernel = &facts->kernel;
-    static const char *const heads[] = {"shape",      "time",     "95 % interval",
-                                        "in a graph", "sampling", "regime"};
-    struct table *table = table_new(arena, "lrrrll", heads);
+    static const char *const heads[] = {"shape",   "time",       "95 % interval", "told at",
+                                        "sampled at", "in a graph", "sampling",      "regime"};
+    struct table *table = table_new(arena, "lrrrrrll", heads);
 
     if (kernel->problem_count == 0 || !(kernel->candidate.score.us > 0)) {
         return;
@@ -140,6 +160,8 @@ static void print_problems(struct arena *arena, const struct facts *facts)
             kernel->problems[i].problem,
             text_us(arena, kernel->problems[i].score.us),
             text_interval(arena, &kernel->problems[i].score),
+            text_mhz(arena, kernel->problems[i].at_mhz),
+            text_mhz(arena, clock_of(facts, i)),
             isnan(kernel->problems[i].graph_us) ? NULL
                                                 : text_us(arena, kernel->problems[i].graph_us),
             kernel->problems[i].quick ? "stopped early: too slow to matter" : "full",
@@ -311,9 +333,11 @@ static json_t *facts_json(const struct facts *facts)
 
     for (int i = 0; i < kernel->problem_count; i++) {
         json_array_append_new(problems,
-                              json_pack("{s:o, s:o, s:o, s:b, s:o}", "problem",
+                              json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "problem",
                                         json_text(kernel->problems[i].problem), "score",
-                                        json_score(&kernel->problems[i].score), "graph_us",
+                                        json_score(&kernel->problems[i].score), "at_mhz",
+                                        json_number(kernel->problems[i].at_mhz), "sampled_mhz",
+                                        json_number(clock_of(facts, i)), "graph_us",
                                         json_number(kernel->problems[i].graph_us), "quick",
                                         kernel->problems[i].quick, "regime",
                                         json_text(regime_of(facts, i))));

@@ -322,7 +322,7 @@ static void print_shape(struct cli *cli, const struct verification *verification
         struct score score;
 
         if (timing->problem == problem &&
-            score_of_samples(timing->span_us, timing->span_count, timing->tick_us, &score)) {
+            score_of_timing(timing, &score)) {
             print_line(true, "time",
                        time_text(cli->arena, shape, timing, &score));
         }
@@ -433,7 +433,7 @@ static bool print_json(const struct verification *verification, struct err *err)
         struct score score;
 
         problem_text(&verification->job.problems[timing->problem].problem, shape);
-        if (score_of_samples(timing->span_us, timing->span_count, timing->tick_us, &score)) {
+        if (score_of_timing(timing, &score)) {
             json_array_append_new(times, json_pack("{s:s, s:o, s:i}", "problem", shape, "score",
                                                    json_score(&score), "samples",
                                                    timing->span_count));

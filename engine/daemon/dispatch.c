@@ -34,8 +34,11 @@ void engine_decide_by(struct flight *flight, const struct judgement_row *judgeme
     engine_decide(flight, judgement->verdict, judgement->reason);
 }
 
-/* A pass is believed only with a time for every shape of the workload. */
-static bool score_result(const struct engine *engine, const struct judge_result *result,
+/*
+ * A pass is believed only with a time for every shape of the workload. What a judge told at a clock
+ * of its own, because none was known when it was asked, is told at the run's.
+ */
+static bool score_result(const struct engine *engine, struct judge_result *result,
                          struct score *scores, struct score *whole)
 {
     *whole = (struct score){0};
@@ -46,10 +49,12 @@ static bool score_result(const struct engine *engine, const struct judge_result 
         return false;
     }
     for (int i = 0; i < result->timing_count; i++) {
-        const struct timing *timing = &result->timings[i];
+        struct timing *timing = &result->timings[i];
 
-        if (timing->problem != i || !score_of_samples(timing->span_us, timing->span_count,
-                                                      timing->tick_us, &scores[i])) {
+        if (timing->at_mhz > 0 && engine->at_mhz[i] > 0) {
+            timing->at_mhz = engine->at_mhz[i];
+        }
+        if (timing->problem != i || !score_of_timing(timing, &scores[i])) {
             return false;
         }
     }
@@ -68,6 +73,18 @@ static void name_shapes(struct engine *engine, const struct shapes *shapes,
         if (one->problem >= shapes->timed && one->problem < shapes->count) {
             problem_text(&shapes->list[one->problem].problem, text);
             one->shape = arena_dup(engine->round, text);
+        }
+    }
+}
+
+/* The first clock that a problem was timed at is that at which all are told (store_clock). */
+static void note_clocks(struct engine *engine, const struct judge_result *result)
+{
+    for (int i = 0; i < result->timing_count && result->verdict == VERDICT_PASS; i++) {
+        const struct timing *timing = &result->timings[i];
+
+        if (engine->at_mhz[timing->problem] == 0 && !timing->quick) {
+            engine->at_mhz[timing->problem] = timing->at_mhz;
         }
     }
 }
@@ -93,6 +110,7 @@ static bool conclude(struct engine *engine, struct flight *flight,
         !store_counted_insert(engine->store, engine->run.id, result, err)) {
         return false;
     }
+    note_clocks(engine, result);
     engine->run.device_ms += result->device_ms;
     ledger_judged(&engine->ledger, result);
     flight->device_ms = result->device_ms;
@@ -215,7 +233,9 @@ static void put_images(struct judge_job *job, const struct flight *flight)
     }
 }
 
-static void put_shapes(struct judge_job *job, const struct shapes *shapes, double bound_us)
+/* The workload's own come first in any list of shapes. */
+static void put_shapes(const struct engine *engine, struct judge_job *job,
+                       const struct shapes *shapes, double bound_us)
 {
     job->problem_count = shapes->count;
     for (int i = 0; i < job->problem_count; i++) {
@@ -225,6 +245,7 @@ static void put_shapes(struct judge_job *job, const struct shapes *shapes, doubl
         job->problems[i].image = shape->image;
         job->problems[i].use = shape->use;
         job->problems[i].bound_us = shape->use != USE_GATE ? bound_us : 0;
+        job->problems[i].at_mhz = i < engine->space.problem_count ? engine->at_mhz[i] : 0;
     }
 }
 
@@ -248,7 +269,7 @@ static bool dispatch_judge(struct engine *engine, struct flight *flight, bool pr
     put_images(job, flight);
     if (promotes) {
         engine_fill_promotion(engine, flight, attempt, job);
-        put_shapes(job, &engine->held_out, 0);
+        put_shapes(engine, job, &engine->held_out, 0);
         queue_move(flight, STAGE_PROMOTING);
         ledger_send(&engine->ledger, worker, LEDGER_PROMOTING);
         FAULT("promote.dispatched");
@@ -261,7 +282,8 @@ static bool dispatch_judge(struct engine *engine, struct flight *flight, bool pr
         rng = rng_at(engine->run.secret, STREAM_SECRET, (uint64_t)attempt);
         job->secret = rng_u64(&rng);
         job->effort = EFFORT_MEASURE;
-        put_shapes(job, &engine->shapes, engine->deterministic ? 0 : flight->proposal.bound_us);
+        put_shapes(engine, job, &engine->shapes,
+                   engine->deterministic ? 0 : flight->proposal.bound_us);
         queue_move(flight, STAGE_JUDGING);
         if (!next) {
             ledger_send(&engine->ledger, worker, LEDGER_JUDGING);

@@ -87,6 +87,7 @@ struct engine {
     const char *arch;
     struct hash workload;
     int64_t environment;
+    double at_mhz[SEED_PROBLEMS_MAX]; /* at which each problem's times are told; 0: none yet */
     struct population *population;
     int lessons; /* of earlier runs, that it was taught */
     struct queue *queue;

@@ -450,6 +450,12 @@ static bool open_space(struct engine *engine, const struct hello *hello, struct 
     }
     engine->duplicates = engine->run.duplicates;
     engine->ready = true;
+    for (int i = 0; i < engine->space.problem_count; i++) {
+        if (!store_clock(engine->store, &engine->workload, engine->environment, i,
+                         &engine->at_mhz[i], err)) {
+            return false;
+        }
+    }
     if (!open_audit(engine, err)) {
         return false;
     }

@@ -176,7 +176,7 @@ static double time_of(const struct batch_item *item)
         return 0;
     }
     const struct timing *timing = &item->result->timings[0];
-    return score_of_samples(timing->span_us, timing->span_count, timing->tick_us, &score)
+    return score_of_timing(timing, &score)
                ? score.us
                : 0;
 }

@@ -58,7 +58,7 @@ def compare_cudnn():
 
 
 def measured(shape, founder, name):
-    """Of every fresh judge: us, clock 2, ms of the measurement, regime, MHz, W, every span."""
+    """Of every fresh judge: us, clock 2, ms of the measurement, regime, MHz, W, the clock at which it is told, every span, their clocks."""
     seed, db = os.path.join(out, name + ".yaml"), os.path.join(out, name + ".db")
     with open(seed, "w") as file:
         file.write(f'name: clock\nworkload: ["{shape}"]\nfamilies: [{founder.split()[0]}]\n'
@@ -73,12 +73,15 @@ def measured(shape, founder, name):
             sys.exit(f"clock: {shape}: {told.stderr[-500:]}")
         of = "(SELECT value FROM metric WHERE judgement = s.judgement AND name = '{}' ORDER BY problem DESC LIMIT 1)"
         with sqlite3.connect(db) as rows_of:
-            for *row, spans in rows_of.execute(
+            for *row, spans, clocks in rows_of.execute(
                     f"SELECT s.us, t.graph_us, {of.format('measure_ms')}, {of.format('throttle_reasons')}, "
-                    f"{of.format('sm_clock_mhz')}, {of.format('power_w')}, r.us FROM score s "
+                    f"{of.format('sm_clock_mhz')}, {of.format('power_w')}, t.at_mhz, r.us, c.mhz FROM score s "
                     "JOIN timing t USING (judgement) JOIN sample r ON r.judgement = t.judgement "
-                    "AND r.problem = t.problem AND r.clock = 'span' WHERE s.problem = 0 ORDER BY s.judgement"):
-                rows.append(row + [[round(us, 3) for us in struct.unpack(f"<{len(spans) // 8}d", spans)]])
+                    "AND r.problem = t.problem AND r.clock = 'span' "
+                    "LEFT JOIN sample_clock c ON c.judgement = t.judgement AND c.problem = t.problem "
+                    "WHERE s.problem = 0 ORDER BY s.judgement"):
+                rows.append(row + [[round(value, 3) for value in struct.unpack(f"<{len(blob or b'') // 8}d", blob or b"")]
+                                   for blob in (spans, clocks)])
     with open(os.path.join(out, name + ".json"), "w") as file:
         json.dump(rows, file)
     return rows
@@ -90,6 +93,9 @@ def repeat():
     for name in [name for name in FOUNDERS if name in parts]:
         shape, founder = FOUNDERS[name]
         rows = measured(shape, founder, name)
+        clocks = [row[6] for row in rows if row[6]]
+        for row in rows: # each of these databases has a clock of its own; a run has one
+            row[0] *= row[6] / statistics.median(clocks) if row[6] else 1
         cells = []
         for clock in (0, 1):
             middle = statistics.median(row[clock] for row in rows)

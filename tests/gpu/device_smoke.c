@@ -971,7 +971,10 @@ static void samples_of(const struct device_count *call, const char *name)
     int64_t t = clock_now_us();
     int most = 3;
 
-    must(device_sample(call, &stalls, &err), "sample");
+    if (device_sample(call, &stalls, &err) != DEVICE_OK) {
+        CHECK(false, "%s is sampled: %s", name, err.what);
+        return;
+    }
     stalls_tell(&stalls, values);
     stalls_free(&stalls);
     for (int i = most; i <= STALLS; i++) {
@@ -1055,9 +1058,6 @@ static void counters(struct arena *arena)
           "conflicts wait for shared memory (%.2f), not for L2 (%.2f)",
           counted(values, 2, METRIC_HW_STALL_SHORT), counted(values, 2, METRIC_HW_STALL_LONG));
     for (int i = 0; i < 4; i++) {
-        samples_of(&calls[i], names[i]);
-    }
-    for (int i = 0; i < 4; i++) {
         printf("      %-12s", names[i]);
         for (int k = METRIC_HW_SM_CYCLES; k <= METRIC_HW_STALL_WGMMA; k++) {
             printf(" %s %.5g", metric_table[k].name + 3, counted(values, i, (enum metric)k));
@@ -1066,6 +1066,12 @@ static void counters(struct arena *arena)
         device_unload(s[i].module);
     }
     device_unload(spin.module);
+    for (int i = 0; i < 4; i++) { /* of several modules with the same code it knows no places */
+        struct subject alone = one(names[i], BLOCKS, 32 * WARPS, 2048);
+        must(subject_load(&alone), names[i]);
+        samples_of(&(struct device_count){alone.module, &alone.plan, &large}, names[i]);
+        device_unload(alone.module);
+    }
     spin = one("spinner:op", 132, 128, 0);
     must(subject_load(&spin), "load after counting");
     if (!clock_it(arena, &spin, 0, 100)) {

@@ -148,7 +148,7 @@ static inline const struct judge_result *fixture_result(double us, enum verdict 
                                                         int samples)
 {
     static struct judge_result result;
-    static double span[2][JOB_SAMPLES_MAX], graph[2][JOB_SAMPLES_MAX];
+    static double span[2][JOB_SAMPLES_MAX], graph[2][JOB_SAMPLES_MAX], mhz[JOB_SAMPLES_MAX];
 
     result = (struct judge_result){.verdict = verdict, .reason = "", .device_ms = 40};
     for (int i = 0; i < 6; i++) {
@@ -162,10 +162,12 @@ static inline const struct judge_result *fixture_result(double us, enum verdict 
         for (int i = 0; i < samples; i++) {
             span[p][i] = us * (p + 1) * (1 + 1e-4 * (i % 7 - 3));
             graph[p][i] = us * (p + 1) * (0.9 + 1e-4 * (i % 5 - 2));
+            mhz[i] = 1410;
         }
         result.timings[result.timing_count++] =
             (struct timing){.problem = p, .quick = p == 1, .tick_us = 0.032, .span_us = span[p],
-                            .span_count = samples, .graph_us = graph[p], .graph_count = samples};
+                            .span_count = samples, .graph_us = graph[p], .graph_count = samples,
+                            .mhz = p == 0 ? mhz : NULL, .at_mhz = p == 0 ? 1410 : 0};
     }
     result.metrics[0].problem = -1;
     result.metrics[0].metric = METRIC_POWER_W;
@@ -199,9 +201,7 @@ static inline int64_t fixture_judge(struct fixture *f, const struct candidate_ro
     struct score scores[2];
 
     for (int i = 0; i < result->timing_count; i++) {
-        const struct timing *timing = &result->timings[i];
-
-        if (!score_of_samples(timing->span_us, timing->span_count, timing->tick_us, &scores[i])) {
+        if (!score_of_timing(&result->timings[i], &scores[i])) {
             abort();
         }
     }

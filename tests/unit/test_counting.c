@@ -233,6 +233,8 @@ static void every_reason_is_known_by_its_name(void **state)
         assert_string_equal(metric_table[stall_table[i].metric].source, "sampling");
     }
     assert_int_equal(stall_find("wait"), -1);
+    assert_int_equal(stall_find("smsp__pcsamp_warps_issue_stalled_of_a_later_chip"),
+                     METRIC_PC_MISC - METRIC_PC_ISSUING);
 }
 
 static void samples_of_an_instruction_add_up(void **state)

@@ -344,6 +344,7 @@ static struct judge_job *a_job(int images, int problems)
                                   &job->problems[i].problem, &err));
         job->problems[i].image = images ? i % images : 0;
         job->problems[i].bound_us = i * 1.1;
+        job->problems[i].at_mhz = i * 1407.5;
         job->problems[i].use = i < JOB_TIMED_MAX ? (enum use)(i % USE_GATE)
                                                    : (enum use)(USE_GATE + i % 3);
     }
@@ -378,6 +379,7 @@ static void a_judge_job_arrives_with_all_its_images_and_shapes(void **state)
         assert_true(problem_equal(&got->problems[i].problem, &job->problems[i].problem));
         assert_int_equal(got->problems[i].image, i % JOB_IMAGES_MAX);
         assert_true(got->problems[i].bound_us == i * 1.1);
+        assert_true(got->problems[i].at_mhz == i * 1407.5);
         assert_int_equal(got->problems[i].use, job->problems[i].use);
     }
 }
@@ -412,17 +414,20 @@ static void a_judge_job_is_read_strictly(void **state)
         {"cases_per_family", NULL},
         {"want_samples", "want_samples 3"},
         {"counters_later", NULL},
-        {"problem", "problem 2 0 whole 1x8x512x64"},
-        {"problem", "problem -1 0 whole 1x8x512x64"},
-        {"problem", "problem 0 nan whole 1x8x512x64"},
-        {"problem", "problem 0 -1 whole 1x8x512x64"},
-        {"problem", "problem 0 0"},
-        {"problem", "problem 0 0 whole"},
-        {"problem", "problem 0 0 whole "},
-        {"problem", "problem 0 0 1x8x512x64"},
-        {"problem", "problem 0 0 never 1x8x512x64"},
-        {"problem", "problem 0 0 whole 1x8x512"},
-        {"problem", "problem 0 0 whole 1x8x512x64 "},
+        {"problem", "problem 2 0 0 whole 1x8x512x64"},
+        {"problem", "problem -1 0 0 whole 1x8x512x64"},
+        {"problem", "problem 0 nan 0 whole 1x8x512x64"},
+        {"problem", "problem 0 -1 0 whole 1x8x512x64"},
+        {"problem", "problem 0 0 -1 whole 1x8x512x64"},
+        {"problem", "problem 0 0 inf whole 1x8x512x64"},
+        {"problem", "problem 0 0 whole 1x8x512x64"},
+        {"problem", "problem 0 0 0"},
+        {"problem", "problem 0 0 0 whole"},
+        {"problem", "problem 0 0 0 whole "},
+        {"problem", "problem 0 0 0 1x8x512x64"},
+        {"problem", "problem 0 0 0 never 1x8x512x64"},
+        {"problem", "problem 0 0 0 whole 1x8x512"},
+        {"problem", "problem 0 0 0 whole 1x8x512x64 "},
         {"image", "image 1234"},
         {"body cubin.1", "body cubin.2 7"},
         {"body ptx.1", "body ptx 5"},
@@ -461,7 +466,7 @@ static void a_program_inside_a_job_is_read_as_strictly(void **state)
         message_put(message, "cases_per_family", "1");
         message_put(message, "want_samples", "0");
         message_put(message, "counters_later", "0");
-        message_put(message, "problem", "0 0 whole 1x8x512x64");
+        message_put(message, "problem", "0 0 0 whole 1x8x512x64");
         message_put(message, "image", "%064d", 1);
         message_body(message, "program.0", program, strlen(program));
         message_body(message, "cubin.0", "", 0);
@@ -478,10 +483,10 @@ static void a_judge_job_has_limits(void **state)
 
     (void)state;
     assert_false(judge_decode(arena, changed(judge_encode(arena, job), "genes",
-                                             "problem 0 0 gate 1x8x512x64"), got, &err));
+                                             "problem 0 0 0 gate 1x8x512x64"), got, &err));
     job->problem_count = JOB_PROBLEMS_MAX - 1;
     assert_true(judge_decode(arena, changed(judge_encode(arena, job), "genes",
-                                            "problem 0 0 gate 1x8x512x64"), got, &err));
+                                            "problem 0 0 0 gate 1x8x512x64"), got, &err));
     assert_false(judge_decode(arena, changed(judge_encode(arena, job), "genes",
                                              "problem 0 0 once 1x8x512x64"), got, &err));
     assert_false(judge_decode(arena, changed(judge_encode(arena, job), "genes",
@@ -522,6 +527,8 @@ static struct judge_result *a_result(int timings)
     for (int i = 0; i < timings; i++) {
         result->timings[i] = (struct timing){.problem = i, .quick = i % 2, .tick_us = 0.032,
                                              .span_us = doubles(5 + i, 10), .span_count = 5 + i,
+                                             .mhz = i % 3 == 0 ? NULL : doubles(5 + i, 1400),
+                                             .at_mhz = i % 3 == 0 ? 0 : 1407.5,
                                              .graph_us = doubles(i, 20), .graph_count = i};
     }
     result->metrics[0].problem = -1;
@@ -583,6 +590,12 @@ static void a_result_arrives(void **state)
         assert_int_equal(got->timings[i].span_count, 5 + i);
         assert_memory_equal(got->timings[i].span_us, result->timings[i].span_us,
                             (size_t)(5 + i) * sizeof(double));
+        assert_true(got->timings[i].at_mhz == result->timings[i].at_mhz);
+        assert_true((got->timings[i].mhz == NULL) == (i % 3 == 0));
+        if (got->timings[i].mhz != NULL) {
+            assert_memory_equal(got->timings[i].mhz, result->timings[i].mhz,
+                                (size_t)(5 + i) * sizeof(double));
+        }
         assert_int_equal(got->timings[i].graph_count, i);
     }
     assert_int_equal(got->metric_count, 2);
@@ -702,13 +715,16 @@ static void a_result_is_read_strictly(void **state)
         {"tally", "tally 0 correct 1 1 1 1 1"},
         {"tally", "tally 63 timed 1 1 1 1"}, /* twice */
         {"timing", "timing 0 0"},
-        {"timing", "timing 0 0 nan"},
-        {"timing", "timing 0 0 -1"},
-        {"timing", "timing 0 2 0.032"},
-        {"timing", "timing 0 0 0.032 1"},
-        {"timing", "timing 32 0 0.032"},
-        {"timing", "timing -1 0 0.032"},
-        {"timing", "timing 1 0 0.032"}, /* twice */
+        {"timing", "timing 0 0 0.032"},
+        {"timing", "timing 0 0 nan 0"},
+        {"timing", "timing 0 0 -1 0"},
+        {"timing", "timing 0 2 0.032 0"},
+        {"timing", "timing 0 0 0.032 0 1"},
+        {"timing", "timing 0 0 0.032 -1"},
+        {"timing", "timing 0 0 0.032 inf"},
+        {"timing", "timing 32 0 0.032 0"},
+        {"timing", "timing -1 0 0.032 0"},
+        {"timing", "timing 1 0 0.032 0"}, /* twice */
         {"metric", "metric -1 registers"},
         {"metric", "metric -2 registers 1"},
         {"metric", "metric 32 registers 1"},
@@ -788,7 +804,7 @@ static void samples_that_are_no_whole_doubles_are_refused(void **state)
     message_put(message, "replayed", "0");
     message_put(message, "device_ms", "0");
     assert_true(result_decode(arena, sent(message), got, &err));
-    message_put(message, "timing", "0 0 0");
+    message_put(message, "timing", "0 0 0 0");
     message_body(message, "span.0", "1234567", 7);
     message_body(message, "graph.0", "", 0);
     assert_false(result_decode(arena, sent(message), got, &err));

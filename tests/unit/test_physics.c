@@ -77,12 +77,36 @@ static void what_is_not_known_bounds_nothing(void **state)
     assert_true(near(floor_of(&device, "1x8x512x64", false).us, 2 * 0.95 * 0.5015));
 }
 
+static bool follows_memory(const struct physics_device *device, const char *text)
+{
+    struct problem problem;
+    struct err err;
+
+    assert_true(problem_parse(text, &problem, &err));
+    return physics_follows_memory(device, &problem);
+}
+
+static void some_problems_follow_memory_rather_than_the_clock(void **state)
+{
+    struct physics_device device = h200;
+
+    (void)state;
+    assert_false(follows_memory(&device, "1x8x512x64"));
+    assert_false(follows_memory(&device, "4x16x8192x128"));
+    assert_false(follows_memory(&device, "4x16x4096x64:causal"));
+    assert_true(follows_memory(&device, "8x32x1/65536x128")); /* a row: the keys are all there is */
+    assert_false(follows_memory(&device, "1x1x1/1000x128"));  /* L2 has them */
+    device.dram_gb_s = 0;
+    assert_false(follows_memory(&device, "8x32x1/65536x128")); /* nobody knows */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(multiplications_bound_what_is_long),
         cmocka_unit_test(memory_bounds_what_is_wide),
         cmocka_unit_test(what_is_not_known_bounds_nothing),
+        cmocka_unit_test(some_problems_follow_memory_rather_than_the_clock),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

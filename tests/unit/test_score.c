@@ -4,9 +4,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/rng.h"
+#include "fitness/job.h"
 #include "fitness/score.h"
+#include "fitness/stamps.h"
 
 static void assert_near(double got, double expected)
 {
@@ -247,6 +251,132 @@ static void a_duel_is_its_medians_and_a_ratio(void **state)
     assert_false(score_of_duel(NULL, 0, 0, 1, &score));
 }
 
+/* ---- the clock of the multiprocessors ---- */
+
+/* A device between two clocks: cycles are the same, and so is what is told. */
+static void samples_are_told_at_one_clock(void **state)
+{
+    double us[] = {3600, 3500, 3600, 3500}, mhz[] = {1400, 1440, 1400, 1440};
+    struct timing timing = {.span_us = us, .mhz = mhz, .span_count = 4, .at_mhz = 1400};
+    struct score score, raw;
+
+    (void)state;
+    assert_true(score_of_timing(&timing, &score));
+    assert_near(score.us, 3600);
+    assert_near(score.high, 3600);
+    timing.at_mhz = 700; /* and nobody asks whether the device ever had it */
+    assert_true(score_of_timing(&timing, &score));
+    assert_near(score.us, 7200);
+    mhz[1] = 0; /* unknown: left out, while half of them are known */
+    us[1] = 1;
+    assert_near(score_told(&timing, 3), 7200);
+    assert_true(isnan(score_told(&timing, 1)));
+    assert_true(score_of_timing(&timing, &score));
+    assert_near(score.us, 7200);
+    mhz[2] = mhz[3] = 0; /* and else all are as they were */
+    assert_near(score_told(&timing, 1), 1);
+    assert_near(score_told(&timing, 0), 3600);
+    us[1] = 3500;
+    for (int i = 0; i < 2; i++) {
+        timing.at_mhz = i == 0 ? 0 : 1400;
+        timing.mhz = i == 0 ? mhz : NULL;
+        assert_true(score_of_timing(&timing, &score));
+        assert_true(score_of_samples(us, 4, 0, &raw));
+        assert_true(score.us == raw.us && score.low == raw.low);
+    }
+    timing.span_count = 0;
+    assert_false(score_of_timing(&timing, &score));
+}
+
+static void a_clock_is_the_median_of_those_that_are_known(void **state)
+{
+    const double mhz[] = {0, 1410, 1400, 0, 1980, 0};
+
+    (void)state;
+    assert_near(score_clock(mhz, 6), 1410);
+    assert_true(isnan(score_clock(mhz, 1)) && isnan(score_clock(NULL, 0)));
+    assert_near(mhz[4], 1980); /* their order is evidence */
+}
+
+enum { SMS = 132, KEY = 77 };
+
+/* 3.5 ms at 1407 MHz; each multiprocessor counts from a beginning of its own. */
+static void stamp_all(struct stamps *stamps)
+{
+    memset(stamps, 0, sizeof *stamps);
+    for (int sm = 0; sm < SMS; sm++) {
+        uint64_t ns = 1000000000u + (uint64_t)sm * 7, cycles = (uint64_t)sm << 40;
+
+        for (int which = 0; which < 2; which++, ns += 3500000, cycles += 4924500) {
+            stamps->at[which][sm] =
+                (struct stamp){cycles, ns, stamp_seal(KEY, which, sm, cycles, ns)};
+        }
+    }
+}
+
+static void stamps_tell_the_clock_between_them(void **state)
+{
+    struct stamps *stamps = malloc(sizeof *stamps);
+
+    (void)state;
+    stamp_all(stamps);
+    assert_near(stamps_mhz(stamps, SMS, KEY), 1407);
+    for (int sm = 0; sm < SMS / 2; sm++) { /* where no block came */
+        stamps->at[sm % 2][sm] = (struct stamp){0, 0, 0};
+    }
+    assert_near(stamps_mhz(stamps, SMS, KEY), 1407);
+    stamps->at[0][SMS - 1] = (struct stamp){0, 0, 0};
+    assert_true(isnan(stamps_mhz(stamps, SMS, KEY)));
+    assert_true(isnan(stamps_mhz(stamps, SMS, KEY + 1)));
+    free(stamps);
+}
+
+/* What a candidate could write there: another time, another count, an older stamp. */
+static void stamps_cannot_be_forged(void **state)
+{
+    struct stamps *stamps = malloc(sizeof *stamps);
+
+    (void)state;
+    for (int way = 0; way < 5; way++) {
+        stamp_all(stamps);
+        for (int sm = 0; sm < SMS; sm++) {
+            struct stamp *before = &stamps->at[0][sm], *after = &stamps->at[1][sm];
+
+            before->ns -= way == 0 ? 1 << 20 : 0;
+            before->cycles += way == 1 ? 1 << 20 : 0;
+            after->seal ^= way == 2 ? 1 : 0;
+            *before = way == 3 ? *after : *before;
+            *after = way == 4 ? stamps->at[1][(sm + 1) % SMS] : *after;
+        }
+        assert_true(isnan(stamps_mhz(stamps, SMS, KEY)));
+    }
+    free(stamps);
+}
+
+static void clocks_that_are_too_short_or_do_not_agree_are_none(void **state)
+{
+    struct stamps *stamps = malloc(sizeof *stamps);
+
+    (void)state;
+    stamp_all(stamps);
+    for (int sm = 0; sm < SMS; sm++) {
+        struct stamp *after = &stamps->at[1][sm];
+
+        after->cycles += sm % 2 == 0 ? 0 : 492450; /* 10 % */
+        after->seal = stamp_seal(KEY, 1, sm, after->cycles, after->ns);
+    }
+    assert_true(isnan(stamps_mhz(stamps, SMS, KEY)));
+    stamp_all(stamps);
+    for (int sm = 0; sm < SMS; sm++) {
+        struct stamp *after = &stamps->at[1][sm];
+
+        after->ns = stamps->at[0][sm].ns + 1000000;
+        after->seal = stamp_seal(KEY, 1, sm, after->cycles, after->ns);
+    }
+    assert_true(isnan(stamps_mhz(stamps, SMS, KEY)));
+    free(stamps);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +394,11 @@ int main(void)
         cmocka_unit_test(four_equal_problems_halve_the_error),
         cmocka_unit_test(right_programs_have_clocks_that_agree),
         cmocka_unit_test(a_duel_is_its_medians_and_a_ratio),
+        cmocka_unit_test(samples_are_told_at_one_clock),
+        cmocka_unit_test(a_clock_is_the_median_of_those_that_are_known),
+        cmocka_unit_test(stamps_tell_the_clock_between_them),
+        cmocka_unit_test(stamps_cannot_be_forged),
+        cmocka_unit_test(clocks_that_are_too_short_or_do_not_agree_are_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

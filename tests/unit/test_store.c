@@ -725,10 +725,7 @@ static int64_t promote(struct fixture *f, int64_t searched, struct candidate_row
 
     judgement.key.workload = fixture_hash("held out", searched);
     for (int i = 0; i < result->timing_count; i++) {
-        const struct timing *timing = &result->timings[i];
-
-        assert_true(score_of_samples(timing->span_us, timing->span_count, timing->tick_us,
-                                     &scores[i]));
+        assert_true(score_of_timing(&result->timings[i], &scores[i]));
     }
     if (result->timing_count == 2) {
         judgement.score = score_combine(scores, 2);
@@ -977,6 +974,45 @@ static void scores_are_made_again_from_samples_alone(void **state)
     assert_string_equal(raw_ask(f->path, "SELECT count(*) FROM standing"), "2");
 }
 
+/* The clock at which a timing is told, and those that its samples were taken at. */
+static void scores_are_told_at_the_clock_that_was_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct judgement_key key;
+    int64_t rescored;
+    double at_mhz;
+
+    begin(f);
+    fixture_run(f);
+    key = fixture_key(f, 0);
+    MUST(f, store_clock(f->store, &key.workload, key.environment, 0, &at_mhz, &f->err));
+    assert_true(at_mhz == 0);
+    fixture_place(f, 0, "founder", 0, 100, VERDICT_WRONG);
+    fixture_place(f, 1, "step", 0, 70, VERDICT_PASS);
+    fixture_place(f, 2, "step", 0, 60, VERDICT_PASS);
+    commit(f);
+    MUST(f, store_clock(f->store, &key.workload, key.environment, 0, &at_mhz, &f->err));
+    assert_true(at_mhz == 1410);
+    MUST(f, store_clock(f->store, &key.workload, key.environment, 1, &at_mhz, &f->err));
+    assert_true(at_mhz == 0); /* nobody saw it there */
+    key.workload = fixture_hash("another", 1);
+    MUST(f, store_clock(f->store, &key.workload, key.environment, 0, &at_mhz, &f->err));
+    assert_true(at_mhz == 0);
+    assert_int_equal(raw_exec(f->path,
+                              "DROP TRIGGER score_is_final; DROP TRIGGER score_stays;"
+                              "DELETE FROM score; UPDATE timing SET at_mhz = 2820 WHERE problem = 0",
+                              NULL, 0),
+                     SQLITE_OK);
+    reopen(f);
+    begin(f);
+    MUST(f, store_rescore(f->store, &rescored, &f->err));
+    commit(f);
+    assert_int_equal(rescored, 2);
+    assert_string_equal(raw_ask(f->path, "SELECT group_concat(round(us), ' ') FROM (SELECT us FROM "
+                                         "score WHERE problem >= 0 ORDER BY judgement, problem)"),
+                        "35.0 140.0 30.0 120.0");
+}
+
 static void thinning_drops_samples_of_old_losers_only(void **state)
 {
     struct fixture *f = *state;
@@ -1070,6 +1106,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(samples_are_little_endian_doubles_in_the_order_taken, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(scores_are_made_again_from_samples_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(scores_are_told_at_the_clock_that_was_kept, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(thinning_drops_samples_of_old_losers_only, setup, teardown),
         cmocka_unit_test_setup_teardown(thinning_spares_what_another_run_uses, setup, teardown),
     };
