@@ -30,7 +30,7 @@
 enum {
     FRAME_BYTES_MAX = 64 << 20, /* a cubin is under 1 MB; a judge's raw samples under 4 MB */
     FRAME_FIELDS_MAX = 4096,
-    FRAME_BODIES_MAX = 96,
+    FRAME_BODIES_MAX = 128,
 };
 
 struct message;

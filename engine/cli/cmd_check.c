@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/source.h"
 #include "cli/text.h"
+#include "daemon/devices.h"
 #include "daemon/setup.h"
 
 enum { COUNT_LIMIT = 50 * 1000 * 1000 }; /* genomes looked at for one family: a few seconds */

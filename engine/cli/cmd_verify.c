@@ -4,7 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
-#include "cli/exported.h"
+#include "daemon/exported.h"
 #include "cli/text.h"
 #include "daemon/sanitizer.h"
 #include "daemon/shapes.h"

@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "cli/subject.h"
 #include "cli/text.h"
-#include "cli/torch.h"
+#include "daemon/torch.h"
 #include "daemon/trial.h"
 #include "fitness/score.h"
 
@@ -138,41 +138,10 @@ static bool choose_shapes(struct cli *cli, struct contest *contest, struct err *
 
 /* Sides --------------------------------------------------------------------------------------- */
 
-static bool build_side(struct cli *cli, const char *text, const struct exported *exported,
-                       struct judge_image *image, struct err *err)
-{
-    struct built *built = arena_alloc(cli->arena, sizeof *built);
-    struct compile_job job = {
-        .source = exported->source,
-        .source_bytes = strlen(exported->source),
-        .name = text,
-        .arch = exported->arch,
-        .entry_count = exported->program.kernel_count,
-    };
-
-    for (int i = 0; i < job.entry_count; i++) {
-        job.entries[i] = exported->program.kernels[i].name;
-    }
-    if (!trial_compile(cli->arena, &job, built, err)) {
-        return err_in(err, "%s", text);
-    }
-    if (built->verdict != VERDICT_NONE) {
-        return err_set(err, ERR_USER, "%s does not compile: %s", text, built->reason);
-    }
-    *image = (struct judge_image){.cubin = built->cubin,
-                                  .cubin_bytes = built->cubin_bytes,
-                                  .ptx = built->ptx,
-                                  .ptx_bytes = built->ptx_bytes,
-                                  .code_key = built->code_key,
-                                  .program = exported->program};
-    return true;
-}
-
 static bool prepare_side(struct cli *cli, const char *text, const struct contest_row *row,
                          struct duel_side *side, const char **title, struct err *err)
 {
     struct exported *exported = arena_alloc(cli->arena, sizeof *exported);
-    bool made_for_it = false;
 
     side->rival = "";
     *title = text;
@@ -183,17 +152,14 @@ static bool prepare_side(struct cli *cli, const char *text, const struct contest
     if (!gather(cli, text, row->shape, exported, err)) {
         return false;
     }
-    for (int i = 0; i < exported->problem_count; i++) {
-        made_for_it = made_for_it || problem_same_static(&exported->problems[i], &row->problem);
-    }
-    if (!made_for_it) {
+    if (!exported_serves(exported, &row->problem)) {
         return err_set(err, ERR_USER,
                        "'%s' was not built for '%s': its head dimension, type, mask "
                        "or outputs differ",
                        text, row->shape);
     }
     *title = exported->title;
-    return build_side(cli, text, exported, &side->image, err);
+    return exported_build(cli->arena, text, exported, &side->image, err);
 }
 
 static void time_row(struct contest_row *row)
@@ -244,23 +210,6 @@ static bool run_duel(struct cli *cli, struct contest *contest, struct contest_ro
 
 /* Against PyTorch ------------------------------------------------------------------------------ */
 
-/* The other's blocks become blocks of both: A's times are those of one process, B's of another. */
-static void mix_times(struct arena *arena, int torch, const double *us, int us_count,
-                      struct abba **blocks, int *count)
-{
-    int pairs = us_count / 2 < *count ? us_count / 2 : *count;
-    struct abba *mixed = arena_alloc(arena, (size_t)(pairs + 1) * sizeof *mixed);
-
-    for (int i = 0; i < pairs; i++) {
-        const double theirs[2] = {us[2 * i], us[2 * i + 1]};
-
-        memcpy(torch == 0 ? mixed[i].a : mixed[i].b, theirs, sizeof theirs);
-        memcpy(torch == 0 ? mixed[i].b : mixed[i].a, (*blocks)[i].a, sizeof theirs);
-    }
-    *blocks = mixed;
-    *count = pairs;
-}
-
 static void no_torch(struct contest_row *row, int torch, const char *why)
 {
     row->duel.sides[torch].verdict = VERDICT_UNSUPPORTED;
@@ -303,19 +252,7 @@ static bool run_torch(struct cli *cli, struct contest *contest, struct contest_r
         return false;
     }
     row->apart = true;
-    mix_times(cli->arena, torch, times.graph_us, times.graph_count, &duel->graph.blocks,
-              &duel->graph.count);
-    mix_times(cli->arena, torch, times.span_us, times.span_count, &duel->span.blocks,
-              &duel->span.count);
-    if (torch == 0) {
-        duel->sides[1] = duel->sides[0];
-    }
-    if (duel->sides[torch].verdict == VERDICT_PASS) { /* not judged: it says how far off it is */
-        duel->sides[torch].name = arena_printf(
-            cli->arena, "%s; measured by a process of its own, not in turns", times.name);
-        duel->sides[torch].error = times.error;
-        duel->sides[torch].allowed = NAN;
-    }
+    torch_duel(cli->arena, torch, &times, duel);
     return true;
 }
 

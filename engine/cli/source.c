@@ -3,60 +3,7 @@
 #include <string.h>
 
 #include "base/str.h"
-
-/* CUDA C++ Programming Guide, "Technical Specifications per Compute Capability". */
-static const struct device_facts {
-    int64_t arch, smem_max, sms; /* sms: of the largest common model, for launches by grid size */
-} device_facts[] = {
-    {80, 166912, 108}, {86, 101376, 84},  {87, 166912, 16},  {89, 101376, 142},
-    {90, 232448, 132}, {100, 232448, 148}, {103, 232448, 160}, {120, 101376, 188},
-};
-
-enum { DEVICE_FACTS = sizeof device_facts / sizeof *device_facts };
-
-static struct hello hello_of(int64_t arch, int64_t smem_max, int64_t sms)
-{
-    return (struct hello){
-        .protocol = JOB_PROTOCOL, .role = ROLE_JUDGE, .backend = "", .version = "", .device = "",
-        .device_id = "", .device_arch = arch, .device_smem_max = smem_max, .device_sms = sms,
-    };
-}
-
-bool device_of_arch(const char *arch, struct hello *hello)
-{
-    char digits[8] = "";
-    int64_t number;
-
-    arch += str_starts(arch, "sm_") ? 3 : 0;
-    for (size_t i = 0; arch[i] >= '0' && arch[i] <= '9' && i + 1 < sizeof digits; i++) {
-        digits[i] = arch[i];
-        digits[i + 1] = '\0';
-    }
-    arch += strlen(digits);
-    if (!str_to_i64(digits, &number) || (*arch != '\0' && strcmp(arch, "a") != 0)) {
-        return false;
-    }
-    for (int i = 0; i < DEVICE_FACTS; i++) {
-        if (device_facts[i].arch == number) {
-            *hello = hello_of(number, device_facts[i].smem_max, device_facts[i].sms);
-            return true;
-        }
-    }
-    return false;
-}
-
-const char *device_arch_names(struct arena *arena)
-{
-    struct buf text = {0};
-    const char *names;
-
-    for (int i = 0; i < DEVICE_FACTS; i++) {
-        buf_printf(&text, "%ssm_%lld", i > 0 ? " " : "", (long long)device_facts[i].arch);
-    }
-    names = arena_dup(arena, text.data);
-    buf_free(&text);
-    return names;
-}
+#include "daemon/devices.h"
 
 /* ---- rendering again ---- */
 
@@ -77,7 +24,8 @@ bool source_recall(struct arena *arena, struct store *store, int64_t run,
     recalled->run = status.run;
     recalled->setup = arena_alloc(arena, sizeof *recalled->setup);
     recalled->space = arena_alloc(arena, sizeof *recalled->space);
-    device = hello_of(status.run.device_arch, status.run.device_smem_max, status.run.device_sms);
+    device = device_described(status.run.device_arch, status.run.device_smem_max,
+                              status.run.device_sms);
     return setup_recall(arena, store, &recalled->run, &options, recalled->setup, err) &&
            setup_space(recalled->setup, &device, recalled->space, &arch, err);
 }

@@ -16,14 +16,6 @@
 #include "db/query.h"
 #include "fitness/job.h"
 
-/*
- * A judge's description of a device of this architecture ("sm_90", "90a", "sm_86"), as far as
- * feasibility asks: false when it is unknown.
- */
-bool device_of_arch(const char *arch, struct hello *hello);
-/* The names that device_of_arch knows, with blanks between. */
-const char *device_arch_names(struct arena *arena);
-
 /* A run opened again: its seed, templates and families, from what the database keeps. */
 struct recalled {
     struct run_row run;

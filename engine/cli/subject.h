@@ -6,7 +6,7 @@
 #define EVO_CLI_SUBJECT_H
 
 #include "cli/cli.h"
-#include "cli/exported.h"
+#include "daemon/exported.h"
 #include "cli/source.h"
 
 struct subject {

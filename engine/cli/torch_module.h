@@ -8,7 +8,7 @@
 #define EVO_CLI_TORCH_MODULE_H
 
 #include "base/str.h"
-#include "cli/exported.h"
+#include "daemon/exported.h"
 
 void torch_module_write(const struct exported *exported, const void *cubin, size_t cubin_bytes,
                         struct buf *out);

@@ -62,6 +62,8 @@ struct rivalry {
     bool at_work; /* a judge has `due` */
     struct rival_due due;
     int64_t begun_ms, spent_ms; /* in this incarnation */
+    struct judge_image *files[SEED_RIVALS_MAX]; /* rivals that are files, compiled; else NULL */
+    bool last; /* the search has ended: nobody but duels needs the device */
     bool timed[SEED_RIVALS_MAX], failed[SEED_RIVALS_MAX];
     int refusals[SEED_RIVALS_MAX];
     bool told_last; /* that the run waits for them */
@@ -179,6 +181,8 @@ bool engine_crown(struct engine *engine, const struct flight *flight, struct err
 
 /* ---- rivals.c ---- */
 
+/* Compiles those that are files; before the first duel, and not where none is fought. */
+bool engine_rivals_build(struct engine *engine, struct err *err);
 /* Who is the best of its class from now on; duels of the one before that are missing stay so. */
 void engine_rivals_take(struct engine *engine, int numerics, int64_t place, int64_t judgement,
                         const struct genome *genome);

@@ -456,7 +456,7 @@ static bool open_space(struct engine *engine, const struct hello *hello, struct 
             return false;
         }
     }
-    if (!open_audit(engine, err)) {
+    if (!engine_rivals_build(engine, err) || !open_audit(engine, err)) {
         return false;
     }
     log_line("engine", "judging on %s; compiling for %s%s", hello->device, engine->arch,

@@ -5,12 +5,16 @@
 #include "daemon/engine_state.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/str.h"
+#include "daemon/exported.h"
+#include "daemon/torch.h"
 #include "db/query.h"
 
 enum {
@@ -64,6 +68,15 @@ static bool learn_rows(struct engine *engine, struct rival_match *match, struct 
     return true;
 }
 
+/* PyTorch's process wants the device for itself, a file is good for some shapes. */
+static bool may_meet(const struct engine *engine, int rival, int problem)
+{
+    const struct exported *file = engine->setup.rivals[rival];
+
+    return (engine->rivalry.last || !torch_is(engine->setup.seed.rivals[rival])) &&
+           (file == NULL || exported_serves(file, &engine->space.problems[problem].problem));
+}
+
 static bool find_due(struct engine *engine, struct rival_due *due, bool *found, struct err *err)
 {
     *found = false;
@@ -82,7 +95,7 @@ static bool find_due(struct engine *engine, struct rival_due *due, bool *found, 
         }
         for (int r = 0; r < engine->setup.seed.rival_count; r++) {
             for (int p = 0; p < engine->space.problem_count && !is_given_up(engine, r); p++) {
-                if (!match->done[r][p]) {
+                if (!match->done[r][p] && may_meet(engine, r, p)) {
                     *due = (struct rival_due){match->place, match->judgement, c, r, p};
                     *found = true;
                     return true;
@@ -97,11 +110,32 @@ bool engine_rivals_left(struct engine *engine, bool *left, struct err *err)
 {
     struct rival_due due;
 
+    engine->rivalry.last = true;
     if (engine->rivalry.at_work) {
         *left = true;
         return true;
     }
     return find_due(engine, &due, left, err);
+}
+
+bool engine_rivals_build(struct engine *engine, struct err *err)
+{
+    const struct seed *seed = &engine->setup.seed;
+
+    for (int i = 0; i < seed->rival_count && !engine->emulated; i++) {
+        struct judge_image *image;
+
+        if (engine->setup.rivals[i] == NULL) {
+            continue;
+        }
+        image = arena_alloc(engine->arena, sizeof *image);
+        if (!exported_build(engine->arena, seed->rivals[i], engine->setup.rivals[i], image, err)) {
+            return err_in(err, "%s:%d:%d", seed->path, seed->rival_at[i].line,
+                          seed->rival_at[i].column);
+        }
+        engine->rivalry.files[i] = image;
+    }
+    return true;
 }
 
 /* ---- the job ---- */
@@ -136,6 +170,23 @@ static bool fill_ours(struct engine *engine, const struct rival_due *due, struct
     return family_program(engine->round, family, values, &side->image.program, err);
 }
 
+/* Beside PyTorch ours is timed against itself: the rest is torch_duel's. */
+static void fill_theirs(const struct engine *engine, const struct rival_due *due,
+                        struct duel_job *job)
+{
+    const char *name = engine->setup.seed.rivals[due->rival];
+    const struct judge_image *file = engine->rivalry.files[due->rival];
+
+    job->sides[1].rival = "";
+    if (file != NULL) {
+        job->sides[1].image = *file;
+    } else if (torch_is(name)) {
+        job->sides[1] = job->sides[0];
+    } else {
+        job->sides[1].rival = name;
+    }
+}
+
 bool engine_fill_duel(struct engine *engine, int64_t id, struct message **message,
                       struct err *err)
 {
@@ -156,13 +207,13 @@ bool engine_fill_duel(struct engine *engine, int64_t id, struct message **messag
     job->cap_ms = CAP_MS;
     job->cases_per_family =
         problem_flops(&job->problem) < CASES_BELOW_GFLOP * 1e9 ? CASES_PER_FAMILY : 0;
-    job->sides[1].rival = engine->setup.seed.rivals[due->rival];
     if (getrandom(&job->secret, sizeof job->secret, 0) != (ssize_t)sizeof job->secret) {
         return err_sys(err, "cannot draw a secret");
     }
     if (!fill_ours(engine, due, &job->sides[0], err)) {
         return false;
     }
+    fill_theirs(engine, due, job);
     rivalry->at_work = true;
     rivalry->begun_ms = clock_now_ms();
     *message = duel_encode(engine->round, job);
@@ -177,6 +228,35 @@ bool engine_rivals_may(const struct engine *engine, int64_t elapsed_ms)
 }
 
 /* ---- the answer ---- */
+
+/* The GPU of our judges as PyTorch numbers it; -1: theirs may be on any machine. */
+static int gpu_of(const struct engine *engine)
+{
+    const char *spec = engine->setup.device_spec;
+
+    return engine->setup.seed.judge_count > 0 || !str_starts(spec, "cuda:")
+               ? -1
+               : (int)strtol(spec + strlen("cuda:"), NULL, 10);
+}
+
+/*
+ * Nothing else is at work when this is called (may_meet), so the loop may wait for it: some ten
+ * seconds, most of them to load PyTorch.
+ */
+static bool ask_torch(struct engine *engine, const struct rival_due *due,
+                      struct duel_result *result, struct err *err)
+{
+    struct torch_times times = {
+        .unsupported = "where this run's judges are, no process of its own can be started"};
+    int gpu = gpu_of(engine);
+
+    if (gpu >= 0 && !torch_time(engine->round, engine->setup.seed.rivals[due->rival], gpu,
+                                &engine->space.problems[due->problem].problem, &times, err)) {
+        return false;
+    }
+    torch_duel(engine->round, 1, &times, result);
+    return true;
+}
 
 /* Which side was not to be timed, and why; NULL: both were. */
 static const char *trouble_of(struct arena *arena, const struct duel_result *result)
@@ -197,7 +277,7 @@ static const char *read_answer(struct engine *engine, const struct fleet_event *
                                struct duel_result *result, struct duel_row *row)
 {
     const char *trouble;
-    struct err bad;
+    struct err bad = {0};
 
     if (event->kind != FLEET_ANSWER) {
         return arena_printf(engine->round, "its judge %s%s",
@@ -207,6 +287,11 @@ static const char *read_answer(struct engine *engine, const struct fleet_event *
         return arena_printf(engine->round, "its judge said what is no answer: %s", bad.what);
     }
     trouble = trouble_of(engine->round, result);
+    if (trouble == NULL && torch_is(row->rival)) {
+        trouble = ask_torch(engine, &engine->rivalry.due, result, &bad)
+                      ? trouble_of(engine->round, result)
+                      : arena_dup(engine->round, bad.what);
+    }
     if (trouble != NULL) {
         return trouble;
     }
@@ -236,7 +321,7 @@ static bool tell_whole(struct engine *engine, const struct rival_due *due, struc
     struct rivalry_facts facts;
 
     for (int p = 0; p < engine->space.problem_count; p++) {
-        if (!match->done[due->rival][p]) {
+        if (!match->done[due->rival][p] && may_meet(engine, due->rival, p)) {
             return true;
         }
     }
@@ -298,6 +383,9 @@ bool engine_attend_duel(struct engine *engine, const struct fleet_event *event, 
     rivalry->spent_ms += clock_now_ms() - rivalry->begun_ms;
     row.reason = read_answer(engine, event, result, &row);
     row.plan = result->sides[1].name != NULL ? result->sides[1].name : "";
+    if (engine->rivalry.files[due->rival] != NULL) {
+        row.plan = "the file as it was when the run began";
+    }
     if (*row.reason == '\0') {
         row.sm_clock_mhz = result->sm_clock_mhz;
         row.power_w = result->power_w;

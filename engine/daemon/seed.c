@@ -19,6 +19,7 @@
 
 #include "base/str.h"
 #include "daemon/fleet.h"
+#include "daemon/torch.h"
 #include "fitness/space.h"
 
 enum {
@@ -790,6 +791,13 @@ static bool read_numerics(struct parse *parse, const struct node *node, const st
     return true;
 }
 
+bool seed_is_file(const char *rival)
+{
+    size_t length = strlen(rival);
+
+    return strchr(rival, '/') != NULL || (length > 3 && strcmp(rival + length - 3, ".cu") == 0);
+}
+
 static bool read_rivals(struct parse *parse, const struct node *node, const struct field *field)
 {
     struct seed *seed = parse->seed;
@@ -802,16 +810,19 @@ static bool read_rivals(struct parse *parse, const struct node *node, const stru
         if (!node_is(parse, item, NODE_TEXT, "rival")) {
             return false;
         }
-        if (!rival_is_named(item->text)) {
-            node_fail(parse, item, "'%.64s' is no library that a judge can call", item->text);
-            return err_hint(parse->err, "known are cudnn and cublas; 'evo compare' knows more: "
-                                        "files, and PyTorch");
+        if (!rival_is_named(item->text) && !torch_is(item->text) && !seed_is_file(item->text)) {
+            node_fail(parse, item, "'%.64s' is no rival", item->text);
+            return err_hint(parse->err, "known are cudnn, cublas, torch, torch-flash, torch-cudnn, "
+                                        "torch-efficient, torch-math, and exported kernels by "
+                                        "their files, as best.cu");
         }
         for (int i = 0; i < seed->rival_count; i++) {
             if (strcmp(seed->rivals[i], item->text) == 0) {
                 return node_fail(parse, item, "rival '%s' stands here twice", item->text);
             }
         }
+        seed->rival_at[seed->rival_count].line = item->line;
+        seed->rival_at[seed->rival_count].column = item->column;
         seed->rivals[seed->rival_count++] = item->text;
     }
     return true;

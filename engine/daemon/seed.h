@@ -62,7 +62,11 @@ struct seed {
         int line, column;
     } founders[SEED_FOUNDERS_MAX];
     int founder_count;
-    const char *rivals[SEED_RIVALS_MAX]; /* of rival_names: what the best is timed against */
+    /* What the best is timed against: a library (rival_names), PyTorch (torch.h), or a file. */
+    const char *rivals[SEED_RIVALS_MAX];
+    struct {
+        int line, column;
+    } rival_at[SEED_RIVALS_MAX];
     int rival_count;
     bool numerics[2]; /* which classes are bred: FP32, FP16; default FP32 alone */
 
@@ -95,6 +99,8 @@ struct seed {
 bool seed_parse(struct arena *arena, const char *path, const char *text, size_t length,
                 struct seed *seed, struct err *err);
 bool seed_load(struct arena *arena, const char *path, struct seed *seed, struct err *err);
+/* Whether a rival is a file: it has a slash, or ends in ".cu". */
+bool seed_is_file(const char *rival);
 
 /*
  * The seed's families, parsed and restricted, and its founders as genomes (family = index), each

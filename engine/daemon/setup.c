@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/proc.h"
+#include "daemon/exported.h"
 
 /* ---- the device ---- */
 
@@ -97,6 +98,75 @@ static const char *resolve_device(struct arena *arena, const char *spec, const c
 
 /* ---- reading ---- */
 
+/* ---- rivals that are files: their texts are kept among the templates ---- */
+
+static const char RIVAL[] = "rival/"; /* before the name that the seed has */
+
+static bool rival_fail(const struct setup *setup, int rival, struct err *err)
+{
+    return err_in(err, "%s:%d:%d: rival '%s'", setup->seed.path, setup->seed.rival_at[rival].line,
+                  setup->seed.rival_at[rival].column, setup->seed.rivals[rival]);
+}
+
+/* Paths are relative to the seed's folder. */
+static bool load_rivals(struct setup *setup, struct err *err)
+{
+    for (int i = 0; i < setup->seed.rival_count; i++) {
+        const char *name = setup->seed.rivals[i];
+        const char *path = resolve_path(setup->arena, name, setup->seed.path);
+        struct buf text = {0};
+        bool ok;
+
+        if (!seed_is_file(name)) {
+            continue;
+        }
+        ok = file_read(path, EXPORTED_BYTES_MAX, &text, err);
+        if (ok) {
+            template_set_add(setup->templates, arena_printf(setup->arena, "%s%s", RIVAL, name),
+                             path, text.data, text.length);
+        }
+        buf_free(&text);
+        if (!ok) {
+            err->kind = ERR_USER;
+            return rival_fail(setup, i, err);
+        }
+    }
+    return true;
+}
+
+static bool read_rival(struct setup *setup, int rival, struct err *err)
+{
+    const char *name = setup->seed.rivals[rival];
+    const struct template_file *file = template_set_find(
+        setup->templates, arena_printf(setup->arena, "%s%s", RIVAL, name));
+    struct exported *exported = arena_alloc(setup->arena, sizeof *exported);
+    bool serves = false;
+
+    if (file == NULL) {
+        return err_set(err, ERR_SYSTEM, "its text was not kept");
+    }
+    if (!exported_read(setup->arena, name, file->text, file->length, exported, err)) {
+        return err_hint(err, "a rival is a file that 'evo export' wrote");
+    }
+    for (int i = 0; i < setup->seed.problem_count; i++) {
+        serves = serves || exported_serves(exported, &setup->seed.problems[i]);
+    }
+    setup->rivals[rival] = exported;
+    return serves || err_set(err, ERR_USER,
+                             "it was made for no shape of the workload: head dimension, type, mask "
+                             "or outputs differ");
+}
+
+static bool read_rivals(struct setup *setup, struct err *err)
+{
+    for (int i = 0; i < setup->seed.rival_count; i++) {
+        if (seed_is_file(setup->seed.rivals[i]) && !read_rival(setup, i, err)) {
+            return rival_fail(setup, i, err);
+        }
+    }
+    return true;
+}
+
 /* Families, founders, device: what seed and templates together say. */
 static bool settle(struct setup *setup, const char *device, const char *beside, struct err *err)
 {
@@ -137,7 +207,8 @@ bool setup_read(struct arena *arena, const struct engine_options *options, struc
     folder = templates_folder(arena, err);
     return folder != NULL && template_set_load(setup->templates, folder, err) &&
            settle(setup, options->device != NULL ? options->device : setup->seed.device,
-                  options->device != NULL ? NULL : path, err);
+                  options->device != NULL ? NULL : path, err) &&
+           load_rivals(setup, err) && read_rivals(setup, err);
 }
 
 static void recall_template(void *context, const char *name, const char *path, const char *text,
@@ -153,14 +224,15 @@ bool setup_recall(struct arena *arena, struct store *store, const struct run_row
     return seed_parse(arena, run->seed_path, run->seed_text, strlen(run->seed_text), &setup->seed,
                       err) &&
            store_templates_each(store, run->id, recall_template, setup->templates, err) &&
-           settle(setup, options->device != NULL ? options->device : run->device_spec, NULL, err);
+           settle(setup, options->device != NULL ? options->device : run->device_spec, NULL, err) &&
+           read_rivals(setup, err);
 }
 
 bool setup_keep(const struct setup *setup, struct store *store, int64_t run, struct err *err)
 {
     for (int i = 0; i < setup->templates->count; i++) {
         const struct template_file *file = &setup->templates->files[i];
-        bool used = str_starts(file->name, "include/");
+        bool used = str_starts(file->name, "include/") || str_starts(file->name, RIVAL);
 
         for (int j = 0; j < setup->family_count && !used; j++) {
             size_t length = strlen(setup->families[j]->name);

@@ -18,6 +18,8 @@
 #include "fitness/space.h"
 #include "genome/render.h"
 
+struct exported;
+
 struct setup {
     struct arena *arena;
     struct seed seed;
@@ -26,6 +28,7 @@ struct setup {
     struct family **families;
     int family_count;
     struct genome founders[SEED_FOUNDERS_MAX];
+    const struct exported *rivals[SEED_RIVALS_MAX]; /* of the seed's, those that are files */
     const char *device_spec; /* resolved: paths absolute */
     struct {
         const char *family, *reason;

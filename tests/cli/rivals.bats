@@ -84,6 +84,62 @@ rival_seed() { # EVALUATIONS RIVALS [OPTION...]
     [ "$(sqlite3 evo.db "SELECT count(*) FROM duel")" -ge "$before" ]
 }
 
+@test "a rival may be a file, which is kept as it was" {
+    [ -x "$EVO_BIN/evo-compile" ] || skip "there is no NVRTC here"
+    rival_seed 8 "" | sed '/^rivals/d' > first.yaml
+    evo start --seed first.yaml --db first.db
+    mkdir kept
+    evo export best --db first.db --output toy.cu # a family without code: give it some
+    sed '/^\/\/ evo:device-begin/,/^\/\/ evo:device-end/{/^\/\/ evo:device/!d
+        /begin/a extern "C" __global__ void toy(const short *q, const short *k, const short *v, short *o, long long p) {}
+        }' toy.cu > kept/winner.cu
+    rival_seed 24 "kept/winner.cu, cublas" > seed.yaml
+    run env EVO_FAULT=rivals.recorded:2 evo start --foreground --seed seed.yaml
+    [ "$status" != 0 ]
+    rm kept/winner.cu
+    evo start
+    [ "$(sqlite3 evo.db "SELECT count(*) FROM duel d JOIN standing s USING (judgement)
+        WHERE best = 1 AND rival = 'kept/winner.cu' AND graph_speedup IS NOT NULL")" = 2 ]
+    evo status | grep -q "^rivals *[0-9.]*x as fast as the best of cublas, kept/winner.cu, 95 %"
+    evo show best | grep -q "^1x8x512x64 *kept/winner.cu *[0-9.]* us .*the file as it was"
+}
+
+@test "a rival that is none is an error at its place" {
+    rival_seed 8 "cudnn, nothing" > seed.yaml
+    run evo check seed.yaml
+    [ "$status" = 2 ]
+    [[ "$output" == *"seed.yaml:"*": 'nothing' is no rival"* ]]
+    [[ "$output" == *"known are cudnn, cublas, torch"* ]]
+    rival_seed 8 "cudnn, ./nothing.cu" > seed.yaml
+    run evo check seed.yaml
+    [ "$status" = 2 ]
+    line=$(grep -n '^rivals' seed.yaml | cut -d: -f1)
+    [[ "$output" == *"seed.yaml:$line:17: rival './nothing.cu': "*"No such file"* ]]
+    echo "int main;" > own.cu
+    rival_seed 8 "own.cu" > seed.yaml
+    run evo check seed.yaml
+    [ "$status" = 2 ]
+    [[ "$output" == *"seed.yaml:$line:10: rival 'own.cu': "* ]]
+    [[ "$output" == *"a rival is a file that 'evo export' wrote"* ]]
+    rival_seed 8 "" | sed '/^rivals/d; s/512x64/512x32/g' > first.yaml
+    evo start --seed first.yaml --db first.db
+    evo export best --db first.db --output narrow.cu
+    rival_seed 8 "narrow.cu" > seed.yaml
+    run evo check seed.yaml
+    [ "$status" = 2 ]
+    [[ "$output" == *"rival 'narrow.cu': it was made for no shape of the workload"* ]]
+}
+
+@test "PyTorch is met last, and not where judges may be on any machine" {
+    rival_seed 24 "torch-flash, cublas" > seed.yaml
+    evo start --seed seed.yaml
+    [ "$(sqlite3 evo.db "SELECT count(*) FROM duel WHERE rival = 'torch-flash'")" = 2 ]
+    [ "$(sqlite3 evo.db "SELECT count(*) FROM duel WHERE rival = 'torch-flash' AND graph_speedup IS NOT NULL")" = 0 ]
+    [ "$(sqlite3 evo.db "SELECT count(DISTINCT judgement) FROM duel WHERE rival = 'torch-flash'")" = 1 ]
+    grep -q "was not timed against torch-flash on .*: the rival: unsupported: where this run's judges are" evo.db.log
+    evo status | grep -q "^rivals *[0-9.]*x as fast as cublas, 95 %"
+}
+
 @test "an emulated device fights no duels, and says so" {
     unset EVO_COMPILE
     [ -x "$EVO_BIN/evo-compile" ] || skip "there is no NVRTC here"

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "cli/prune.h"
+#include "daemon/prune.h"
 
 /* What is left of an included file `text` when the template behind it says `use`. */
 static void check(const char *text, const char *use, const char *want)

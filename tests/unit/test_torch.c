@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/torch.h"
+#include "daemon/torch.h"
 
 static const char script[] = EVO_BINARY_DIR "/test-torch-python.sh";
 

@@ -1,5 +1,5 @@
 # What PyTorch's attention takes, by the two clocks that evo uses: graphs of calls replayed, and the
-# spans of a call's kernels. Run by engine/cli/torch.c, which reads what it prints:
+# spans of a call's kernels. Run by engine/daemon/torch.c, which reads what it prints:
 #
 #     name WORDS...            what was measured, once
 #     error X                  the largest |out - exact| on some rows, exact in FP64

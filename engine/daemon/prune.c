@@ -1,4 +1,4 @@
-#include "cli/prune.h"
+#include "daemon/prune.h"
 
 #include <ctype.h>
 #include <string.h>

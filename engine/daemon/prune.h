@@ -7,8 +7,8 @@
  * whatever they mean, so what is left compiles to what all of it did. The comment above a
  * declaration goes with it. Where a text cannot be cut into declarations all of it stays.
  */
-#ifndef EVO_CLI_PRUNE_H
-#define EVO_CLI_PRUNE_H
+#ifndef EVO_DAEMON_PRUNE_H
+#define EVO_DAEMON_PRUNE_H
 
 #include "base/str.h"
 

@@ -1,11 +1,12 @@
-#include "cli/exported.h"
+#include "daemon/exported.h"
 
 #include <string.h>
 
-#include "cli/prune.h"
-#include "cli/source.h"
+#include "daemon/devices.h"
 #include "daemon/planted.h"
+#include "daemon/prune.h"
 #include "daemon/setup.h"
+#include "daemon/trial.h"
 #include "generated/export_head.h" /* the files of engine/cli/export, as strings */
 #include "generated/export_launcher.h"
 #include "generated/export_main.h"
@@ -548,4 +549,44 @@ bool exported_load(struct arena *arena, const char *path, const char *genes,
     }
     buf_free(&text);
     return ok;
+}
+
+bool exported_build(struct arena *arena, const char *name, const struct exported *exported,
+                    struct judge_image *image, struct err *err)
+{
+    struct built *built = arena_alloc(arena, sizeof *built);
+    struct compile_job job = {
+        .source = exported->source,
+        .source_bytes = strlen(exported->source),
+        .name = name,
+        .arch = exported->arch,
+        .entry_count = exported->program.kernel_count,
+    };
+
+    for (int i = 0; i < job.entry_count; i++) {
+        job.entries[i] = exported->program.kernels[i].name;
+    }
+    if (!trial_compile(arena, &job, built, err)) {
+        return err_in(err, "%s", name);
+    }
+    if (built->verdict != VERDICT_NONE) {
+        return err_set(err, ERR_USER, "%s does not compile: %s", name, built->reason);
+    }
+    *image = (struct judge_image){.cubin = built->cubin,
+                                  .cubin_bytes = built->cubin_bytes,
+                                  .ptx = built->ptx,
+                                  .ptx_bytes = built->ptx_bytes,
+                                  .code_key = built->code_key,
+                                  .program = exported->program};
+    return true;
+}
+
+bool exported_serves(const struct exported *exported, const struct problem *problem)
+{
+    for (int i = 0; i < exported->problem_count; i++) {
+        if (problem_same_static(&exported->problems[i], problem)) {
+            return true;
+        }
+    }
+    return false;
 }

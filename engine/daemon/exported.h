@@ -9,8 +9,8 @@
  *              message) and the device source between its marks; nothing else of the file is read,
  *              and no host code of it is ever run
  */
-#ifndef EVO_CLI_EXPORTED_H
-#define EVO_CLI_EXPORTED_H
+#ifndef EVO_DAEMON_EXPORTED_H
+#define EVO_DAEMON_EXPORTED_H
 
 #include <stdbool.h>
 
@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "db/query.h"
+#include "fitness/job.h"
 #include "fitness/plan.h"
 
 enum { EXPORTED_BYTES_MAX = 4 << 20 };
@@ -41,6 +42,14 @@ bool exported_read(struct arena *arena, const char *path, const char *text, size
  */
 bool exported_load(struct arena *arena, const char *path, const char *genes,
                    struct exported *exported, struct err *err);
+/*
+ * Compiles it, as a side of a duel or a program for a judge; `name` is what messages call it.
+ * False, with the compiler's words, when it does not compile.
+ */
+bool exported_build(struct arena *arena, const char *name, const struct exported *exported,
+                    struct judge_image *image, struct err *err);
+/* Whether it was made for problems such as this one. */
+bool exported_serves(const struct exported *exported, const struct problem *problem);
 /* Whether the text is such a file, or some other .cu. */
 bool exported_is(const char *text);
 

@@ -1,4 +1,4 @@
-#include "cli/torch.h"
+#include "daemon/torch.h"
 
 #include <errno.h>
 #include <math.h>
@@ -128,6 +128,48 @@ static void read_said(struct arena *arena, char *said, struct torch_times *times
         } else if (strcmp(line, "span") == 0) {
             times->span_count = read_times(arena, words, &times->span_us);
         }
+    }
+}
+
+/* Blocks of both: one side's times are those of one process, the other's of another. */
+static void mix_times(struct arena *arena, int torch, const double *us, int us_count,
+                      struct abba **blocks, int *count)
+{
+    int pairs = us_count / 2 < *count ? us_count / 2 : *count;
+    struct abba *mixed = arena_alloc(arena, (size_t)(pairs + 1) * sizeof *mixed);
+
+    for (int i = 0; i < pairs; i++) {
+        const double theirs[2] = {us[2 * i], us[2 * i + 1]};
+
+        memcpy(torch == 0 ? mixed[i].a : mixed[i].b, theirs, sizeof theirs);
+        memcpy(torch == 0 ? mixed[i].b : mixed[i].a, (*blocks)[i].a, sizeof theirs);
+    }
+    *blocks = mixed;
+    *count = pairs;
+}
+
+void torch_duel(struct arena *arena, int torch, const struct torch_times *times,
+                struct duel_result *duel)
+{
+    if (times->unsupported != NULL) {
+        duel->sides[torch].verdict = VERDICT_UNSUPPORTED;
+        duel->sides[torch].reason = times->unsupported;
+        duel->sides[torch].name = "";
+        duel->span.count = duel->graph.count = 0;
+        return;
+    }
+    mix_times(arena, torch, times->graph_us, times->graph_count, &duel->graph.blocks,
+              &duel->graph.count);
+    mix_times(arena, torch, times->span_us, times->span_count, &duel->span.blocks,
+              &duel->span.count);
+    if (torch == 0) {
+        duel->sides[1] = duel->sides[0];
+    }
+    if (duel->sides[torch].verdict == VERDICT_PASS) { /* not judged: it says how far off it is */
+        duel->sides[torch].name = arena_printf(
+            arena, "%s; measured by a process of its own, not in turns", times->name);
+        duel->sides[torch].error = times->error;
+        duel->sides[torch].allowed = NAN;
     }
 }
 
