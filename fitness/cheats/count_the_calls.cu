@@ -9,7 +9,7 @@
  * poisoned before the call. The emulated device sees a value that this block did not write.
  *
  * cheat: 2
- * shape: 1x2x192x64
+ * shape: 1x8x512x64
  * expect: emu invalid at launch
  * expect: cuda unstable or wrong or invalid at timed
  */

@@ -9,7 +9,7 @@
  * can know. The emulated device sees a value read that the call did not write.
  *
  * cheat: 2
- * shape: 1x2x192x64
+ * shape: 1x8x512x64
  * expect: emu invalid at launch
  * expect: cuda unstable or wrong or invalid at timed
  */

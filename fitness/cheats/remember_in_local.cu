@@ -9,7 +9,7 @@
  * device sees a value that nobody wrote.
  *
  * cheat: 1
- * shape: 1x2x192x64
+ * shape: 1x8x512x64
  * expect: emu invalid at launch
  * expect: cuda invalid or unstable or wrong at timed
  */

@@ -10,7 +10,7 @@
  * time. The emulated device sees a value that this block did not write.
  *
  * cheat: 1
- * shape: 1x2x192x64
+ * shape: 1x8x512x64
  * expect: emu invalid at launch
  * expect: cuda invalid or unstable or wrong at timed
  */
