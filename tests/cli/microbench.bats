@@ -22,7 +22,7 @@ between() {
     [ "$(field measured.json '$.modelled')" = 1 ]
     between 0 per_clock 1.9 2       # alu: 2 warp instructions a clock
     between 1 per_clock 0.48 0.5    # exp2: half of one
-    between 2 per_clock 126 128     # shared: 128 bytes
+    between 2 per_clock 104 128     # shared: 128 bytes, less what warps that end first leave idle
     between 3 value 26 28           # mma_latency: 27 cycles
     between 4 value 285 295         # l2_latency: 278, and the address
     between 5 value 25 27           # shuffle_latency: 26
