@@ -26,7 +26,7 @@ double progress_gain(const struct status_row *row)
 
 double progress_rate(const struct status_row *row)
 {
-    if (row->recent_ms >= RECENT_MIN_MS) {
+    if (row->run.state != RUN_FINISHED && row->recent_ms >= RECENT_MIN_MS) {
         return 60e3 * (double)row->recent_finished / (double)row->recent_ms;
     }
     return row->run.elapsed_ms > 0 ? 60e3 * (double)row->finished / (double)row->run.elapsed_ms : 0;

@@ -19,7 +19,8 @@ const char *progress_left(struct arena *arena, const struct status_row *row);
 /* "passed 1100, wrong 12, ..." of those that occurred. */
 const char *progress_verdicts(struct arena *arena, const struct status_row *row);
 double progress_gain(const struct status_row *row); /* over the seed's founder; 0: unknown */
-double progress_rate(const struct status_row *row); /* evaluations a minute; 0: unknown */
+/* Evaluations a minute, of late, or of a finished run over all of it; 0: unknown. */
+double progress_rate(const struct status_row *row);
 
 /* Who to follow, and how its end is noticed. */
 struct follow {
