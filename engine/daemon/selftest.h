@@ -4,9 +4,10 @@
  * Every planted kernel must get a verdict that its head declares, and every control must pass;
  * times are compared where the head says so. A run begins only with judges that do: engine.c asks
  * selftest_ensure once its workers are there, which judges a core of the corpus (a variant of each
- * kernel) and remembers, beside the compile cache, that this judge on this device passed. `evo
- * doctor` judges all of it and shows the table. A replay device runs no code: there is nothing to
- * test.
+ * kernel) and remembers, beside the compile cache, that this judge on this device passed. A cheat
+ * that was refused for another reason than its head tells is said, and stops no run: the judge was
+ * not fooled. `evo doctor` judges all of it, shows the table, and finds fault with that as well. A
+ * replay device runs no code: there is nothing to test.
  */
 #ifndef EVO_DAEMON_SELFTEST_H
 #define EVO_DAEMON_SELFTEST_H
@@ -34,6 +35,7 @@ struct specimen {
     const char *rung, *reason;
     double us;          /* of its first shape; 0: not timed */
     bool ok;            /* as expected */
+    bool fooled;        /* not as expected, and worse: it passed, or it is a control and did not */
     const char *wrong;  /* why not, else "" */
 };
 
@@ -43,7 +45,7 @@ struct selftest {
     bool emulated;
     uint64_t secret; /* one for all: what is compared is timed on the same inputs */
     struct specimen *specimens;
-    int count, failed;
+    int count, failed, fooled;
     double ms;
 };
 

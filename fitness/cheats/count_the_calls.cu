@@ -11,7 +11,6 @@
  * cheat: 2
  * shape: 1x8x512x64
  * expect: emu invalid at launch
- * expect: cuda unstable or wrong or invalid at timed
  */
 #include "include/evo.cuh"
 

@@ -62,6 +62,18 @@ tiny_seed() {
     [[ "$output" == *"it got wrong at correct, not pass"* ]]
 }
 
+@test "what is refused for another reason is told, and the search begins" {
+    need_compiler
+    planted control any racy at race
+    sed -i 's/Kind::attend<honest>(Q, K, V/Kind::attend<honest>(Q, V, K/; s/^ \* control: .*/ * fault: swapped/' cheats/control.cu
+    tiny_seed
+    run evo start --seed seed.yaml --foreground
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"'control' Kind=in_scalar was refused, but otherwise than it should be: it got wrong at correct, not racy at race"* ]]
+    run evo doctor --device emu --quick
+    [ "$status" -eq 4 ]
+}
+
 @test "the self-test is done once for a judge, and again when the corpus changes" {
     need_compiler
     planted control any pass
