@@ -59,13 +59,6 @@ struct values_at_once;
 struct values_later;
 
 /*
- * When weights are made: all of a tile before its product with V; or 16 keys at a time, each while
- * the tensor cores multiply those before.
- */
-struct weights_first;
-struct weights_woven;
-
-/*
  * How blocks and sets meet: all threads at the cluster's barrier, or at an mbarrier of the block
  * that merges, where senders arrive and go their way.
  */
@@ -83,21 +76,21 @@ EVO_CHOICE(Product, (by_wgmma, by_mma), "which instruction multiplies")
 EVO_CHOICE(Copy, (copy_engine, copy_threads, copy_both), "who copies tiles to shared memory")
 EVO_CHOICE(Asks, (asks_own, asks_apart), "who asks the engine for the first tiles")
 EVO_CHOICE(Values, (values_at_once, values_later), "when V sets out")
-EVO_CHOICE(Order, (weights_first, weights_woven), "when weights are made")
 EVO_CHOICE(Meet, (meet_barrier, meet_arrivals), "how the merge waits for results")
 EVO_CHOICE(QkSum, (as_float, as_half), "what the tensor cores sum scores in")
 
 EVO_LET(SET_WARPS, BLOCK_M / 16, "warps in a set")
 EVO_LET(THREADS, 32 * SET_WARPS * KEY_SETS, "threads that compute")
 EVO_LET(BLOCK_THREADS, THREADS + (EVO_IS(Asks, asks_apart) ? 32 : 0), "threads in a block")
-EVO_LET(SHARES, KEY_SETS *CLUSTER, "sets that split the keys of a row")
-EVO_LET(MERGED_COLUMNS, HEAD_DIM / CLUSTER, "columns that a block of a cluster merges")
+EVO_LET(SHARES, KEY_SETS * CLUSTER, "sets that split the keys of a row")
+EVO_LET(MERGED_ROWS, BLOCK_M / CLUSTER, "rows that a block of a cluster merges")
+EVO_LET(PITCH, HEAD_DIM + 8, "floats from one row of a result to the next: no bank conflicts")
 EVO_LET(Q_BYTES, 2 * BLOCK_M * HEAD_DIM, "the tile of Q")
 EVO_LET(TILE_BYTES, 2 * BLOCK_N * HEAD_DIM, "a tile of K, or of V")
 EVO_LET(SET_BYTES, 2 * STAGES * TILE_BYTES, "the tiles of a set")
-EVO_LET(RESULT_BYTES, SHARES == 1 ? 0 : 4 * BLOCK_M * (HEAD_DIM + 2),
+EVO_LET(RESULT_BYTES, SHARES == 1 ? 0 : 4 * BLOCK_M * (PITCH + 2),
         "result of a set, statistics behind")
-EVO_LET(SHARE_BYTES, CLUSTER == 1 ? 0 : 4 * BLOCK_M * (MERGED_COLUMNS + 2),
+EVO_LET(SHARE_BYTES, CLUSTER == 1 ? 0 : 4 * MERGED_ROWS * (PITCH + 2),
         "what a block sends to another")
 EVO_LET(RESULTS_AT, Q_BYTES + KEY_SETS * SET_BYTES, "where results begin")
 EVO_LET(SHARES_AT, RESULTS_AT + KEY_SETS * RESULT_BYTES, "where results of blocks begin")
@@ -121,8 +114,6 @@ EVO_REQUIRE(EVO_IS(Asks, asks_own) || EVO_IS(Copy, copy_engine) && KEY_SETS > 1,
 EVO_REQUIRE(SMEM_BYTES <= DEVICE_SMEM_MAX, "Q, all tiles and results must fit in shared memory")
 EVO_REQUIRE(REGISTERS <= min(255, 65536 / (128 * ceil_div(BLOCK_THREADS, 128)) / 8 * 8),
             "scores, weights and output must fit in registers")
-EVO_REQUIRE(EVO_IS(Order, weights_first) || EVO_IS(Product, by_mma),
-            "a warpgroup's products take their weights from registers that nobody writes meanwhile")
 EVO_REQUIRE(CLUSTER > 1 || EVO_IS(Meet, meet_barrier), "a block alone has nobody to meet")
 EVO_REQUIRE(BF16 == 0 || EVO_IS(QkSum, as_float), "bfloat16 is summed in FP32")
 EVO_NUMERICS(EVO_IS(QkSum, as_half))
@@ -270,7 +261,6 @@ struct warp_rows {
     const int clear = evo_visible<CAUSAL>(problem, first_row); /* keys that all of the rows see */
 
     online_rows softmax = {};
-    float shift[2];
     Scores::word sums[BLOCK_N / 8 * Scores::WORDS];
     float scores[BLOCK_N / 2], output[HEAD_DIM / 2] = {};
     unsigned weights[BLOCK_N / 4], q[HEAD_DIM / 4];
@@ -292,23 +282,16 @@ struct warp_rows {
     template <int FIRST> __device__ void work(int j)
     {
         const int first = tiles.first_key(j);
-        const float factor = softmax_factor(problem);
         float shrink[2];
 
         make_scores(j);
         if (first + BLOCK_N > clear)
             online_mask(scores, {visible[0] - first, visible[1] - first});
-        if constexpr (EVO_IS(Order, weights_first)) {
-            if (online_weights<rescale_always, FIRST, CAUSAL, POLYNOMIALS>(scores, softmax, factor,
-                                                                           shrink))
-                online_scale(output, shrink);
-            pack_fragment<Type>(scores, weights);
-            add_values(j);
-        } else {
-            if (online_rise<rescale_always, FIRST, CAUSAL>(scores, softmax, factor, shrink, shift))
-                online_scale(output, shrink);
-            mma_values<0>(j);
-        }
+        if (online_weights<rescale_always, FIRST, CAUSAL, POLYNOMIALS>(
+                scores, softmax, softmax_factor(problem), shrink))
+            online_scale(output, shrink);
+        pack_fragment<Type>(scores, weights);
+        add_values(j);
         if (j + STAGES < tiles.count && (EVO_IS(Product, by_mma) || BLOCK_M > 64))
             tiles.sync(); /* all have used the tile: another takes its place */
         tiles.fetch_keys(j + STAGES, tiles.rank);
@@ -402,9 +385,7 @@ struct warp_rows {
         const unsigned values = tiles.values_at(j) + lane_by_rows<64>();
         tiles.await_values<PART>(j);
 #pragma unroll
-        for (int n = PART * PART_STEPS; n < (PART + 1) * PART_STEPS; n++) {
-            if constexpr (EVO_IS(Order, weights_woven))
-                make_weights((float(&)[8])scores[8 * n], (unsigned(&)[4])weights[4 * n]);
+        for (int n = PART * PART_STEPS; n < (PART + 1) * PART_STEPS; n++)
 #pragma unroll
             for (int step = 0; step < STEPS; step++) {
                 unsigned b[4];
@@ -412,20 +393,8 @@ struct warp_rows {
                 mma<Type>(output + 8 * step, fragment(weights, n), b[0], b[1]);
                 mma<Type>(output + 8 * step + 4, fragment(weights, n), b[2], b[3]);
             }
-        }
         if constexpr (PART + 1 < PARTS)
             mma_values<PART + 1>(j);
-    }
-
-    /* Scores of 16 keys become weights. */
-    __device__ void make_weights(float (&scores)[8], unsigned (&weights)[4])
-    {
-        float sum[2];
-        online_exponentials<POLYNOMIALS>(scores, softmax_factor(problem), shift);
-        online_gather<sum_of>(scores, sum);
-        softmax.sum[0] += sum[0];
-        softmax.sum[1] += sum[1];
-        pack_fragment<Type>(scores, weights);
     }
 
     /* Where a lane that points into a tile points 16 columns further, `step` times. */
@@ -459,60 +428,70 @@ __device__ inline void store_output(warp_rows &mine, const attention_head &head)
 
 /*
  * Results meet twice: those of a block's sets in its own memory; and what a block makes of them, in
- * that of the block of the cluster that has the columns. Between blocks less than 20 bytes pass in
- * a cycle, so there is one result a block. Of what warps with the same rows have found, each merges
- * its share of the columns.
+ * that of the block of the cluster that has the row. Between blocks less than 20 bytes pass in a
+ * cycle, so there is one result a block, in whole rows.
  */
 struct result_exchange {
     const evo_problem &problem;
-    const attention_head &head;
-    unsigned memory;          /* the block's shared memory */
-    int set, warp, first_row; /* the caller's: its place among those of its set, and its rows */
+    unsigned memory; /* the block's shared memory */
 
-    enum : int { TILES = HEAD_DIM / 8, OWN_TILES = MERGED_COLUMNS / 8 };
-    using of_sets = fragment_results<KEY_SETS, SET_WARPS, TILES>;
-    using of_blocks = fragment_results<CLUSTER, SET_WARPS, OWN_TILES>;
-
-    __device__ of_sets sets() const { return {memory + RESULTS_AT}; }
-    __device__ of_blocks blocks() const { return {memory + SHARES_AT}; }
+    __device__ unsigned of_set(int set) const { return memory + RESULTS_AT + set * RESULT_BYTES; }
+    __device__ unsigned of_block(int rank) const { return memory + SHARES_AT + rank * SHARE_BYTES; }
     __device__ unsigned arrived() const
     {
         return memory + BARRIERS_AT + 8 * (KEY_SETS * SET_BARRIERS + 1);
     }
     __device__ void init() const { mbarrier_init(arrived(), CLUSTER * THREADS / 32); }
 
-    /* A set's share of COUNT tiles of columns: each(tile). */
-    template <int COUNT, class Each> __device__ void each_tile(Each each) const
+    /* COUNT results of ROWS rows become one: columns of a row, in the order that `turn` tells. */
+    template <int COUNT, int ROWS>
+    __device__ merged_columns<8> merge(unsigned results, int row, int column, int turn) const
     {
-        constexpr int SHARE = (COUNT + KEY_SETS - 1) / KEY_SETS;
-#pragma unroll
-        for (int i = 0; i < SHARE; i++)
-            if (COUNT % KEY_SETS == 0 || set * SHARE + i < COUNT)
-                each(set * SHARE + i);
+        constexpr int BYTES = 4 * ROWS * (PITCH + 2);
+        return merge_columns<COUNT, 8>(
+            softmax_factor(problem),
+            [&](int n) {
+                return cluster_load2<1>(results + n * BYTES + 4 * ROWS * PITCH + 8 * row);
+            },
+            [&](int n, int i) {
+                return cluster_load4<1>(results + n * BYTES +
+                                        4 * (row * PITCH + column + 4 * (i ^ turn)));
+            });
     }
 
-    __device__ void put(const warp_rows &mine) const
+    /* A warp's 16 rows, the first of which is the block's `row`. */
+    __device__ void put(const warp_rows &mine, int set, int row) const
     {
+        const int lane = threadIdx.x % 32;
 #pragma unroll
-        for (int tile = 0; tile < TILES; tile++)
-            sets().put<1>(set, warp, tile,
-                          {mine.output[4 * tile], mine.output[4 * tile + 1],
-                           mine.output[4 * tile + 2], mine.output[4 * tile + 3]});
-        sets().put<1>(set, warp, mine.softmax);
+        for (int r = 0; r < 2; r++) {
+            const unsigned at = row + lane / 4 + 8 * r, to = of_set(set);
+#pragma unroll
+            for (int n = 0; n < HEAD_DIM / 8; n++)
+                cluster_store2<1>(to + 4 * (at * PITCH + n * 8 + lane % 4 * 2),
+                                  {mine.output[4 * n + 2 * r], mine.output[4 * n + 2 * r + 1]});
+            if (lane % 4 == 0)
+                cluster_store2<1>(to + 4 * BLOCK_M * PITCH + 8 * at,
+                                  {mine.softmax.maximum[r], mine.softmax.sum[r]});
+        }
     }
 
-    /* The sets' results, as one, to the blocks that have the columns. */
+    /* The sets' results, as one, to the blocks that have the rows. */
     __device__ void send(int rank) const
     {
-        float weight[KEY_SETS][2];
-        const online_rows rows = sets().weigh(warp, softmax_factor(problem), weight);
-        const auto each = [&](int tile) {
-            const of_blocks there = {cluster_address<CLUSTER>(blocks().at, tile / OWN_TILES)};
-            there.put<CLUSTER>(rank, warp, tile % OWN_TILES, sets().merge(warp, tile, weight));
-            if (tile % OWN_TILES == 0)
-                there.put<CLUSTER>(rank, warp, rows);
+        const auto each = [&](int row, int column, int turn) {
+            const auto merged = merge<KEY_SETS, BLOCK_M>(of_set(0), row, column, turn);
+            const int at = row % MERGED_ROWS;
+            const unsigned to = cluster_address<CLUSTER>(of_block(rank), row / MERGED_ROWS);
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+                cluster_store4<CLUSTER>(to + 4 * (at * PITCH + column + 4 * (i ^ turn)),
+                                        merged.x[i]);
+            if (column == 0)
+                cluster_store2<CLUSTER>(to + 4 * MERGED_ROWS * PITCH + 8 * at,
+                                        {merged.maximum, merged.sum});
         };
-        each_tile<TILES>(each);
+        merge_each<THREADS, BLOCK_M, HEAD_DIM, 8>(BLOCK_M, each);
         if constexpr (EVO_IS(Meet, meet_arrivals)) {
             __syncwarp();
 #pragma unroll
@@ -522,46 +501,33 @@ struct result_exchange {
         }
     }
 
-    /* All results of columns become output: COUNT tiles from `first` on. */
-    template <int COUNT, int N>
-    __device__ void finish(fragment_results<N, SET_WARPS, COUNT> results, int first) const
+    /* All results of rows become output. */
+    template <int COUNT, int ROWS>
+    __device__ void finish(unsigned results, const attention_head &head, int first_row) const
     {
-        const int row = first_row + threadIdx.x % 32 / 4;
-        float weight[N][2];
-        const online_rows rows = results.weigh(warp, softmax_factor(problem), weight);
-        const float inverse[2] = {evo_inverse(rows.sum[0]), evo_inverse(rows.sum[1])};
-        const auto each = [&](int tile) {
-            const float4 x = results.merge(warp, tile, weight);
-            const unsigned words[2] = {pack<Type>(x.x * inverse[0], x.y * inverse[0]),
-                                       pack<Type>(x.z * inverse[1], x.w * inverse[1])};
-            evo_half *const to =
-                head.o + row * problem.o[2] + 8 * (first + tile) + threadIdx.x % 4 * 2;
-#pragma unroll
-            for (int r = 0; r < 2; r++)
-                if (row + 8 * r < problem.q_len) {
-                    *(unsigned *)(to + 8 * r * problem.o[2]) = words[r];
-                    if (LSE && first + tile == 0 && threadIdx.x % 4 == 0)
-                        head.lse[row + 8 * r] =
-                            evo_log_sum_exp(rows.maximum[r], rows.sum[r], problem.scale);
-                }
+        const auto each = [&](int row, int column, int turn) {
+            merge_store<Type, LSE>(head, problem, first_row + row, column, turn,
+                                   merge<COUNT, ROWS>(results, row, column, turn));
         };
-        each_tile<COUNT>(each);
+        merge_each<THREADS, ROWS, HEAD_DIM, 8>(problem.q_len - first_row, each);
     }
 
-    __device__ void run(const warp_rows &mine, int rank) const
+    __device__ void run(const warp_rows &mine, const attention_head &head, const block_place &place,
+                        int set, int row) const
     {
-        put(mine);
-        evo_barrier_of<32 * KEY_SETS, BLOCK_THREADS>(1 + KEY_SETS + warp);
+        put(mine, set, row);
+        evo_barrier_of<THREADS, BLOCK_THREADS>(15);
         if constexpr (CLUSTER == 1) {
-            finish<TILES>(sets(), 0);
+            finish<KEY_SETS, BLOCK_M>(of_set(0), head, place.first_row);
         } else {
             cluster_wait(); /* all blocks of the cluster are there, and so are their mbarriers */
-            send(rank);
+            send(place.rank);
             if constexpr (EVO_IS(Meet, meet_barrier))
                 cluster_sync<CLUSTER>();
             else
                 mbarrier_wait<CLUSTER>(arrived(), 0);
-            finish<OWN_TILES>(blocks(), rank * OWN_TILES);
+            finish<CLUSTER, MERGED_ROWS>(of_block(0), head,
+                                         place.first_row + place.rank * MERGED_ROWS);
         }
     }
 };
@@ -573,7 +539,7 @@ template <class Tiles> __device__ inline void ask_for_all(Tiles tiles_of, int as
     for (int j = 0; j < STAGES; j++)
 #pragma unroll 1
         for (int i = 0; i < PARTS * (EVO_IS(Values, values_at_once) ? 2 : 1); i++)
-#pragma unroll
+#pragma unroll 1
             for (int set = 0; set < KEY_SETS; set++) {
                 const set_tiles tiles = tiles_of(set);
                 if (i < PARTS)
@@ -601,8 +567,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 1) in_clusters_of(EV
     const int all = evo::ceil_div(visible, BLOCK_N);
     const unsigned barriers = memory + BARRIERS_AT;
     const unsigned queries_full = barriers + 8 * KEY_SETS * SET_BARRIERS;
-    const result_exchange results = {
-        problem, head, memory, set, warp % SET_WARPS, place.first_row + my_row};
+    const result_exchange results = {problem, memory};
     const row_source q = {q_map, head.q, problem.q[2], problem.q_len, place.head, place.batch};
     const auto tiles_of = [&](int set) {
         const int share = place.rank * KEY_SETS + set;
@@ -617,46 +582,47 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 1) in_clusters_of(EV
     };
     const set_tiles tiles = tiles_of(set);
 
-    /* The lanes of a warp make mbarriers side by side: of their set, or of all. */
-    constexpr bool APART = EVO_IS(Asks, asks_apart);
-    const int lane = threadIdx.x % 32;
-    if (APART ? warp == THREADS / 32 : warp % SET_WARPS == 0) {
-        for (int i = lane; i < (APART ? KEY_SETS : 1) * SET_BARRIERS; i += 32)
+    const auto make_barriers = [&](const set_tiles &tiles) {
+        for (int i = 0; i < SET_BARRIERS; i++)
             mbarrier_init(
-                (APART ? barriers : tiles.barriers) + 8 * i,
+                tiles.barriers + 8 * i,
                 (i % (2 * PARTS) < PARTS ? KEYS_BY_ENGINE : VALUES_BY_ENGINE) ? 1 : SET_THREADS);
-        if ((APART || set == 0) && lane == 31) {
+        if (tiles.set == 0) {
             mbarrier_init(queries_full, KEYS_BY_ENGINE ? 1 : SET_THREADS);
             results.init();
         }
         mbarrier_publish();
-        __syncwarp();
-    }
+    };
+    constexpr bool APART = EVO_IS(Asks, asks_apart);
+    const int asker = threadIdx.x - THREADS; /* 0: the thread apart that asks */
+    if (APART ? asker == 0 : rank == 0)
+        for (int i = APART ? 0 : set; i < (APART ? KEY_SETS : set + 1); i++)
+            make_barriers(tiles_of(i));
     if constexpr (!KEYS_BY_ENGINE)
         __syncthreads(); /* who asks the engine made the mbarriers; others come to them */
 
     /* Everything sets out. */
-    if (APART && warp == THREADS / 32) {
-        named_barrier_pass(15, BLOCK_THREADS);
-        q.fetch<1, BLOCK_M, BLOCK_M>(place.first_row, memory, queries_full, lane);
-        ask_for_all(tiles_of, lane);
-        return;
-    }
-    if constexpr (!APART) {
+    if constexpr (APART) {
+        q.fetch<1, BLOCK_M, BLOCK_M>(place.first_row, memory, queries_full, asker);
+    } else {
         if (set == 0)
             q.fetch<KEYS_BY_ENGINE, BLOCK_M, BLOCK_M>(place.first_row, memory, queries_full, rank);
 #pragma unroll 1
         for (int j = 0; j < STAGES; j++)
             tiles.fetch_keys(j, rank);
-        if constexpr (EVO_IS(Values, values_at_once))
-#pragma unroll 1
-            for (int j = 0; j < STAGES; j++)
-                tiles.fetch_values(j, rank);
     }
+    if constexpr (EVO_IS(Values, values_at_once) && !APART)
+#pragma unroll 1
+        for (int j = 0; j < STAGES; j++)
+            tiles.fetch_values(j, rank);
     if constexpr (KEYS_BY_ENGINE)
-        named_barrier_wait(15, BLOCK_THREADS);
+        __syncthreads();
     if constexpr (CLUSTER > 1)
         cluster_arrive();
+    if (APART && warp == THREADS / 32) {
+        ask_for_all(tiles_of, asker);
+        return;
+    }
 
     warp_rows mine = {problem, tiles,
                       memory + (EVO_IS(Product, by_mma) ? my_row : my_row / 64 * 64) * 128,
@@ -666,6 +632,6 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 1) in_clusters_of(EV
     if constexpr (SHARES == 1) {
         store_output(mine, head);
     } else {
-        results.run(mine, place.rank);
+        results.run(mine, head, place, set, my_row);
     }
 }

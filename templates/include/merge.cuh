@@ -7,7 +7,6 @@
 #ifndef EVO_MERGE_CUH
 #define EVO_MERGE_CUH
 
-#include "cluster.cuh"
 #include "mma.cuh"
 #include "online.cuh"
 
@@ -80,72 +79,6 @@ __device__ inline void merge_store(const attention_head &head, const evo_problem
     if (LSE_ASKED && column == 0)
         head.lse[row] = evo_log_sum_exp(merged.maximum, merged.sum, problem.scale);
 }
-
-/*
- * N partial results in shared memory, as fragments: a unit is 8 columns of a warp's 16 rows, four
- * floats of each lane, and goes to a warp with the same rows of another set as it lies. 16 bytes a
- * lane, neighbours beside each other: nothing is padded, and no lane waits for another's bank.
- * WARPS have rows, and TILES units each; maximum and sum of the rows lie behind.
- */
-template <int N, int WARPS, int TILES> struct fragment_results {
-    unsigned at;
-
-    enum : int { STATISTICS = 512 * WARPS * TILES, BYTES = STATISTICS + 128 * WARPS };
-
-    /* CLUSTER: `at` is a cluster_address. */
-    template <int CLUSTER> __device__ void put(int n, int warp, int tile, float4 x) const
-    {
-        cluster_store4<CLUSTER>(unit(n, warp, tile), x);
-    }
-    template <int CLUSTER> __device__ void put(int n, int warp, const online_rows &rows) const
-    {
-        if (threadIdx.x % 4 == 0)
-            cluster_store4<CLUSTER>(statistics(n, warp),
-                                    {rows.maximum[0], rows.sum[0], rows.maximum[1], rows.sum[1]});
-    }
-
-    /* Of all results: the rows' statistics, and by what each is weighted. */
-    __device__ online_rows weigh(int warp, float factor, float (&weight)[N][2]) const
-    {
-        online_rows all;
-        float4 one[N];
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-            one[n] = cluster_load4<1>(statistics(n, warp));
-            all.maximum[0] = fmaxf(all.maximum[0], one[n].x);
-            all.maximum[1] = fmaxf(all.maximum[1], one[n].z);
-        }
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-            weight[n][0] = exp2_fast((one[n].x - online_shift<1>(all.maximum[0])) * factor);
-            weight[n][1] = exp2_fast((one[n].z - online_shift<1>(all.maximum[1])) * factor);
-            all.sum[0] += weight[n][0] * one[n].y;
-            all.sum[1] += weight[n][1] * one[n].w;
-        }
-        return all;
-    }
-    __device__ float4 merge(int warp, int tile, const float (&weight)[N][2]) const
-    {
-        float4 all = {};
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-            const float4 x = cluster_load4<1>(unit(n, warp, tile));
-            all.x += weight[n][0] * x.x, all.y += weight[n][0] * x.y;
-            all.z += weight[n][1] * x.z, all.w += weight[n][1] * x.w;
-        }
-        return all;
-    }
-
-  private:
-    __device__ unsigned unit(int n, int warp, int tile) const
-    {
-        return at + n * BYTES + 512 * (warp * TILES + tile) + 16 * (threadIdx.x % 32);
-    }
-    __device__ unsigned statistics(int n, int warp) const
-    {
-        return at + n * BYTES + STATISTICS + 128 * warp + 16 * (threadIdx.x % 32 / 4);
-    }
-};
 
 /*
  * Results of SPLITS splits of the keys in global memory: rows of all heads and batches for each

@@ -116,16 +116,15 @@ template <class Op, int N> __device__ inline void online_gather(const float (&x)
 }
 
 /*
- * What comes before a tile's weights: the rows' maxima take its scores in. `shift` is what their
- * exponents are less. FIRST: nothing was gathered before; otherwise the sums are put on the new
- * scale, and whether the output has to follow (by `shrink`) is the answer, the same in the whole
- * warp.
+ * Scores become weights, and are added to the sums. FIRST: nothing was gathered before; otherwise
+ * the sums are put on the new scale, and whether the output has to follow (by `shrink`) is the
+ * answer, the same in the whole warp. Of eight exponentials POLYNOMIALS take the FMA pipe.
  */
-template <class Rescale, int FIRST, int GUARD, int N>
-__device__ inline bool online_rise(const float (&score)[N], online_rows &rows, float factor,
-                                   float (&shrink)[2], float (&shift)[2])
+template <class Rescale, int FIRST, int GUARD, int POLYNOMIALS, int N>
+__device__ inline bool online_weights(float (&score)[N], online_rows &rows, float factor,
+                                      float (&shrink)[2])
 {
-    float peak[2];
+    float peak[2], shift[2], sum[2];
     online_gather<max_of>(score, peak);
 #pragma unroll
     for (int r = 0; r < 2; r++)
@@ -138,36 +137,18 @@ __device__ inline bool online_rise(const float (&score)[N], online_rows &rows, f
         shrink[r] = FIRST ? 0 : exp2_fast((rows.maximum[r] - online_shift<GUARD>(peak[r])) * factor);
         shift[r] = online_shift<GUARD>(peak[r]) * factor;
         rows.maximum[r] = peak[r];
-        rows.sum[r] = FIRST ? 0 : rows.sum[r] * shrink[r];
     }
-    return !FIRST &&
-           (!Rescale::VOTES || __any_sync(0xffffffff, shrink[0] != 1 || shrink[1] != 1));
-}
-
-/* Scores become weights. Of eight exponentials POLYNOMIALS take the FMA pipe. */
-template <int POLYNOMIALS, int N>
-__device__ inline void online_exponentials(float (&score)[N], float factor, const float (&shift)[2])
-{
 #pragma unroll
     for (int i = 0; i < N; i++) {
         const float x = score[i] * factor - shift[i / 2 % 2];
         score[i] = i % 8 < POLYNOMIALS ? exp2_polynomial(x) : exp2_fast(x);
     }
-}
-
-/* Both, and the sums take the weights in. */
-template <class Rescale, int FIRST, int GUARD, int POLYNOMIALS, int N>
-__device__ inline bool online_weights(float (&score)[N], online_rows &rows, float factor,
-                                      float (&shrink)[2])
-{
-    float shift[2], sum[2];
-    const bool follow = online_rise<Rescale, FIRST, GUARD>(score, rows, factor, shrink, shift);
-    online_exponentials<POLYNOMIALS>(score, factor, shift);
     online_gather<sum_of>(score, sum);
 #pragma unroll
     for (int r = 0; r < 2; r++)
-        rows.sum[r] += sum[r];
-    return follow;
+        rows.sum[r] = FIRST ? sum[r] : rows.sum[r] * shrink[r] + sum[r];
+    return !FIRST &&
+           (!Rescale::VOTES || __any_sync(0xffffffff, shrink[0] != 1 || shrink[1] != 1));
 }
 
 /* The rows' factors times what a lane holds of the rows. */
