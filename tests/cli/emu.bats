@@ -288,7 +288,8 @@ END
 }
 
 # A family whose FAULT gene damages it: 1 drops the last key, 2 writes a row past its own, 3 is only
-# wrong on longer sequences than the workload has, 4 does not compile.
+# wrong on longer sequences than the workload has, 4 does not compile. With KEYS=2 the third is the
+# fastest, so that it is promoted.
 faulty_family() {
     mkdir mine
     cp -r "$EVO_SOURCE/templates/include" mine/
@@ -302,7 +303,7 @@ name: faulty
 workload: [1x1x41/70x64]
 families: [faulty]
 templates: mine
-founders: [faulty FAULT=3, faulty FAULT=0, faulty FAULT=1, faulty FAULT=2, faulty FAULT=4]
+founders: [faulty FAULT=3 KEYS=2, faulty FAULT=0, faulty FAULT=1, faulty FAULT=2, faulty FAULT=4]
 budget: {evaluations: 5}
 workers: {device: emu}
 END
