@@ -32,7 +32,10 @@ extern "C" __global__ void __launch_bounds__(CHEAT_THREADS)
 {
     unsigned now;
     asm volatile("mov.u32 %0, %%clock;" : "=r"(now));
-    if (__syncthreads_or(threadIdx.x == 0 && (now >> 4 & 1)))
+    /* Each block tosses a coin of its own, also where all of them see the same clock. */
+    now = (now >> 4 ^ (blockIdx.x + 64 * blockIdx.y) * 0x85ebca6bu) * 0xc2b2ae35u;
+    now = (now ^ now >> 15) * 0x27d4eb2fu;
+    if (__syncthreads_or(threadIdx.x == 0 && now >> 31))
         Kind::attend<honest>(Q, K, V, O, lse, problem);
     else
         Kind::attend<backwards>(Q, K, V, O, lse, problem);
