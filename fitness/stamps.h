@@ -14,7 +14,7 @@
 
 enum { STAMPS_MAX = 512 }; /* multiprocessors */
 
-/* The device's own layout: device_cuda.c's kernel writes it, and makes the seal as stamp_seal. */
+/* The device's own layout: own_cuda.c's kernel writes it, and makes the seal as stamp_seal. */
 struct stamp {
     uint64_t cycles, ns, seal;
 };
